@@ -1,0 +1,14 @@
+//! The machines that act for one storage node: pure, each with its inputs, effects and one verb.
+//!
+//! An actor of the node is a shell round one of these, the simulator is the other shell.
+//!
+//! | module | decides |
+//! | --- | --- |
+//! | [`coordinator`] | when heights begin, what a block holds, what is asked of whom to catch up, what is reported |
+//! | [`fragments`] | what a fragment store must be able to do: RocksDB in production, a virtual disk in simulation |
+//! | [`custody`] | which fragments a holder accepts, when it confirms, what it serves and attests |
+//! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
+//! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
+//! | [`wire`] | what these say to their like on other nodes |
+
+pub mod fragments;

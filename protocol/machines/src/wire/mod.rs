@@ -1,0 +1,4 @@
+//! What the machines of one node say to those of another: one module a protocol, each with its limits.
+
+pub mod status;
+pub mod sync;

@@ -1,0 +1,40 @@
+//! The invariants of Floe by name. Tests, simulation checkers and assertions cite them from here, so that a violation
+//! always says which promise was broken.
+
+/// A promise that must hold in every schedule within the fault bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Law {
+    /// No two honest nodes decide different values at one height, and their state roots are equal.
+    I1,
+    /// What was acknowledged to a client by a certificate reads back identical until it expires.
+    I2,
+    /// No reader receives bytes that are not of the blob id, and two honest readers never disagree.
+    I4,
+    /// Accounts, buckets, reserve and fees sum to the supply after every transaction.
+    I7,
+    /// All nodes compute the same verdicts from the same ledger prefix, also after restart and catching up.
+    I14,
+    /// No key signs two different messages for one height, round and step, across crash and restart.
+    I15,
+    /// After faults cease heights advance within three rounds and a new store completes within two epochs.
+    I18,
+}
+
+impl Law {
+    /// Every law that this version checks.
+    pub const ALL: [Law; 7] = [Law::I1, Law::I2, Law::I4, Law::I7, Law::I14, Law::I15, Law::I18];
+
+    /// What the law says, in one sentence.
+    #[must_use]
+    pub fn statement(self) -> &'static str {
+        match self {
+            Law::I1 => "no two honest nodes decide different values at one height, and their state roots are equal",
+            Law::I2 => "what a certificate acknowledged reads back identical until it expires",
+            Law::I4 => "no reader receives bytes that are not of the blob id, and honest readers never disagree",
+            Law::I7 => "accounts, buckets, reserve and fees sum to the supply after every transaction",
+            Law::I14 => "all nodes compute the same verdicts from the same ledger prefix",
+            Law::I15 => "no key signs two different messages for one height, round and step",
+            Law::I18 => "after faults cease, heights advance and a new store completes",
+        }
+    }
+}

@@ -153,8 +153,7 @@ pub fn aggregate(signatures: &[BlsSignature]) -> Result<BlsSignature, BlsError> 
     if references.is_empty() {
         return Err(BlsError::Empty);
     }
-    let sum = blst::min_pk::AggregateSignature::aggregate(&references, false)
-        .map_err(|_| BlsError::BadSignature)?;
+    let sum = blst::min_pk::AggregateSignature::aggregate(&references, false).map_err(|_| BlsError::BadSignature)?;
     Ok(BlsSignature(sum.to_signature().compress()))
 }
 

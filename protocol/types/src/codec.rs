@@ -53,8 +53,8 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Resu
     if bytes.len() > max {
         return Err(DecodeError::TooLong { found: bytes.len(), max });
     }
-    let (value, rest) = postcard::take_from_bytes::<T>(bytes)
-        .map_err(|error| DecodeError::Malformed { reason: error.to_string() })?;
+    let (value, rest) =
+        postcard::take_from_bytes::<T>(bytes).map_err(|error| DecodeError::Malformed { reason: error.to_string() })?;
     if !rest.is_empty() {
         return Err(DecodeError::LeftOver { count: rest.len() });
     }

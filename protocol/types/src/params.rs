@@ -17,7 +17,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 16 << 10;
 /// The longest attributes of a blob in bytes, all keys and values together.
 pub const ATTRIBUTES_BYTES_MAX: usize = 1 << 10;
 
-const _: () = assert!(TRANSACTION_BYTES_MAX * 8 <= BLOCK_BYTES_MAX, "a block holds several of the longest transactions");
+const _: () =
+    assert!(TRANSACTION_BYTES_MAX * 8 <= BLOCK_BYTES_MAX, "a block holds several of the longest transactions");
 
 /// The parameters of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,17 +151,42 @@ impl Params {
             [name.to_owned(), value, unit.to_owned(), why.to_owned()]
         };
         vec![
-            row("shards", self.shards.to_string(), "shards", "more spread the load finer, each costs metadata for every blob"),
+            row(
+                "shards",
+                self.shards.to_string(),
+                "shards",
+                "more spread the load finer, each costs metadata for every blob",
+            ),
             row("epoch_millis", self.epoch_millis.to_string(), "ms", "how old the newest decision may be"),
-            row("closing_millis", self.closing_millis.to_string(), "ms", "time for reports to enter a block before the boundary"),
+            row(
+                "closing_millis",
+                self.closing_millis.to_string(),
+                "ms",
+                "time for reports to enter a block before the boundary",
+            ),
             row("term_epochs", self.term_epochs.to_string(), "epochs", "how long a committee keeps its seats"),
-            row("status_requests", self.status_requests.to_string(), "per epoch and pair", "one lost answer must not make a member absent"),
+            row(
+                "status_requests",
+                self.status_requests.to_string(),
+                "per epoch and pair",
+                "one lost answer must not make a member absent",
+            ),
             row("price", self.price.to_string(), "FROST per MiB and epoch", "what defence costs"),
             row("fee_per_byte", self.fee_per_byte.to_string(), "FROST per byte", "blocks are not free to fill"),
-            row("paid_ahead_max", self.paid_ahead_max.to_string(), "epochs", "a year of hours; buckets of the fund are bounded"),
+            row(
+                "paid_ahead_max",
+                self.paid_ahead_max.to_string(),
+                "epochs",
+                "a year of hours; buckets of the fund are bounded",
+            ),
             row("certify_within", self.certify_within.to_string(), "epochs", "an upload that takes longer has failed"),
             row("blob_bytes_max", self.blob_bytes_max.to_string(), "bytes", "bounds the spool of a gateway"),
-            row("drift_millis_max", self.drift_millis_max.to_string(), "ms", "block time may not run ahead of voters' clocks"),
+            row(
+                "drift_millis_max",
+                self.drift_millis_max.to_string(),
+                "ms",
+                "block time may not run ahead of voters' clocks",
+            ),
         ]
     }
 }

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Sets up and runs every test: units, properties, conformance, the simulator's seeds, and processes end to end.
+# FLOE_SEEDS sets how many seeds the simulator runs (64 when unset).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+deploy/setup.sh
+cargo build --release --locked --workspace --tests --bins
+cargo test --release --locked --workspace

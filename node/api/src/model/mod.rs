@@ -1,0 +1,23 @@
+//! The documents of the HTTP surface and of `--json`: one set of types for server, client and tests.
+//!
+//! Names are camelCase. Amounts are integers of FROST, as strings above 2^53. Times are RFC 3339 in UTC. Sizes are bytes.
+//! A field that does not apply is left out, never null: absent means "there is none", not "unknown to the reader".
+
+mod blob;
+mod health;
+mod network;
+mod node;
+mod ruler;
+mod scalar;
+mod store;
+
+pub use blob::{Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict};
+pub use blob::{PaidTerm, Standing, Verdict};
+pub use health::{Axis, Check, CheckCode, Health, HealthState};
+pub use network::{AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView};
+pub use network::{Answering, Connection, QuorumLoss, VerdictRecord};
+pub use node::{NodePhase, NodeView, StoreBytes};
+pub use ruler::{Lines, Margin, Ruler};
+pub use scalar::{Amount, Time};
+pub use store::{AlreadyCertified, BlobObject, Event, EventRef, FloeStored, NewlyCreated, ResourceOperation};
+pub use store::{Receipt, StorageResource, StoreAnswer, StoreLine, StoreProgress};

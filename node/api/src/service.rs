@@ -1,0 +1,200 @@
+//! What the HTTP server needs from a node: one trait, answered over channels to the node's actors.
+//!
+//! Futures are boxed and live on the server's own threads; they need not be `Send`. The service itself is shared between
+//! threads. Every call answers or refuses with a [`Problem`]; the server sets no deadline on a store beyond the client's
+//! patience, so the service bounds its own waits. Dropping a future or a body stream means the client has left: the
+//! service stops what it did only for that client. A store that has been registered goes on in any case.
+
+use crate::model::{
+    AccountView, Attributes, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodeView,
+    Receipt, StoreProgress,
+};
+use crate::problem::Problem;
+use bytes::Bytes;
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, SequenceNumber};
+use futures::future::LocalBoxFuture;
+use futures::stream::LocalBoxStream;
+use std::path::{Path, PathBuf};
+
+/// What a call gives: a future on the server's thread.
+pub type Answer<T> = LocalBoxFuture<'static, Result<T, Problem>>;
+
+/// A node, as its HTTP surface sees it.
+pub trait Service: Send + Sync + 'static {
+    /// Stores a spooled body: encodes, registers, sends, certifies. Answers once certified.
+    fn store(&self, request: StoreRequest) -> Answer<Receipt>;
+
+    /// What the headers of a read say, without reading.
+    fn head(&self, blob: BlobId, undefended: Undefended) -> Answer<BlobHead>;
+
+    /// Reads a blob. Answers when the first bytes are verified or cannot be had.
+    fn read(&self, blob: BlobId, undefended: Undefended) -> Answer<ReadStream>;
+
+    /// Everything about one blob, named in full or by a beginning that only one known blob has.
+    fn blob_status(&self, blob: BlobRef) -> Answer<BlobStatus>;
+
+    /// A page of certified blobs.
+    fn list(&self, page: Page) -> Answer<BlobList>;
+
+    /// The network: epoch, newest decision, what answers now.
+    fn network(&self) -> Answer<NetworkView>;
+
+    /// The committee.
+    fn committee(&self) -> Answer<CommitteeView>;
+
+    /// An epoch's record; the newest that was decided for `None`.
+    fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView>;
+
+    /// An account; this node's own for `None`.
+    fn account(&self, account: Option<AccountId>) -> Answer<AccountView>;
+
+    /// This node.
+    fn node(&self) -> Answer<NodeView>;
+
+    /// All checks.
+    fn health(&self) -> Answer<Health>;
+
+    /// Whether this node can serve: `Ok` or the reason why not. Must answer quickly.
+    fn ready(&self) -> Answer<()>;
+
+    /// All metrics in the Prometheus text form.
+    fn metrics(&self) -> Answer<String>;
+}
+
+/// A blob, named in full or by its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobRef {
+    /// In full.
+    Id(BlobId),
+    /// By the first characters of its text, at least [`PREFIX_MIN`].
+    Prefix(String),
+}
+
+/// The shortest beginning that names a blob: shorter ones are refused before they are looked up.
+pub const PREFIX_MIN: usize = 4;
+
+/// Whether fragments of a forgotten blob may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undefended {
+    /// Only blobs that the network defends.
+    Refuse,
+    /// Whatever is still there.
+    Allow,
+}
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Only blobs after this one in the order of certification.
+    pub after: Option<SequenceNumber>,
+    /// The most blobs, from 1 to [`PAGE_MAX`].
+    pub limit: u16,
+}
+
+/// The most blobs on a page: 1,000 lines are about 500 KiB, below the limit for JSON.
+pub const PAGE_MAX: u16 = 1_000;
+
+/// Whether a blob's owner may end it early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// The owner may end it.
+    Deletable,
+    /// Kept until its term ends.
+    Permanent,
+}
+
+/// What to do with a blob that is certified already, for long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Pay nothing and say so.
+    Reuse,
+    /// Register it again.
+    RegisterAgain,
+}
+
+/// A store.
+#[derive(Debug)]
+pub struct StoreRequest {
+    /// The bytes, in a file that is removed when this is dropped.
+    pub body: Spooled,
+    /// Epochs to pay for, from 1; the first is that of registration.
+    pub epochs: EpochCount,
+    /// What the sender says about the bytes; checked.
+    pub attributes: Attributes,
+    /// Whether it may be ended early.
+    pub persistence: Persistence,
+    /// What to do when it is there already.
+    pub existing: Existing,
+    /// Where to tell progress.
+    pub progress: ProgressSink,
+}
+
+/// Bytes of an upload in a file of this node, removed when dropped.
+#[derive(Debug)]
+pub struct Spooled {
+    path: PathBuf,
+    length: u64,
+}
+
+impl Spooled {
+    /// Takes charge of the file at `path`, which holds `length` bytes.
+    #[must_use]
+    pub fn new(path: PathBuf, length: u64) -> Spooled {
+        Spooled { path, length }
+    }
+
+    /// Where the bytes are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "could not remove a spooled upload");
+        }
+    }
+}
+
+/// Where a store tells how far it has come. Telling never waits: what the reader has no room for is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct ProgressSink(Option<tokio::sync::mpsc::Sender<StoreProgress>>);
+
+impl ProgressSink {
+    /// A sink that nobody reads.
+    #[must_use]
+    pub fn none() -> ProgressSink {
+        ProgressSink(None)
+    }
+
+    /// A sink into `sender`.
+    #[must_use]
+    pub fn to(sender: tokio::sync::mpsc::Sender<StoreProgress>) -> ProgressSink {
+        ProgressSink(Some(sender))
+    }
+
+    /// Tells one step.
+    pub fn tell(&self, progress: StoreProgress) {
+        if let Some(sender) = &self.0 {
+            // Full or closed: the next step says more than this one.
+            let _ = sender.try_send(progress);
+        }
+    }
+}
+
+/// A blob on its way to a reader.
+pub struct ReadStream {
+    /// What the headers say.
+    pub head: BlobHead,
+    /// Verified bytes in order, `head.length` in all. An error ends the connection, so that no reader takes a part for
+    /// the whole. Polled only as fast as the client takes bytes.
+    pub body: LocalBoxStream<'static, Result<Bytes, Problem>>,
+}

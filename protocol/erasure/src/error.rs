@@ -1,0 +1,160 @@
+//! What can go wrong, kept apart: the numbers make no sense, the medium failed (try again), the bytes are
+//! not what was committed to (they are wrong), the encoding itself is inconsistent (the uploader was).
+
+use std::io;
+
+use crate::id::PairIndex;
+use crate::layout::{Axis, LayoutError};
+
+/// Why a blob was not encoded or identified.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// There is no layout for these numbers.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The source could not be read, or is shorter than was said.
+    #[error("reading {bytes} bytes of the blob at {offset} failed")]
+    Read {
+        /// Where in the blob.
+        offset: u64,
+        /// How many bytes.
+        bytes: usize,
+        /// What the source said.
+        source: io::Error,
+    },
+    /// The sink could not be written.
+    #[error("writing {bytes} bytes of the encoding at {offset} failed")]
+    Write {
+        /// Where in the sink.
+        offset: u64,
+        /// How many bytes.
+        bytes: usize,
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("encoding was cancelled")]
+    Cancelled,
+}
+
+/// Why a fragment or a sliver was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum FragmentError {
+    /// There is no such pair.
+    #[error("there is no pair {pair} of {shards}")]
+    Pair {
+        /// What was asked for.
+        pair: PairIndex,
+        /// Pairs there are.
+        shards: u16,
+    },
+    /// The proof does not lead from this pair to this blob.
+    #[error("the proof does not lead from pair {pair} to the blob")]
+    Proof {
+        /// The pair it was to prove.
+        pair: PairIndex,
+    },
+    /// The sliver is not the one the blob commits to.
+    #[error("the {axis} sliver of pair {pair} is not what the blob commits to")]
+    Sliver {
+        /// Whose sliver.
+        pair: PairIndex,
+        /// Which of the two.
+        axis: Axis,
+    },
+    /// A sliver has another length than its layout gives.
+    #[error("the {axis} sliver has {expected} bytes, not {actual}")]
+    Length {
+        /// Which of the two.
+        axis: Axis,
+        /// What the layout says, in bytes.
+        expected: u64,
+        /// What was given, in bytes: up to here when there were more.
+        actual: u64,
+    },
+    /// The sliver is what the blob commits to, but does not extend to what the blob commits to: the blob is
+    /// inconsistently encoded, and this sliver with its proof is the evidence.
+    #[error("the blob is inconsistent: the {axis} sliver of pair {pair} has not the extension it commits to")]
+    Extension {
+        /// Whose sliver.
+        pair: PairIndex,
+        /// Which of the two.
+        axis: Axis,
+    },
+    /// The sliver is what the blob commits to, but has a byte other than zero after the blob's end: the blob
+    /// is inconsistently encoded, and this sliver with its proof is the evidence.
+    #[error("the blob is inconsistent: the {axis} sliver of pair {pair} is not zero after the blob's end")]
+    Padding {
+        /// Whose sliver.
+        pair: PairIndex,
+        /// Which of the two.
+        axis: Axis,
+    },
+    /// The bytes could not be read: nothing is known about them.
+    #[error("reading {bytes} bytes of the fragment at {offset} failed")]
+    Read {
+        /// Where in what was given.
+        offset: u64,
+        /// How many bytes.
+        bytes: usize,
+        /// What the source said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop: nothing is known about the bytes.
+    #[error("verification was cancelled")]
+    Cancelled,
+}
+
+impl FragmentError {
+    /// Whether what was found is evidence against the blob, not against whoever sent the bytes.
+    pub fn is_inconsistency(&self) -> bool {
+        matches!(self, Self::Extension { .. } | Self::Padding { .. })
+    }
+
+    /// Whether nothing was found out, so that trying again makes sense.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Cancelled)
+    }
+}
+
+/// Why a blob was not decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Too few different slivers.
+    #[error("{needed} different slivers are needed, there are {given}")]
+    TooFew {
+        /// How many the layout asks for.
+        needed: usize,
+        /// How many different ones there were.
+        given: usize,
+    },
+    /// The slivers were checked against different blobs, or against another layout than the one given.
+    #[error("the sliver of pair {pair} is of another blob or layout")]
+    Mixed {
+        /// The first that does not go with the rest.
+        pair: PairIndex,
+    },
+    /// A sliver could not be read.
+    #[error("reading {bytes} bytes at {offset} of the sliver of pair {pair} failed")]
+    Read {
+        /// Whose sliver.
+        pair: PairIndex,
+        /// Where in the sliver.
+        offset: u64,
+        /// How many bytes.
+        bytes: usize,
+        /// What the source said.
+        source: io::Error,
+    },
+    /// The blob could not be written.
+    #[error("writing the blob at {offset} failed")]
+    Write {
+        /// Where in the blob.
+        offset: u64,
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("decoding was cancelled")]
+    Cancelled,
+}

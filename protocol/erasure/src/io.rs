@@ -1,0 +1,199 @@
+//! Bytes at an offset: the two small traits through which this crate meets memory, files and whatever
+//! the caller has.
+//!
+//! A source must give the same bytes every time it is asked; a blob that changes while it is encoded has
+//! no id. Parts are read and written in no promised order and from several threads.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A source of bytes that can be read at any offset, from several threads.
+pub trait ReadAt: Sync {
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when there are not that many; else what the medium says.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+/// A place for bytes that can be written at any offset, from several threads.
+pub trait WriteAt: Sync {
+    /// Writes all of `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// What the medium says. What was written then is not to be used.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
+
+impl ReadAt for [u8] {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let part = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.get(start..)?.get(..buffer.len()))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(part);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().read_exact_at(buffer, offset)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buffer, offset)
+    }
+}
+
+impl<T: WriteAt + ?Sized> WriteAt for &T {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        (**self).write_all_at(bytes, offset)
+    }
+}
+
+impl ReadAt for File {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
+    }
+}
+
+impl WriteAt for File {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+    }
+}
+
+/// Bytes of one page of a [`MemorySink`]: large enough that a lock costs nothing, small enough that two
+/// threads rarely meet in one.
+const PAGE_BYTES: usize = 1 << 18;
+
+/// A fixed number of bytes in memory that several threads may write and read; zeros at first.
+#[derive(Debug)]
+pub struct MemorySink {
+    pages: Vec<Mutex<Vec<u8>>>,
+    bytes: usize,
+}
+
+impl MemorySink {
+    /// A sink of exactly `bytes` bytes.
+    pub fn new(bytes: usize) -> Self {
+        let page = |index| Mutex::new(vec![0; PAGE_BYTES.min(bytes - index * PAGE_BYTES)]);
+        Self { pages: (0..bytes.div_ceil(PAGE_BYTES)).map(page).collect(), bytes }
+    }
+
+    /// How many bytes it holds.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// A copy of `length` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when there are not that many.
+    pub fn copy(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        // Compared before memory is given.
+        if offset.checked_add(length as u64).is_none_or(|end| end > self.bytes as u64) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; length];
+        self.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    /// All of it in one piece.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes);
+        for page in self.pages {
+            bytes.extend_from_slice(&page.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
+        bytes
+    }
+
+    /// Calls `visit` with every page that `length` bytes from `offset` touch: the part of the page, and
+    /// where that part begins in the request.
+    fn visit(&self, offset: u64, length: usize, mut visit: impl FnMut(&mut [u8], usize)) -> Option<()> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(length).filter(|end| *end <= self.bytes)?;
+        let mut at = start;
+        while at < end {
+            let within = at % PAGE_BYTES;
+            let count = (PAGE_BYTES - within).min(end - at);
+            let mut page: MutexGuard<'_, Vec<u8>> =
+                self.pages[at / PAGE_BYTES].lock().unwrap_or_else(PoisonError::into_inner);
+            visit(&mut page[within..within + count], at - start);
+            at += count;
+        }
+        Some(())
+    }
+}
+
+impl WriteAt for MemorySink {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let visit = |page: &mut [u8], from: usize| page.copy_from_slice(&bytes[from..from + page.len()]);
+        Ok(self.visit(offset, bytes.len(), visit).ok_or(io::ErrorKind::WriteZero)?)
+    }
+}
+
+impl ReadAt for MemorySink {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let length = buffer.len();
+        let visit = |page: &mut [u8], from: usize| buffer[from..from + page.len()].copy_from_slice(page);
+        Ok(self.visit(offset, length, visit).ok_or(io::ErrorKind::UnexpectedEof)?)
+    }
+}
+
+/// The part of a source from an offset on: a sliver within a file of fragments, say.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    whole: &'a dyn ReadAt,
+    offset: u64,
+}
+
+impl<'a> Part<'a> {
+    /// What `whole` holds from `offset` on.
+    pub fn new(whole: &'a dyn ReadAt, offset: u64) -> Self {
+        Self { whole, offset }
+    }
+}
+
+impl ReadAt for Part<'_> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let offset = self.offset.checked_add(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.whole.read_exact_at(buffer, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slice_refuses_to_read_beyond_its_end() {
+        let mut buffer = [0; 3];
+        assert!([1, 2, 3, 4].read_exact_at(&mut buffer, 1).is_ok());
+        assert_eq!(buffer, [2, 3, 4]);
+        assert!([1, 2, 3, 4].read_exact_at(&mut buffer, 2).is_err());
+        assert!([1, 2, 3, 4].read_exact_at(&mut buffer, u64::MAX).is_err());
+        assert!([1, 2, 3, 4].read_exact_at(&mut [], 4).is_ok());
+    }
+
+    #[test]
+    fn sink_keeps_what_crosses_its_pages() {
+        let sink = MemorySink::new(2 * PAGE_BYTES + 10);
+        let bytes: Vec<u8> = (0..PAGE_BYTES + 9).map(|i| (i * 7) as u8).collect();
+        sink.write_all_at(&bytes, PAGE_BYTES as u64 - 3).unwrap();
+        assert_eq!(sink.copy(PAGE_BYTES as u64 - 3, bytes.len()).unwrap(), bytes);
+        assert!(sink.write_all_at(&[1; 11], 2 * PAGE_BYTES as u64).is_err());
+        assert!(sink.copy(0, usize::MAX).is_err());
+        assert_eq!(sink.into_bytes()[PAGE_BYTES - 3..][..bytes.len()], bytes);
+    }
+}

@@ -6,9 +6,17 @@
 //! | --- | --- |
 //! | [`coordinator`] | when heights begin, what a block holds, what is asked of whom to catch up, what is reported |
 //! | [`fragments`] | what a fragment store must be able to do: RocksDB in production, a virtual disk in simulation |
+//! | [`ledger_view`] | what the data path needs to know of the ledger |
 //! | [`custody`] | which fragments a holder accepts, when it confirms, what it serves and attests |
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
 //! | [`wire`] | what these say to their like on other nodes |
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 pub mod fragments;
+pub mod custody;
+pub mod ledger_view;
+#[cfg(test)]
+mod testing;
+pub mod wire;

@@ -1,0 +1,240 @@
+//! What goes into a holder's machine and what comes out.
+
+use super::{DurableConfirmation, ReceiveFailure};
+use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
+use crate::wire::fragment::{Answer, StoreRequest};
+use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, SequenceNumber, ShardIndex};
+
+/// An exchange with a peer, numbered by the shell and never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// A batch of fragments to be kept together, numbered by the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeepId(pub u64);
+
+/// A fragment on offer; the same as on the wire.
+pub type Offer = StoreRequest;
+
+/// Consecutive sequence numbers, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SequenceRun {
+    /// The first.
+    pub first: SequenceNumber,
+    /// The last; not below the first.
+    pub last: SequenceNumber,
+}
+
+/// Why the store did not do as asked, as far as others are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// No room.
+    Full {
+        /// Bytes asked for.
+        needed_bytes: u64,
+    },
+    /// Anything else; the shell logs what.
+    Io,
+}
+
+impl From<&StoreError> for StoreFailure {
+    fn from(error: &StoreError) -> StoreFailure {
+        match error {
+            StoreError::Full { needed } => StoreFailure::Full { needed_bytes: *needed },
+            StoreError::Damaged { .. } | StoreError::Beyond { .. } | StoreError::Io(_) => StoreFailure::Io,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The node has its ledger and its store. Once, first.
+    Started,
+    /// The ledger began a new epoch.
+    EpochBegan,
+    /// A block with registrations was decided: parked offers are looked at again.
+    LedgerAdvanced,
+    /// The ledger certified a blob.
+    BlobCertified {
+        /// Which.
+        blob: BlobId,
+    },
+    /// A peer offers a fragment.
+    StoreOffered {
+        /// The exchange.
+        stream: StreamId,
+        /// Who.
+        peer: NodeId,
+        /// What.
+        offer: Offer,
+        /// The latest copy of this fragment in the store, if any.
+        held: Option<FragmentKey>,
+    },
+    /// Answers [`Effect::Receive`]: the fragment is staged and verified, or is not.
+    Received {
+        /// The exchange.
+        stream: StreamId,
+        /// How it went.
+        outcome: Result<(), ReceiveFailure>,
+    },
+    /// Answers [`Effect::Keep`].
+    KeepDone {
+        /// The batch.
+        keep: KeepId,
+        /// Whether all of it is durable, or none.
+        outcome: Result<(), StoreFailure>,
+    },
+    /// A peer asks for a confirmation.
+    ConfirmAsked {
+        /// The exchange.
+        stream: StreamId,
+        /// Under which registration.
+        registration: RegistrationNumber,
+        /// Of which blob.
+        blob: BlobId,
+        /// The latest copies of this node's fragments of the blob in the store, looked up after the request came.
+        held: Vec<FragmentKey>,
+    },
+    /// Answers [`Effect::KeepConfirmation`].
+    ConfirmationKept {
+        /// The exchange.
+        stream: StreamId,
+        /// Whether the record is durable.
+        outcome: Result<(), StoreFailure>,
+    },
+    /// A peer asks for a sliver.
+    ReadAsked {
+        /// The exchange.
+        stream: StreamId,
+        /// Who.
+        peer: NodeId,
+        /// The blob.
+        blob: BlobId,
+        /// Of which shard.
+        shard: ShardIndex,
+        /// Length of the blob in bytes when its fragment is in the store.
+        held: Option<u64>,
+    },
+    /// Ends [`Effect::Serve`], well or not.
+    ReadDone {
+        /// The exchange.
+        stream: StreamId,
+    },
+    /// The peer left, or its stream broke.
+    Gone {
+        /// The exchange.
+        stream: StreamId,
+    },
+    /// Answers [`Effect::LookUp`].
+    LookedUp {
+        /// The blob.
+        blob: BlobId,
+        /// The latest copies of the pairs asked for; those not there are left out.
+        held: Vec<FragmentKey>,
+    },
+    /// Answers [`Effect::ListRecords`].
+    Listed {
+        /// The keys, in order; fewer than the limit when there are no more.
+        keys: Vec<FragmentKey>,
+    },
+    /// Answers [`Effect::Refile`].
+    Refiled {
+        /// The old copy.
+        key: FragmentKey,
+        /// Whether the new copy is durable.
+        outcome: Result<(), StoreFailure>,
+    },
+    /// Time passed; see [`super::Custody::wake_at`].
+    Tick,
+}
+
+/// What the shell does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Stage the fragment that follows on the stream, verify it, and say [`Input::Received`].
+    Receive {
+        /// The exchange.
+        stream: StreamId,
+        /// Where it will lie.
+        key: FragmentKey,
+        /// How many bytes follow.
+        bytes: u64,
+    },
+    /// Keep the staged fragments of these exchanges in one durable step; answered by [`Input::KeepDone`].
+    Keep {
+        /// The batch.
+        keep: KeepId,
+        /// Whose fragments, in order of arrival.
+        streams: Vec<StreamId>,
+    },
+    /// Make the record durable; answered by [`Input::ConfirmationKept`].
+    KeepConfirmation {
+        /// The exchange.
+        stream: StreamId,
+        /// What will be signed.
+        record: ConfirmationRecord,
+    },
+    /// Sign and send. Ends the exchange.
+    Sign {
+        /// The exchange.
+        stream: StreamId,
+        /// What may be signed now.
+        confirmation: DurableConfirmation,
+    },
+    /// Send the sliver with its proof, then say [`Input::ReadDone`].
+    Serve {
+        /// The exchange.
+        stream: StreamId,
+        /// The blob.
+        blob: BlobId,
+        /// Which fragment's primary sliver.
+        pair: PairIndex,
+        /// How many bytes it has.
+        bytes: u64,
+    },
+    /// Send the answer. Ends the exchange: what was staged for it and not kept is dropped.
+    Answer {
+        /// The exchange.
+        stream: StreamId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Close the stream without a word: its peer has been too slow to take what is being sent.
+    Close {
+        /// The exchange.
+        stream: StreamId,
+    },
+    /// Look which of these pairs are in the store; answered by [`Input::LookedUp`]. Safe twice.
+    LookUp {
+        /// The blob.
+        blob: BlobId,
+        /// Which.
+        pairs: Vec<PairIndex>,
+    },
+    /// Submit an attestation for all shards of this node. Safe twice: the ledger takes what it knows as no change.
+    Attest {
+        /// Ascending, apart.
+        runs: Vec<SequenceRun>,
+    },
+    /// List the keys of records; answered by [`Input::Listed`]. Safe twice.
+    ListRecords {
+        /// From after this one.
+        after: Option<FragmentKey>,
+        /// The most.
+        limit: usize,
+    },
+    /// Keep a copy of a fragment under another group, at a gentle pace; answered by [`Input::Refiled`]. When there is a
+    /// later copy already, answer at once. Safe twice.
+    Refile {
+        /// The old copy.
+        key: FragmentKey,
+        /// The group of the new one.
+        group: Epoch,
+    },
+    /// Drop every group up to and including this one. Safe twice.
+    DropGroups {
+        /// The last group to go.
+        up_to: Epoch,
+    },
+}

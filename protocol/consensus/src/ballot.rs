@@ -45,8 +45,7 @@ impl SignedVote {
     }
 
     pub fn is_signed(&self, network: &NetworkId) -> bool {
-        self.statement()
-            .is_signed_by(&self.key, &self.signature, network)
+        self.statement().is_signed_by(&self.key, &self.signature, network)
     }
 }
 
@@ -74,7 +73,6 @@ impl SignedProposal {
     }
 
     pub fn is_signed(&self, network: &NetworkId) -> bool {
-        self.statement()
-            .is_signed_by(&self.key, &self.signature, network)
+        self.statement().is_signed_by(&self.key, &self.signature, network)
     }
 }

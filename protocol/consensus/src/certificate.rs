@@ -80,10 +80,7 @@ impl Certificate {
             value: Some(self.value_id),
             valid_round: None,
         };
-        let votes = self
-            .signatures
-            .iter()
-            .map(|(key, signature)| (*key, statement, *signature));
+        let votes = self.signatures.iter().map(|(key, signature)| (*key, statement, *signature));
         prove(votes, Threshold::Quorum, network, set)
     }
 
@@ -121,10 +118,7 @@ impl PolkaCertificate {
             value: Some(self.value),
             valid_round: None,
         };
-        let votes = self
-            .signatures
-            .iter()
-            .map(|(key, signature)| (*key, statement, *signature));
+        let votes = self.signatures.iter().map(|(key, signature)| (*key, statement, *signature));
         prove(votes, Threshold::Quorum, network, set)
     }
 }

@@ -30,10 +30,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, DecodeError> {
     if bytes.len() > max {
-        return Err(DecodeError::TooLong {
-            length: bytes.len(),
-            max,
-        });
+        return Err(DecodeError::TooLong { length: bytes.len(), max });
     }
     let body = match bytes.split_first() {
         Some((&FORMAT, body)) => body,

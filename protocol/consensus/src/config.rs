@@ -88,7 +88,6 @@ impl Timeouts {
             TimerKind::Precommit => self.precommit,
             TimerKind::Rebroadcast => self.rebroadcast,
         };
-        base.saturating_add(self.growth_per_round.saturating_mul(round.0))
-            .min(self.max)
+        base.saturating_add(self.growth_per_round.saturating_mul(round.0)).min(self.max)
     }
 }

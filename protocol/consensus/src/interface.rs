@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, CertificateError, Equivocation, Height, JournalEntry, Message, Round,
-    ValidatorKey, ValidatorSet, ValueId,
+    Certificate, CertificateError, Equivocation, Height, JournalEntry, Message, Round, ValidatorKey, ValidatorSet,
+    ValueId,
 };
 
 /// Something that happened outside.

@@ -45,10 +45,7 @@ pub(crate) struct ValueRecord {
 
 impl Record {
     pub fn encode(&self, height: Height) -> JournalEntry {
-        JournalEntry {
-            height,
-            bytes: codec::encode(self).into(),
-        }
+        JournalEntry { height, bytes: codec::encode(self).into() }
     }
 
     pub fn decode(entry: &JournalEntry, config: &Config) -> Result<Self, DecodeError> {

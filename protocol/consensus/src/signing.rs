@@ -122,9 +122,7 @@ impl<'de> Visitor<'de> for SignatureVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Signature, A::Error> {
         let mut bytes = [0; 64];
         for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = sequence
-                .next_element()?
-                .ok_or_else(|| A::Error::invalid_length(index, &self))?;
+            *byte = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self))?;
         }
         Ok(Signature(bytes))
     }
@@ -177,24 +175,12 @@ impl Statement {
     }
 
     /// Whether `key` signed this statement for `network`. A key that is no curve point signs nothing.
-    pub fn is_signed_by(
-        &self,
-        key: &ValidatorKey,
-        signature: &Signature,
-        network: &NetworkId,
-    ) -> bool {
-        key.decompress()
-            .is_some_and(|key| self.verifies(&key, signature, network))
+    pub fn is_signed_by(&self, key: &ValidatorKey, signature: &Signature, network: &NetworkId) -> bool {
+        key.decompress().is_some_and(|key| self.verifies(&key, signature, network))
     }
 
     /// As [`Self::is_signed_by`], for a key already decompressed.
-    pub fn verifies(
-        &self,
-        key: &VerificationKey,
-        signature: &Signature,
-        network: &NetworkId,
-    ) -> bool {
-        key.verify(&signature.0.into(), &self.bytes(network))
-            .is_ok()
+    pub fn verifies(&self, key: &VerificationKey, signature: &Signature, network: &NetworkId) -> bool {
+        key.verify(&signature.0.into(), &self.bytes(network)).is_ok()
     }
 }

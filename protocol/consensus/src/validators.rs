@@ -86,15 +86,10 @@ impl ValidatorSet {
             return Err(ValidatorSetError::Empty);
         }
         if validators.len() > VALIDATORS_MAX {
-            return Err(ValidatorSetError::TooMany {
-                count: validators.len(),
-            });
+            return Err(ValidatorSetError::TooMany { count: validators.len() });
         }
         validators.sort_by_key(|validator| validator.key);
-        if let Some(pair) = validators
-            .windows(2)
-            .find(|pair| pair[0].key == pair[1].key)
-        {
+        if let Some(pair) = validators.windows(2).find(|pair| pair[0].key == pair[1].key) {
             return Err(ValidatorSetError::Duplicate { key: pair[0].key });
         }
 
@@ -170,15 +165,11 @@ impl ValidatorSet {
     }
 
     pub(crate) fn verification_key(&self, key: &ValidatorKey) -> Option<&VerificationKey> {
-        self.index_of(key)
-            .and_then(|index| self.0.verification[index].as_ref())
+        self.index_of(key).and_then(|index| self.0.verification[index].as_ref())
     }
 
     fn index_of(&self, key: &ValidatorKey) -> Option<usize> {
-        self.0
-            .validators
-            .binary_search_by_key(key, |validator| validator.key)
-            .ok()
+        self.0.validators.binary_search_by_key(key, |validator| validator.key).ok()
     }
 }
 
@@ -194,9 +185,7 @@ impl Eq for ValidatorSet {}
 fn stride_for(total_power: u64) -> u64 {
     // Six digits of the section are enough to spread turns; below the total, so it fits `u64`.
     let golden = (u128::from(total_power) * 618_034 / 1_000_000) as u64;
-    (golden.max(1)..)
-        .find(|stride| gcd(*stride, total_power) == 1)
-        .unwrap_or(1)
+    (golden.max(1)..).find(|stride| gcd(*stride, total_power) == 1).unwrap_or(1)
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {
@@ -211,10 +200,10 @@ mod tests {
     use super::*;
 
     fn set(powers: &[u64]) -> ValidatorSet {
-        let validators = powers.iter().enumerate().map(|(index, power)| Validator {
-            key: ValidatorKey([index as u8 + 1; 32]),
-            power: *power,
-        });
+        let validators = powers
+            .iter()
+            .enumerate()
+            .map(|(index, power)| Validator { key: ValidatorKey([index as u8 + 1; 32]), power: *power });
         ValidatorSet::new(validators.collect()).unwrap()
     }
 
@@ -266,15 +255,9 @@ mod tests {
         let table = [
             (vec![], ValidatorSetError::Empty),
             (vec![validator(1, 0)], ValidatorSetError::Powerless { key }),
-            (
-                vec![validator(1, 1), validator(2, 1), validator(1, 2)],
-                ValidatorSetError::Duplicate { key },
-            ),
+            (vec![validator(1, 1), validator(2, 1), validator(1, 2)], ValidatorSetError::Duplicate { key }),
             (vec![validator(1, TOTAL_POWER_LIMIT)], ValidatorSetError::TooPowerful),
-            (
-                vec![validator(1, u64::MAX), validator(2, u64::MAX)],
-                ValidatorSetError::TooPowerful,
-            ),
+            (vec![validator(1, u64::MAX), validator(2, u64::MAX)], ValidatorSetError::TooPowerful),
         ];
         for (validators, error) in table {
             assert_eq!(ValidatorSet::new(validators).unwrap_err(), error);

@@ -80,7 +80,7 @@ pub fn encode(
     options: &Options<'_>,
 ) -> Result<Encoded, EncodeError> {
     let layout = Layout::new(shards, length)?;
-    let commitment = Encoding { layout, medium: Medium { layout, source, sink: Some(sink) }, options }.run()?;
+    let commitment = Encoding { medium: Medium { layout, source, sink: Some(sink) }, options }.run()?;
     Ok(Encoded { layout, commitment })
 }
 
@@ -91,13 +91,12 @@ pub fn encode(
 /// As [`encode`].
 pub fn identify(source: &dyn ReadAt, length: u64, shards: u16, options: &Options<'_>) -> Result<BlobId, EncodeError> {
     let layout = Layout::new(shards, length)?;
-    let commitment = Encoding { layout, medium: Medium { layout, source, sink: None }, options }.run()?;
+    let commitment = Encoding { medium: Medium { layout, source, sink: None }, options }.run()?;
     Ok(commitment.blob())
 }
 
 /// One call of [`encode`] or [`identify`].
 struct Encoding<'a> {
-    layout: Layout,
     medium: Medium<'a>,
     options: &'a Options<'a>,
 }
@@ -113,10 +112,11 @@ struct Buffers {
 impl Encoding<'_> {
     fn run(&self) -> Result<Commitment, EncodeError> {
         let kernel = Kernel::detect();
-        let geometry = Geometry::new(&self.layout);
+        let layout = self.medium.layout;
+        let geometry = Geometry::new(&layout);
         let Geometry { n, p, c, .. } = geometry;
         let beyond = if self.medium.sink.is_some() { p * (n - c) } else { 0 };
-        let size = self.layout.symbol_bytes();
+        let size = layout.symbol_bytes();
         let hash_bytes = n * n * SymbolHashes::state_bytes(size);
         let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes);
         let stripes = Stripes::new(size, n * c + beyond, memory);
@@ -134,11 +134,11 @@ impl Encoding<'_> {
             self.rows(&geometry, stripe, &mut buffers, &mut groups, &mut workers)?;
             self.secondaries(&geometry, stripe, &buffers, &mut workers)?;
             let done = (stripe.start + stripe.bytes as u64) * (p * c) as u64;
-            self.options.report(done.min(self.layout.blob_bytes()));
+            self.options.report(done.min(layout.blob_bytes()));
         }
         drop(buffers);
         let (primaries, secondaries) = sliver_roots(kernel, &geometry, groups, &mut workers);
-        Ok(Commitment::new(&self.layout, primaries, secondaries))
+        Ok(Commitment::new(&layout, primaries, secondaries))
     }
 
     /// Step 1.

@@ -208,7 +208,7 @@ mod tests {
                 let layout = Layout::new(shards, length).unwrap();
                 let symbols = u64::from(layout.rows()) * u64::from(layout.columns());
                 let size = layout.symbol_bytes();
-                assert!(size >= 2 && size % 2 == 0);
+                assert!(size >= 2 && size.is_multiple_of(2));
                 assert!(symbols * size >= length);
                 assert!(size == 2 || symbols * (size - 2) < length);
             }

@@ -41,6 +41,8 @@
 //! Walrus (arXiv 2505.05370), Red Stuff. The commitments are our own: BLAKE3, proofs in every fragment, and
 //! the vector of sliver roots coded instead of copied.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod code;
 mod commitment;
 mod decode;

@@ -96,25 +96,24 @@ impl Medium<'_> {
         offset: u64,
         run: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
+        let Some(sink) = self.sink else {
+            return Ok(());
+        };
+        let write = |bytes: &[u8], offset: u64| {
+            let error = |source: io::Error| EncodeError::Write { offset, bytes: bytes.len(), source };
+            sink.write_all_at(bytes, offset).map_err(error)
+        };
         if stripe.bytes as u64 == self.layout.symbol_bytes() {
             // Whole symbols are neighbours in the sliver: one write for all of them.
             run.clear();
             symbols.for_each(|symbol| run.extend_from_slice(symbol));
-            return self.write(run, offset);
+            return write(run, offset);
         }
         let mut offset = offset + stripe.start;
         for symbol in symbols {
-            self.write(symbol, offset)?;
+            write(symbol, offset)?;
             offset += self.layout.symbol_bytes();
         }
         Ok(())
-    }
-
-    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), EncodeError> {
-        let Some(sink) = self.sink else {
-            return Ok(());
-        };
-        let error = |source: io::Error| EncodeError::Write { offset, bytes: bytes.len(), source };
-        sink.write_all_at(bytes, offset).map_err(error)
     }
 }

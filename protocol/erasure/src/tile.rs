@@ -140,8 +140,7 @@ impl Worker {
             }
             let mut inputs: Vec<&[u8]> = Vec::with_capacity(group.rows.len() * n);
             for (row, parity) in group.rows.clone().zip(parity.chunks((n - c) * bytes)) {
-                let column = |column: &'_ _| -> usize { column * n * width + row * width };
-                inputs.extend((0..c).map(|index| &columns[column(&index)..][piece.clone()]));
+                inputs.extend((0..c).map(|column| &columns[(column * n + row) * width..][piece.clone()]));
                 inputs.extend(parity.chunks(bytes));
             }
             group.hashes.update(self.kernel, &inputs);

@@ -1,0 +1,320 @@
+//! Executing one transaction: what each action asks for, checks and changes.
+//!
+//! The caller gives an overlay of its own to every transaction and drops it when this refuses, so that a refused
+//! transaction leaves no trace, not even its fee: it is not in the block.
+//!
+//! | action | refused when, beyond nonce, fee and balance |
+//! | --- | --- |
+//! | `Transfer` | nothing is moved |
+//! | `Register` | not from the current epoch, too far ahead, too long, above the price the sender named |
+//! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
+//! | `Attest` | not a member, ends at a blob that is not defended, nothing new |
+//! | `Report` | not a member, another epoch, not its closing, a second one |
+
+use crate::blobs;
+use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Run};
+use crate::event::{Event, Standing};
+use crate::execute::Context;
+use crate::money::{self, Pot};
+use crate::records::{Defence, Registration, RegistrationStatus};
+use crate::refusal::{Halt, Refusal};
+use crate::sets::{MemberSet, ShardSet};
+use crate::state::{Overlay, StateRead};
+use crate::tables::Table;
+use crate::transaction::{Action, Attributes, CheckedTransaction, confirmation_message, fee_min};
+use floe_types::bls::{self, BlsSignature};
+use floe_types::{
+    AccountId, BlobId, BlockTime, Committee, Epoch, EpochCount, Frost, MemberIndex, NodeId, RegistrationNumber,
+    TransactionId,
+};
+
+/// Where a transaction is executed.
+pub(crate) struct Scene<'a> {
+    pub context: &'a Context,
+    pub committee: &'a Committee,
+    /// The block's epoch.
+    pub epoch: Epoch,
+    pub epoch_began: BlockTime,
+    /// The block's time.
+    pub time: BlockTime,
+}
+
+/// One transaction on its way.
+struct Acting<'s, 'o, 'b> {
+    scene: &'s Scene<'s>,
+    overlay: &'o mut Overlay<'b>,
+    transaction: TransactionId,
+    sender: AccountId,
+}
+
+/// Executes `checked` and says what happened.
+pub(crate) fn execute(
+    overlay: &mut Overlay<'_>,
+    scene: &Scene<'_>,
+    checked: &CheckedTransaction,
+) -> Result<Vec<Event>, Halt> {
+    let transaction = checked.transaction();
+    let sender = transaction.sender;
+    if !transaction.action.is_report() {
+        let least = fee_min(&scene.context.params, checked.bytes()).ok_or(Refusal::Overflow)?;
+        if transaction.fee < least {
+            return Err(Refusal::FeeTooLow { found: transaction.fee, least }.into());
+        }
+        let mut account = money::account(overlay, &sender)?;
+        if transaction.nonce != account.nonce {
+            return Err(Refusal::Nonce { found: transaction.nonce, expected: account.nonce }.into());
+        }
+        account.nonce = account.nonce.checked_add(1).ok_or(Refusal::Overflow)?;
+        money::put_account(overlay, &sender, &account);
+        money::debit(overlay, &sender, transaction.fee, Pot::Fees)?;
+    }
+    let mut acting = Acting { scene, overlay, transaction: checked.id(), sender };
+    let events = match &transaction.action {
+        Action::Transfer { to, amount } => acting.transfer(to, *amount),
+        Action::Register { blob, length, first, last, price_max, attributes } => {
+            let ask = Ask { blob: *blob, length: *length, first: *first, last: *last, price_max: *price_max };
+            acting.register(&ask, attributes)
+        }
+        Action::Certify { blob, registration, version, members, signature } => acting.certify(&Certificate {
+            blob: *blob,
+            registration: *registration,
+            version: *version,
+            members,
+            signature,
+        }),
+        Action::Attest { member, runs } => acting.attest(member, runs),
+        Action::Report { member, epoch, answered } => acting.report(member, *epoch, answered),
+    }?;
+    money::assert_conserved(overlay)?;
+    Ok(events)
+}
+
+/// What a `Register` asks for.
+struct Ask {
+    blob: BlobId,
+    length: u64,
+    first: Epoch,
+    last: Epoch,
+    price_max: Frost,
+}
+
+/// What a `Certify` shows.
+struct Certificate<'a> {
+    blob: BlobId,
+    registration: RegistrationNumber,
+    version: u8,
+    members: &'a MemberSet,
+    signature: &'a BlsSignature,
+}
+
+impl Acting<'_, '_, '_> {
+    fn transfer(&mut self, to: &AccountId, amount: Frost) -> Result<Vec<Event>, Halt> {
+        money::transfer(self.overlay, &self.sender, to, amount)?;
+        let transaction = self.transaction;
+        Ok(vec![Event::Transferred { transaction, from: self.sender, to: *to, amount }])
+    }
+
+    fn register(&mut self, ask: &Ask, attributes: &Attributes) -> Result<Vec<Event>, Halt> {
+        let (params, now) = (&self.scene.context.params, self.scene.epoch);
+        if ask.first != now {
+            return Err(Refusal::FirstEpoch { found: ask.first, current: now }.into());
+        }
+        let max = now.checked_add(params.paid_ahead_max).ok_or(Refusal::Overflow)?;
+        // The current epoch is the first of those paid for, so that `paid_ahead_max` of them end before `max`.
+        if ask.last >= max {
+            return Err(Refusal::TooFarAhead { last: ask.last, max: Epoch(max.0.saturating_sub(1)) }.into());
+        }
+        let price = money::price(params, ask.length, ask.first, ask.last)?;
+        if price.total > ask.price_max {
+            return Err(Refusal::TooDear { price: price.total, max: ask.price_max }.into());
+        }
+        let defended = blobs::defended(self.overlay, &ask.blob)?;
+        if let Some((_, life)) = defended.as_ref().filter(|(_, life)| life.length != ask.length) {
+            let (kept, found) = (life.length, ask.length);
+            return Err(Refusal::LengthMismatch { blob: ask.blob, kept, found }.into());
+        }
+        money::debit(self.overlay, &self.sender, price.total, Pot::Pending)?;
+        let mut counters = blobs::counters(self.overlay)?;
+        let number = RegistrationNumber(counters.next_registration);
+        counters.next_registration = counters.next_registration.checked_add(1).ok_or(Refusal::Overflow)?;
+        blobs::put_counters(self.overlay, &counters);
+        let within = now.checked_add(EpochCount(params.certify_within.0)).ok_or(Refusal::Overflow)?;
+        let mut registration = Registration {
+            number,
+            blob: ask.blob,
+            owner: self.sender,
+            length: ask.length,
+            first: ask.first,
+            last: ask.last,
+            rate: price.rate,
+            deadline: within.min(ask.last),
+            attributes: attributes.clone(),
+            status: RegistrationStatus::Pending,
+        };
+        blobs::enlist(self.overlay, &registration)?;
+        let standing = match &defended {
+            Some((sequence, _)) => Standing::Counts { sequence: *sequence },
+            None => Standing::Pending { deadline: registration.deadline },
+        };
+        let mut events = vec![self.registered(&registration, standing)];
+        if let Some(life) = defended {
+            events.push(self.extend(&mut registration, life)?);
+        }
+        Ok(events)
+    }
+
+    fn registered(&self, registration: &Registration, standing: Standing) -> Event {
+        Event::Registered {
+            transaction: self.transaction,
+            registration: registration.number,
+            blob: registration.blob,
+            owner: registration.owner,
+            length: registration.length,
+            first: registration.first,
+            last: registration.last,
+            price: registration.price(),
+            standing,
+        }
+    }
+
+    fn extend(
+        &mut self,
+        registration: &mut Registration,
+        life: (floe_types::SequenceNumber, crate::records::SequenceRecord),
+    ) -> Result<Event, Halt> {
+        let sequence = life.0;
+        let (from, to) = blobs::extend(self.overlay, registration, life, self.scene.epoch)?;
+        let (transaction, blob) = (self.transaction, registration.blob);
+        Ok(Event::Extended { transaction, registration: registration.number, blob, sequence, from, to })
+    }
+
+    /// The pending registration that a certificate is for.
+    fn pending(&self, certificate: &Certificate<'_>) -> Result<Registration, Halt> {
+        let number = certificate.registration;
+        let found = blobs::registration(self.overlay, number)?.filter(|found| found.blob == certificate.blob);
+        let found = found.ok_or(Refusal::NoRegistration { registration: number })?;
+        match found.status {
+            RegistrationStatus::Pending => Ok(found),
+            RegistrationStatus::Certified { .. } => Err(Refusal::AlreadyCertified { registration: number }.into()),
+            RegistrationStatus::Lapsed => Err(Refusal::Lapsed { registration: number }.into()),
+        }
+    }
+
+    /// Checks the quorum and the signature; gives the shards of those who signed. The cheap checks come first.
+    fn confirmed(&self, certificate: &Certificate<'_>) -> Result<ShardSet, Refusal> {
+        let committee = self.scene.committee;
+        let members = committee.members().len();
+        if usize::from(certificate.members.end()) > members {
+            return Err(Refusal::MembersBeyond { members });
+        }
+        let signers: Vec<_> = certificate.members.iter().filter_map(|index| committee.member(index)).collect();
+        let shards: ShardSet = signers.iter().flat_map(|member| member.shards.iter().copied()).collect();
+        let (found, needed) = (shards.len(), committee.quorum());
+        if found < needed {
+            return Err(Refusal::BelowQuorum { found, needed });
+        }
+        let Certificate { blob, registration, version, signature, .. } = certificate;
+        let network = &self.scene.context.network;
+        let message = confirmation_message(network, committee.term(), *registration, blob, *version);
+        let keys: Vec<_> = signers.iter().map(|member| member.bls_key).collect();
+        bls::verify_aggregate(&keys, &message, signature).map_err(|_| Refusal::BadCertificate)?;
+        Ok(shards)
+    }
+
+    fn certify(&mut self, certificate: &Certificate<'_>) -> Result<Vec<Event>, Halt> {
+        let mut registration = self.pending(certificate)?;
+        let shards = self.confirmed(certificate)?;
+        let (transaction, blob) = (self.transaction, registration.blob);
+        // Another registration was certified first: this one makes the same defence last longer.
+        if let Some(life) = blobs::defended(self.overlay, &blob)? {
+            if life.1.length != registration.length {
+                let (kept, found) = (life.1.length, registration.length);
+                return Err(Refusal::LengthMismatch { blob, kept, found }.into());
+            }
+            let run = Run { first: life.0, last: life.0 };
+            self.cover(run, &shards)?;
+            return Ok(vec![self.extend(&mut registration, life)?]);
+        }
+        let sequence = blobs::defend(self.overlay, &mut registration, &shards, self.scene.epoch)?;
+        Ok(vec![Event::Certified {
+            transaction,
+            registration: registration.number,
+            blob,
+            sequence,
+            length: registration.length,
+            last: registration.last,
+        }])
+    }
+
+    /// The sender's member.
+    fn member(&self, node: &NodeId) -> Result<MemberIndex, Refusal> {
+        let index = self.scene.committee.index_of(node).ok_or(Refusal::NotMember)?;
+        let member = self.scene.committee.member(index).filter(|member| member.account == self.sender);
+        member.map(|_| index).ok_or(Refusal::NotMember)
+    }
+
+    fn attest(&mut self, node: &NodeId, runs: &[Run]) -> Result<Vec<Event>, Halt> {
+        let member = self.member(node)?;
+        let shards: ShardSet =
+            self.scene.committee.member(member).iter().flat_map(|member| member.shards.iter().copied()).collect();
+        let end = blobs::counters(self.overlay)?.next_sequence;
+        let (mut touched, mut numbers) = (0usize, 0u64);
+        for run in runs {
+            for number in [run.first, run.last] {
+                let life = if number.0 < end { blobs::life(self.overlay, number)? } else { None };
+                if life.is_none_or(|life| life.defence != Defence::Defended) {
+                    return Err(Refusal::NotDefended { number: number.0 }.into());
+                }
+            }
+            // Looked at with a limit before anything is done with it.
+            let ahead =
+                coverage::segments_from(self.overlay, Table::Coverage, run.first.0, end, ATTEST_SEGMENTS_MAX + 1)?;
+            touched += ahead.iter().filter(|segment| segment.run.first <= run.last).count();
+            if touched > ATTEST_SEGMENTS_MAX {
+                return Err(Refusal::TooManySegments { max: ATTEST_SEGMENTS_MAX }.into());
+            }
+            numbers += self.cover(*run, &shards)?;
+        }
+        if numbers == 0 {
+            return Err(Refusal::NothingNew.into());
+        }
+        Ok(vec![Event::Attested { transaction: self.transaction, member, numbers }])
+    }
+
+    /// Adds coverage, to be judged by from the next epoch on. Gives how many numbers got a shard.
+    fn cover(&mut self, run: Run, shards: &ShardSet) -> Result<u64, Halt> {
+        let mut counters = blobs::counters(self.overlay)?;
+        let done = coverage::cover(self.overlay, Table::Coverage, run, shards, counters.next_sequence)?;
+        if !done.before.is_empty() {
+            let key = Table::Attested.number(counters.attested);
+            Table::Attested.store(self.overlay, key, &(run, shards));
+            counters.attested += 1;
+            blobs::put_counters(self.overlay, &counters);
+        }
+        Ok(done.before.iter().map(|segment| segment.run.count()).sum())
+    }
+
+    fn report(&mut self, node: &NodeId, epoch: Epoch, answered: &MemberSet) -> Result<Vec<Event>, Halt> {
+        let member = self.member(node)?;
+        let members = self.scene.committee.members().len();
+        if usize::from(answered.end()) > members {
+            return Err(Refusal::MembersBeyond { members }.into());
+        }
+        let current = self.scene.epoch;
+        if epoch != current {
+            return Err(Refusal::OtherEpoch { found: epoch, current }.into());
+        }
+        let params = &self.scene.context.params;
+        let open = params.epoch_millis.saturating_sub(params.closing_millis);
+        let from = self.scene.epoch_began.plus_millis(open);
+        if self.scene.time < from {
+            return Err(Refusal::NotClosing { from }.into());
+        }
+        let key = Table::Reports.key(&[&member.0.to_be_bytes()]);
+        if self.overlay.get(&key)?.is_some() {
+            return Err(Refusal::AlreadyReported.into());
+        }
+        Table::Reports.store(self.overlay, key, answered);
+        Ok(vec![Event::Reported { transaction: self.transaction, member, epoch }])
+    }
+}

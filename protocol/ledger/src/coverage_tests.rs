@@ -1,0 +1,114 @@
+//! The segment map against a slow one that keeps a set per number.
+
+use super::*;
+use crate::state::MemoryState;
+use proptest::prelude::*;
+
+fn set(bits: u8) -> ShardSet {
+    (0..8).filter(|bit| bits & (1 << bit) != 0).map(ShardIndex).collect()
+}
+
+fn run(first: u64, last: u64) -> Run {
+    Run { first: SequenceNumber(first), last: SequenceNumber(last) }
+}
+
+fn canonical(slow: &[u8]) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for (at, bits) in slow.iter().enumerate() {
+        match segments.last_mut() {
+            Some(last) if last.covered == set(*bits) => last.run.last = SequenceNumber(at as u64),
+            _ => segments.push(Segment { run: run(at as u64, at as u64), covered: set(*bits) }),
+        }
+    }
+    segments
+}
+
+#[test]
+fn a_million_blobs_acknowledged_everywhere_are_one_entry() {
+    let state = MemoryState::new();
+    let mut overlay = Overlay::new(&state);
+    for number in 0..1_000_000 {
+        append(&mut overlay, Table::Coverage, number, &ShardSet::below(28)).unwrap();
+    }
+    assert_eq!(overlay.changes().0.len(), 1);
+    assert_eq!(row(&overlay, ShardIndex(27), 1_000_000).unwrap(), vec![run(0, 999_999)]);
+    assert_eq!(row(&overlay, ShardIndex(28), 1_000_000).unwrap(), vec![]);
+}
+
+#[test]
+fn runs_have_one_form() {
+    assert!(Run::are_canonical(&[run(0, 3), run(5, 5)]));
+    for wrong in [[run(0, 3), run(4, 5)], [run(0, 3), run(2, 5)], [run(3, 0), run(5, 5)], [run(6, 6), run(0, 1)]] {
+        assert!(!Run::are_canonical(&wrong), "{wrong:?}");
+    }
+    assert!(!Run::are_canonical(&[run(0, u64::MAX), run(1, 1)]));
+}
+
+#[test]
+fn the_coverage_of_an_earlier_epoch_is_found_again() {
+    let state = MemoryState::new();
+    let mut overlay = Overlay::new(&state);
+    for number in 0..10 {
+        append(&mut overlay, Table::Judged, number, &set(1)).unwrap();
+    }
+    for (epoch, first, last, bits) in [(2u64, 3, 5, 2u8), (4, 5, 8, 4)] {
+        Table::Attested.store(&mut overlay, Table::Attested.number(0), &(run(first, last), set(bits)));
+        settle(&mut overlay, Epoch(epoch), 1, 10).unwrap();
+    }
+    let at = |epoch, number| covered_in(&overlay, Epoch(epoch), SequenceNumber(number), 10).unwrap();
+    let expected = [(1, 5, 1u8), (2, 5, 3), (3, 5, 3), (4, 5, 7), (3, 7, 1), (4, 7, 5), (9, 9, 1)];
+    for (epoch, number, bits) in expected {
+        assert_eq!(at(epoch, number), set(bits), "number {number} in epoch {epoch}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Cover(u64, u64, u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u8..4).prop_map(Step::Append),
+        (0u64..40, 0u64..40, 0u8..8).prop_map(|(a, b, bits)| Step::Cover(a, b, bits)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn segments_are_what_a_set_per_number_would_be(steps in proptest::collection::vec(step(), 0..60)) {
+        let state = MemoryState::new();
+        let mut overlay = Overlay::new(&state);
+        let mut slow: Vec<u8> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Append(bits) => {
+                    append(&mut overlay, Table::Coverage, slow.len() as u64, &set(bits)).unwrap();
+                    slow.push(bits);
+                }
+                Step::Cover(a, b, bits) if !slow.is_empty() => {
+                    let end = slow.len() as u64;
+                    let (first, last) = (a.min(b) % end, a.max(b) % end);
+                    let run = run(first.min(last), first.max(last));
+                    let done = cover(&mut overlay, Table::Coverage, run, &set(bits), end).unwrap();
+                    let inside = slow.iter_mut().enumerate();
+                    let inside = inside.filter(|(at, _)| run.contains(SequenceNumber(*at as u64)));
+                    let mut changed = 0;
+                    for (_, held) in inside {
+                        changed += u64::from(*held | bits != *held);
+                        *held |= bits;
+                    }
+                    prop_assert_eq!(done.before.iter().map(|segment| segment.run.count()).sum::<u64>(), changed);
+                }
+                Step::Cover(..) => {}
+            }
+            let end = slow.len() as u64;
+            let found = segments(&overlay, Table::Coverage, end).unwrap();
+            prop_assert_eq!(&found, &canonical(&slow));
+            for (at, bits) in slow.iter().enumerate() {
+                prop_assert_eq!(covered(&overlay, Table::Coverage, at as u64, end).unwrap(), set(*bits));
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What happened in a block, for whoever acts on it: gateways that wait, custody that files fragments, recorders that count.
+//!
+//! Events follow from the block and the state before it; they are not part of the state and not hashed. They come in the
+//! order in which things happened, those of a boundary first.
+
+use crate::merkle::Root;
+use crate::verdict::Decision;
+use floe_types::{AccountId, BlobId, Epoch, Frost, MemberIndex, RegistrationNumber, SequenceNumber, TransactionId};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// WAL moved between accounts.
+    Transferred {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// From whom.
+        from: AccountId,
+        /// To whom.
+        to: AccountId,
+        /// How much.
+        amount: Frost,
+    },
+    /// A registration was paid.
+    Registered {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// Its number, which confirmations name.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// Who paid.
+        owner: AccountId,
+        /// Bytes of the blob.
+        length: u64,
+        /// First paid epoch.
+        first: Epoch,
+        /// Last paid epoch.
+        last: Epoch,
+        /// What was paid.
+        price: Frost,
+        /// Whether a certificate is needed.
+        standing: Standing,
+    },
+    /// A blob got its certificate and is defended from now on.
+    Certified {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// For which registration.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// Its place in the order of certification.
+        sequence: SequenceNumber,
+        /// Bytes of the blob.
+        length: u64,
+        /// Last paid epoch.
+        last: Epoch,
+    },
+    /// A defended blob's last paid epoch moved.
+    Extended {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// By which registration.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// Its place in the order of certification.
+        sequence: SequenceNumber,
+        /// Last paid epoch before.
+        from: Epoch,
+        /// Last paid epoch now.
+        to: Epoch,
+    },
+    /// A member attested late fragments.
+    Attested {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The member.
+        member: MemberIndex,
+        /// Blobs, live or dead, that got a covering shard.
+        numbers: u64,
+    },
+    /// A member's report was taken.
+    Reported {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The member.
+        member: MemberIndex,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A registration was not certified in time; its price went back.
+    RegistrationLapsed {
+        /// Its number.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// Who got the price back.
+        owner: AccountId,
+        /// How much.
+        refund: Frost,
+    },
+    /// A blob's paid term ended. Fragments of it may be dropped.
+    BlobForgotten {
+        /// The blob.
+        blob: BlobId,
+        /// Its place in the order of certification.
+        sequence: SequenceNumber,
+        /// Last paid epoch.
+        last: Epoch,
+    },
+    /// An epoch ended and the next began.
+    EpochEnded {
+        /// The one that ended.
+        epoch: Epoch,
+        /// Whether enough members reported.
+        decision: Decision,
+        /// What was decided.
+        verdict_root: Root,
+    },
+}
+
+/// Whether a registration needs a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does, until the end of this epoch.
+    Pending {
+        /// The last epoch in which it may be certified.
+        deadline: Epoch,
+    },
+    /// The blob is defended already: the registration counts at once.
+    Counts {
+        /// The blob's place in the order of certification.
+        sequence: SequenceNumber,
+    },
+}

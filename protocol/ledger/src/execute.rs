@@ -1,0 +1,334 @@
+//! Genesis, building blocks, checking blocks: the three ways to a change set.
+//!
+//! All go through one [`Execution`], so that a block built here passes the check everywhere: the boundary first when it is
+//! due, then the transactions in order, each on an overlay of its own, then the roots.
+//!
+//! # The state root
+//!
+//! ```text
+//! root(0) = H(network id, changes of genesis)
+//! root(h) = H(root(h-1), changes of block h)
+//! ```
+//!
+//! It is a chain over change sets, not a tree over the whole state: a change set is as long as the block, a tree would be
+//! written in `log n` nodes for every entry touched. Two nodes with one root have applied the same change sets in the same order to the same
+//! genesis, so their states are equal to the byte; the first entry that differs makes every root from that block on
+//! differ, and the block is refused. What it cannot do is prove one entry to somebody without the state: the roots in
+//! boundary headers do that for blobs and verdicts. Nor does it see a disk that changes an entry *after* it was written,
+//! until that entry is read and a block comes out otherwise; storage has checksums for that. The head entry is left
+//! out, because it holds the root.
+//!
+//! # Time
+//!
+//! A block's time is above its parent's and, when it is voted on, at most the drift ahead of the voter's clock. The first
+//! block whose time is at least an epoch's length after the epoch began is the boundary: it must carry one, and no other
+//! block may.
+
+use crate::actions::{self, Scene};
+use crate::blobs;
+use crate::block::{
+    self, BLOCK_CERTIFICATES_MAX, BLOCK_VERSION, Block, BlockHeader, BoundaryHeader, HEADER_BYTES_MAX, genesis_block,
+};
+use crate::boundary;
+use crate::event::Event;
+use crate::merkle::Root;
+use crate::money;
+use crate::records::{Account, Counters, FundRates, Head, Totals};
+use crate::refusal::{BlockError, Halt, Refusal};
+use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
+use crate::tables::Table;
+use crate::transaction::{Action, CheckedTransaction, SignedTransaction};
+use floe_types::genesis::GenesisError;
+use floe_types::params::BLOCK_BYTES_MAX;
+use floe_types::{
+    BlockId, BlockTime, Committee, Epoch, Frost, Genesis, Height, NetworkId, NodeId, Params, TransactionId,
+};
+
+/// What does not change in the life of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The network.
+    pub network: NetworkId,
+    /// Its parameters.
+    pub params: Params,
+}
+
+impl Context {
+    /// The context that `genesis` founds.
+    #[must_use]
+    pub fn of(genesis: &Genesis) -> Context {
+        Context { network: genesis.network(), params: genesis.params.clone() }
+    }
+}
+
+/// A block with all it comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed {
+    /// The block.
+    pub block: Block,
+    /// Its id.
+    pub id: BlockId,
+    /// What it changes, to be applied whole and together with the block.
+    pub changes: ChangeSet,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// Candidates that were left out because they do not apply. Empty for blocks of others.
+    pub refused: Vec<(TransactionId, Refusal)>,
+}
+
+/// The state at height 0, as changes to an empty one.
+///
+/// # Errors
+/// [`GenesisError`] when no network can begin with it.
+pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
+    genesis.check()?;
+    let network = genesis.network();
+    let empty = MemoryState::new();
+    let mut overlay = Overlay::new(&empty);
+    for entry in &genesis.accounts {
+        money::put_account(&mut overlay, &entry.account, &Account { balance: entry.balance, nonce: 0 });
+    }
+    let supply = genesis.supply()?;
+    money::put_totals(&mut overlay, &Totals { supply, accounts: supply, ..Totals::default() });
+    money::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
+    let committee = genesis.committee()?;
+    Table::Committee.store(&mut overlay, Table::Committee.key(&[]), &committee);
+    blobs::put_counters(&mut overlay, &Counters { next_registration: 1, next_sequence: 0, attested: 0 });
+    let head_key = Table::Head.key(&[]);
+    let head = Head {
+        height: Height(0),
+        block: genesis_block(&network),
+        time: genesis.time,
+        epoch: Epoch(1),
+        epoch_began: genesis.time,
+        state_root: Root(overlay.changes().root_after(&network.0, &head_key)),
+    };
+    Table::Head.store(&mut overlay, head_key, &head);
+    Ok(overlay.into_changes())
+}
+
+/// Makes a block of those `candidates` that apply, in order, until it is full.
+///
+/// Its time is `now`, or the parent's plus a millisecond when our clock is behind. What does not apply is left out and
+/// named in [`Executed::refused`]; what does not fit is left out and not named. With no candidate at all this makes an
+/// empty block, which is what an epoch's end needs when nothing else is to be decided.
+///
+/// # Errors
+/// [`StateError`] when the state cannot be read.
+pub fn build_block(
+    state: &dyn StateRead,
+    context: &Context,
+    proposer: NodeId,
+    now: BlockTime,
+    candidates: Vec<CheckedTransaction>,
+) -> Result<Executed, StateError> {
+    let head = crate::views::head(state)?;
+    let time = now.max(head.time.plus_millis(1));
+    let mut execution = Execution::start(state, context, head, time)?;
+    let mut room = BLOCK_BYTES_MAX - HEADER_BYTES_MAX;
+    for candidate in candidates {
+        let Some(left) = room.checked_sub(candidate.bytes()) else { break };
+        match execution.apply(&candidate) {
+            Ok(()) => {
+                room = left;
+                execution.included.push((candidate.id(), candidate.into_signed()));
+            }
+            Err(Halt::Refused(refusal)) => execution.refused.push((candidate.id(), refusal)),
+            Err(Halt::State(error)) => return Err(error),
+        }
+    }
+    execution.finish(proposer)
+}
+
+/// Checks a block that somebody proposes: everything, its time against our clock included.
+///
+/// # Errors
+/// [`BlockError`] with the first thing that is wrong. State is as before in any case.
+pub fn check_block(
+    state: &dyn StateRead,
+    context: &Context,
+    block: Block,
+    now: BlockTime,
+) -> Result<Executed, BlockError> {
+    let (found, drift_millis) = (block.header.time, context.params.drift_millis_max);
+    if found > now.plus_millis(drift_millis) {
+        return Err(BlockError::AheadOfClock { found, now, drift_millis });
+    }
+    execute_decided(state, context, block)
+}
+
+/// Checks a block that was decided, without a clock: for catching up. All signatures are verified again.
+///
+/// # Errors
+/// [`BlockError`] with the first thing that is wrong. State is as before in any case.
+pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -> Result<Executed, BlockError> {
+    let head = crate::views::head(state)?;
+    check_place(&head, context, &block)?;
+    let Block { header, transactions } = block;
+    let mut execution = Execution::start(state, context, head, header.time)?;
+    if execution.boundary.is_some() != header.boundary.is_some() {
+        return Err(BlockError::Boundary);
+    }
+    if execution.committee.index_of(&header.proposer).is_none() {
+        return Err(BlockError::Proposer);
+    }
+    for (index, signed) in transactions.into_iter().enumerate() {
+        let transaction = signed.id();
+        let refused = |refusal| BlockError::Transaction { index, transaction, refusal };
+        let checked = signed.check(&context.network).map_err(|error| refused(error.into()))?;
+        match execution.apply(&checked) {
+            Ok(()) => execution.included.push((transaction, checked.into_signed())),
+            Err(Halt::Refused(refusal)) => return Err(refused(refusal)),
+            Err(Halt::State(error)) => return Err(error.into()),
+        }
+    }
+    let executed = execution.finish(header.proposer)?;
+    match difference(&header, &executed.block.header) {
+        Some(field) => Err(BlockError::Header { field }),
+        None => Ok(executed),
+    }
+}
+
+/// What can be said of a block before it is executed.
+fn check_place(head: &Head, context: &Context, block: &Block) -> Result<(), BlockError> {
+    let header = &block.header;
+    if header.version != BLOCK_VERSION {
+        return Err(BlockError::Version { found: header.version, ours: BLOCK_VERSION });
+    }
+    if header.network != context.network {
+        return Err(BlockError::Network);
+    }
+    let expected = head.height.next();
+    if header.height != expected {
+        return Err(BlockError::Height { found: header.height, expected });
+    }
+    if header.parent != head.block {
+        return Err(BlockError::Parent);
+    }
+    if header.time <= head.time {
+        return Err(BlockError::TimeNotAbove { found: header.time, parent: head.time });
+    }
+    let (found, max) = (block.encode().len(), BLOCK_BYTES_MAX);
+    if found > max {
+        return Err(BlockError::TooLong { found, max });
+    }
+    Ok(())
+}
+
+/// The first field in which a header differs from what execution comes to.
+fn difference(header: &BlockHeader, executed: &BlockHeader) -> Option<&'static str> {
+    let fields = [
+        ("epoch", header.epoch == executed.epoch),
+        ("transactions root", header.transactions_root == executed.transactions_root),
+        ("boundary", header.boundary == executed.boundary),
+        ("state root", header.state_root == executed.state_root),
+    ];
+    let named = fields.into_iter().find(|(_, equal)| !equal).map(|(name, _)| name);
+    // Whatever else there is to a header, now or later, must be equal too.
+    named.or((header != executed).then_some("rest"))
+}
+
+/// A block on its way.
+struct Execution<'a> {
+    overlay: Overlay<'a>,
+    context: &'a Context,
+    committee: Committee,
+    head: Head,
+    time: BlockTime,
+    epoch: Epoch,
+    epoch_began: BlockTime,
+    boundary: Option<BoundaryHeader>,
+    certificates: usize,
+    events: Vec<Event>,
+    included: Vec<(TransactionId, SignedTransaction)>,
+    refused: Vec<(TransactionId, Refusal)>,
+}
+
+impl<'a> Execution<'a> {
+    /// Begins a block of `time`, with the boundary when it is due.
+    fn start(
+        state: &'a dyn StateRead,
+        context: &'a Context,
+        head: Head,
+        time: BlockTime,
+    ) -> Result<Execution<'a>, StateError> {
+        let committee = crate::views::committee(state)?;
+        let mut overlay = Overlay::new(state);
+        let (mut epoch, mut epoch_began) = (head.epoch, head.epoch_began);
+        let (mut boundary, mut events) = (None, Vec::new());
+        if time >= head.epoch_ends(&context.params) {
+            let ended = boundary::end_epoch(&mut overlay, &committee, &head, time)?;
+            (epoch, epoch_began) = (head.epoch.next(), time);
+            (boundary, events) = (Some(ended.header), ended.events);
+        }
+        let (included, refused) = (Vec::new(), Vec::new());
+        let certificates = 0;
+        Ok(Execution {
+            overlay,
+            context,
+            committee,
+            head,
+            time,
+            epoch,
+            epoch_began,
+            boundary,
+            certificates,
+            events,
+            included,
+            refused,
+        })
+    }
+
+    /// Executes one transaction wholly or not at all.
+    fn apply(&mut self, checked: &CheckedTransaction) -> Result<(), Halt> {
+        let certifies = matches!(checked.transaction().action, Action::Certify { .. });
+        if certifies && self.certificates >= BLOCK_CERTIFICATES_MAX {
+            return Err(Refusal::CertificatesFull { max: BLOCK_CERTIFICATES_MAX }.into());
+        }
+        let scene = Scene {
+            context: self.context,
+            committee: &self.committee,
+            epoch: self.epoch,
+            epoch_began: self.epoch_began,
+            time: self.time,
+        };
+        let mut own = Overlay::new(&self.overlay);
+        let events = actions::execute(&mut own, &scene, checked)?;
+        let changes = own.into_changes();
+        self.overlay.merge(changes);
+        self.events.extend(events);
+        self.certificates += usize::from(certifies);
+        Ok(())
+    }
+
+    /// Computes the roots and seals the block.
+    fn finish(mut self, proposer: NodeId) -> Result<Executed, StateError> {
+        let (ids, transactions): (Vec<_>, Vec<_>) = self.included.into_iter().unzip();
+        let head_key = Table::Head.key(&[]);
+        let state_root = Root(self.overlay.changes().root_after(&self.head.state_root.0, &head_key));
+        let header = BlockHeader {
+            version: BLOCK_VERSION,
+            network: self.context.network,
+            height: self.head.height.next(),
+            parent: self.head.block,
+            time: self.time,
+            proposer,
+            epoch: self.epoch,
+            transactions_root: block::transactions_root(&ids),
+            state_root,
+            boundary: self.boundary,
+        };
+        let id = header.id();
+        let head = Head {
+            height: header.height,
+            block: id,
+            time: self.time,
+            epoch: self.epoch,
+            epoch_began: self.epoch_began,
+            state_root,
+        };
+        Table::Head.store(&mut self.overlay, head_key, &head);
+        let block = Block { header, transactions };
+        Ok(Executed { block, id, changes: self.overlay.into_changes(), events: self.events, refused: self.refused })
+    }
+}

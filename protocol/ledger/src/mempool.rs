@@ -1,0 +1,324 @@
+//! Transactions that wait for a block, on one node. Pure: what to keep follows from what was offered and from the state.
+//!
+//! Two rooms. *Paid* transactions stand per sender in nonce order, so that those of one sender enter a block in the order
+//! in which they apply. *Reports* have no nonce and no fee; they stand per epoch and member in a room of their own, so
+//! that no flood of paid ones keeps a member from its duty.
+//!
+//! | limit | value | answer when full |
+//! | --- | --- | --- |
+//! | transactions, bytes | [`MempoolLimits`] | `Full` |
+//! | of one sender | [`MempoolLimits::per_sender`] nonces ahead | `TooFarAhead` |
+//! | reports | members of the committee, times two epochs | `TooFarAhead` / `Stale` |
+//!
+//! Nothing is evicted for a higher fee yet: a full pool refuses.
+
+use crate::block::Block;
+use crate::execute::Context;
+use crate::money;
+use crate::refusal::Refusal;
+use crate::state::{StateError, StateRead};
+use crate::transaction::{Action, CheckedTransaction, SignedTransaction, TransactionError, fee_min};
+use crate::views;
+use floe_types::{AccountId, BlockTime, Epoch, Frost, NodeId, TransactionId};
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// How much a pool holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MempoolLimits {
+    /// Paid transactions.
+    pub count: usize,
+    /// Bytes of paid transactions.
+    pub bytes: usize,
+    /// Nonces that one sender may be ahead of its account.
+    pub per_sender: u64,
+}
+
+impl Default for MempoolLimits {
+    /// 16 blocks' worth: 20,000 transactions, 16 MiB, 1,024 of one sender.
+    fn default() -> MempoolLimits {
+        MempoolLimits { count: 20_000, bytes: 16 << 20, per_sender: 1024 }
+    }
+}
+
+/// Why a transaction was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum MempoolError {
+    /// Wrong whatever the state: whoever relayed it should not have.
+    #[error(transparent)]
+    Wrong(#[from] TransactionError),
+    #[error("it is here already")]
+    Seen,
+    #[error("nonce {found} is used, the next is {expected}")]
+    Stale { found: u64, expected: u64 },
+    #[error("nonce {found} is too far ahead of {expected}, at most {ahead} may wait")]
+    TooFarAhead { found: u64, expected: u64, ahead: u64 },
+    #[error("another transaction with nonce {nonce} waits")]
+    NonceTaken { nonce: u64 },
+    #[error("fee {found} FROST, at least {least} is asked")]
+    TooCheap { found: Frost, least: Frost },
+    #[error("the account holds {balance} FROST, {needed} are needed")]
+    Insufficient { balance: Frost, needed: Frost },
+    #[error("a report on epoch {found} in epoch {current}")]
+    OtherEpoch { found: Epoch, current: Epoch },
+    #[error("the report's sender does not speak for this member")]
+    NotMember,
+    #[error("the pool is full: {count} transactions, {bytes} bytes")]
+    Full { count: usize, bytes: usize },
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// The pool.
+#[derive(Debug, Default)]
+pub struct Mempool {
+    limits: MempoolLimits,
+    paid: BTreeMap<AccountId, BTreeMap<u64, CheckedTransaction>>,
+    reports: BTreeMap<(Epoch, NodeId), CheckedTransaction>,
+    /// Where each waiting paid transaction is.
+    places: BTreeMap<TransactionId, (AccountId, u64)>,
+    bytes: usize,
+}
+
+impl Mempool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(limits: MempoolLimits) -> Mempool {
+        Mempool { limits, ..Mempool::default() }
+    }
+
+    /// Transactions that wait, reports included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len() + self.reports.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the paid transactions that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether `id` waits.
+    #[must_use]
+    pub fn contains(&self, id: &TransactionId) -> bool {
+        self.places.contains_key(id) || self.reports.values().any(|report| report.id() == *id)
+    }
+
+    /// Takes a transaction in. It is checked here, the signature last, and never again on this node.
+    ///
+    /// # Errors
+    /// [`MempoolError`]; the pool is as before.
+    pub fn add(
+        &mut self,
+        state: &dyn StateRead,
+        context: &Context,
+        signed: SignedTransaction,
+    ) -> Result<TransactionId, MempoolError> {
+        let id = signed.id();
+        if self.contains(&id) {
+            return Err(MempoolError::Seen);
+        }
+        if let Action::Report { member, epoch, .. } = signed.transaction.action {
+            return self.add_report(state, context, signed, (epoch, member));
+        }
+        let (sender, nonce, fee) = (signed.transaction.sender, signed.transaction.nonce, signed.transaction.fee);
+        let account = money::account(state, &sender)?;
+        let expected = account.nonce;
+        if nonce < expected {
+            return Err(MempoolError::Stale { found: nonce, expected });
+        }
+        let ahead = self.limits.per_sender;
+        if nonce - expected >= ahead {
+            return Err(MempoolError::TooFarAhead { found: nonce, expected, ahead });
+        }
+        let bytes = signed.encode().len();
+        let least = fee_min(&context.params, bytes).unwrap_or(Frost(u64::MAX));
+        if fee < least {
+            return Err(MempoolError::TooCheap { found: fee, least });
+        }
+        if account.balance < fee {
+            return Err(MempoolError::Insufficient { balance: account.balance, needed: fee });
+        }
+        if self.paid.get(&sender).is_some_and(|queue| queue.contains_key(&nonce)) {
+            return Err(MempoolError::NonceTaken { nonce });
+        }
+        if self.places.len() >= self.limits.count || self.bytes + bytes > self.limits.bytes {
+            return Err(MempoolError::Full { count: self.places.len(), bytes: self.bytes });
+        }
+        let checked = signed.check(&context.network)?;
+        self.bytes += checked.bytes();
+        self.places.insert(id, (sender, nonce));
+        self.paid.entry(sender).or_default().insert(nonce, checked);
+        Ok(id)
+    }
+
+    fn add_report(
+        &mut self,
+        state: &dyn StateRead,
+        context: &Context,
+        signed: SignedTransaction,
+        (epoch, member): (Epoch, NodeId),
+    ) -> Result<TransactionId, MempoolError> {
+        let current = views::head(state)?.epoch;
+        // A node that is a block behind hears reports on the epoch that comes next.
+        if epoch != current && epoch != current.next() {
+            return Err(MempoolError::OtherEpoch { found: epoch, current });
+        }
+        let committee = views::committee(state)?;
+        let spoken = committee.index_of(&member).and_then(|index| committee.member(index));
+        if spoken.is_none_or(|member| member.account != signed.transaction.sender) {
+            return Err(MempoolError::NotMember);
+        }
+        if self.reports.contains_key(&(epoch, member)) {
+            return Err(MempoolError::NonceTaken { nonce: 0 });
+        }
+        let checked = signed.check(&context.network)?;
+        let id = checked.id();
+        self.reports.insert((epoch, member), checked);
+        Ok(id)
+    }
+
+    /// What a block on `state` at time `now` might include, at most `bytes_max` bytes: reports that are due first, then
+    /// paid ones by fee for a byte, each sender's in nonce order without a gap. Empty when nothing waits that could apply:
+    /// then no block need be made.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn candidates(
+        &self,
+        state: &dyn StateRead,
+        context: &Context,
+        now: BlockTime,
+        bytes_max: usize,
+    ) -> Result<Vec<CheckedTransaction>, StateError> {
+        let mut chosen = Vec::new();
+        let mut room = bytes_max;
+        for report in self.due(state, context, now)? {
+            if let Some(left) = room.checked_sub(report.bytes()) {
+                room = left;
+                chosen.push(report.clone());
+            }
+        }
+        // The next transaction of each sender, the dearest on top; equal ones in the order of senders.
+        let mut heads = BinaryHeap::new();
+        for (sender, queue) in &self.paid {
+            let next = money::account(state, sender)?.nonce;
+            heads.extend(queue.get(&next).map(|checked| Offer::of(checked, sender)));
+        }
+        while let Some(offer) = heads.pop() {
+            let Some(queue) = self.paid.get(&offer.sender) else { continue };
+            let Some(checked) = queue.get(&offer.nonce) else { continue };
+            let Some(left) = room.checked_sub(checked.bytes()) else { continue };
+            room = left;
+            chosen.push(checked.clone());
+            let next = offer.nonce.saturating_add(1);
+            heads.extend(queue.get(&next).map(|checked| Offer::of(checked, &offer.sender)));
+        }
+        Ok(chosen)
+    }
+
+    /// The reports that a block of time `now` could execute.
+    fn due(
+        &self,
+        state: &dyn StateRead,
+        context: &Context,
+        now: BlockTime,
+    ) -> Result<Vec<&CheckedTransaction>, StateError> {
+        let head = views::head(state)?;
+        let closing = head.closing_begins(&context.params)..head.epoch_ends(&context.params);
+        if self.reports.is_empty() || !closing.contains(&now) {
+            return Ok(Vec::new());
+        }
+        let committee = views::committee(state)?;
+        let mut due = Vec::new();
+        for ((epoch, member), report) in &self.reports {
+            let index = committee.index_of(member).filter(|_| *epoch == head.epoch);
+            let Some(index) = index else { continue };
+            if views::report(state, index)?.is_none() {
+                due.push(report);
+            }
+        }
+        Ok(due)
+    }
+
+    /// Drops what a decided block made superfluous: what it includes, nonces it used, reports on epochs before its own.
+    pub fn remove_included(&mut self, block: &Block) {
+        let epoch = block.header.epoch;
+        self.reports.retain(|(of, _), _| *of >= epoch);
+        for signed in &block.transactions {
+            let transaction = &signed.transaction;
+            match transaction.action {
+                Action::Report { member, epoch, .. } => {
+                    self.reports.remove(&(epoch, member));
+                }
+                _ => self.drop_until(&transaction.sender, transaction.nonce),
+            }
+        }
+    }
+
+    /// Drops what building a block refused for good ([`Refusal::may_pass`]); later nonces of the sender wait on.
+    pub fn remove_refused(&mut self, refused: &[(TransactionId, Refusal)]) {
+        for (id, refusal) in refused {
+            if refusal.may_pass() {
+                continue;
+            }
+            if let Some((sender, nonce)) = self.places.get(id).copied() {
+                self.take(&sender, nonce);
+            } else {
+                self.reports.retain(|_, report| report.id() != *id);
+            }
+        }
+    }
+
+    /// Drops the transactions of `sender` up to and including `nonce`.
+    fn drop_until(&mut self, sender: &AccountId, nonce: u64) {
+        let used: Vec<u64> = self
+            .paid
+            .get(sender)
+            .into_iter()
+            .flat_map(|queue| queue.range(..=nonce))
+            .map(|(nonce, _)| *nonce)
+            .collect();
+        for nonce in used {
+            self.take(sender, nonce);
+        }
+    }
+
+    fn take(&mut self, sender: &AccountId, nonce: u64) {
+        let Some(queue) = self.paid.get_mut(sender) else { return };
+        if let Some(checked) = queue.remove(&nonce) {
+            self.bytes -= checked.bytes();
+            self.places.remove(&checked.id());
+        }
+        if queue.is_empty() {
+            self.paid.remove(sender);
+        }
+    }
+}
+
+/// A transaction's claim to a place, ordered by fee for a byte.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Offer {
+    /// FROST for 1,024 bytes.
+    rate: u128,
+    sender: AccountId,
+    nonce: u64,
+}
+
+impl Offer {
+    fn of(checked: &CheckedTransaction, sender: &AccountId) -> Offer {
+        let rate = u128::from(checked.transaction().fee.0) * 1024 / checked.bytes().max(1) as u128;
+        Offer { rate, sender: *sender, nonce: checked.transaction().nonce }
+    }
+}
+
+#[cfg(test)]
+#[path = "mempool_tests.rs"]
+mod tests;

@@ -1,0 +1,254 @@
+//! State as the ledger sees it: keys and values in order, read through a trait and written as a change set.
+//!
+//! Execution reads a [`StateRead`] and gives back a [`ChangeSet`]; who keeps the state applies the whole set or nothing,
+//! together with the block that caused it. [`Overlay`] is state with changes on top, itself state, so that a transaction
+//! stands on its block and a block on its parent, and what is refused leaves no trace. [`MemoryState`] keeps everything in
+//! memory, for tests and simulation.
+
+use floe_types::codec::{self, DecodeError};
+use serde_bytes::{ByteBuf, Bytes};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// State that could not be read. Never a statement about a block: whoever sees it stops or tries again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The medium failed.
+    #[error("reading state: {reason}")]
+    Read {
+        /// The medium's words.
+        reason: String,
+    },
+    /// What is kept is not what the ledger wrote.
+    #[error("state is damaged in table {table}: {reason}")]
+    Damaged {
+        /// The table's name.
+        table: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Ordered keys and values.
+pub trait StateRead {
+    /// The value at `key`.
+    ///
+    /// # Errors
+    /// [`StateError::Read`] when the medium fails.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
+
+    /// Up to `limit` entries with `from <= key < to`, ascending.
+    ///
+    /// # Errors
+    /// [`StateError::Read`] when the medium fails.
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError>;
+}
+
+/// What a block changes: for each key its new value, or that it is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeSet(pub BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl ChangeSet {
+    /// No change.
+    #[must_use]
+    pub fn new() -> ChangeSet {
+        ChangeSet::default()
+    }
+
+    /// Adds `later` on top: where both change a key, `later` holds.
+    pub fn merge(&mut self, later: ChangeSet) {
+        if self.0.is_empty() {
+            self.0 = later.0;
+        } else {
+            self.0.extend(later.0);
+        }
+    }
+
+    /// The canonical encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let entries: Vec<_> =
+            self.0.iter().map(|(key, value)| (Bytes::new(key), value.as_deref().map(Bytes::new))).collect();
+        codec::encode(&entries)
+    }
+
+    /// The change set of which `bytes` is the encoding.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when there are more than `max` bytes, or they are not exactly one canonical encoding.
+    pub fn decode(bytes: &[u8], max: usize) -> Result<ChangeSet, DecodeError> {
+        let entries: Vec<(ByteBuf, Option<ByteBuf>)> = codec::decode(bytes, max)?;
+        if entries.windows(2).any(|pair| matches!(pair, [one, two] if one.0 >= two.0)) {
+            return Err(DecodeError::NotCanonical);
+        }
+        let entries = entries.into_iter();
+        Ok(ChangeSet(entries.map(|(key, value)| (key.into_vec(), value.map(ByteBuf::into_vec))).collect()))
+    }
+
+    /// The root of the state that follows the state of `parent` by these changes. `skip` is left out of it.
+    pub(crate) fn root_after(&self, parent: &[u8; 32], skip: &[u8]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("floe 1 ledger: state root");
+        hasher.update(parent);
+        for (key, value) in self.0.iter().filter(|(key, _)| key.as_slice() != skip) {
+            // Lengths first: no two change sets give the same bytes.
+            hasher.update(&(key.len() as u64).to_be_bytes()).update(key);
+            match value {
+                Some(value) => hasher.update(&[1]).update(&(value.len() as u64).to_be_bytes()).update(value),
+                None => hasher.update(&[0]),
+            };
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// State with changes on top.
+pub struct Overlay<'a> {
+    base: &'a dyn StateRead,
+    changes: ChangeSet,
+}
+
+impl<'a> Overlay<'a> {
+    /// `base` without a change yet.
+    #[must_use]
+    pub fn new(base: &'a dyn StateRead) -> Overlay<'a> {
+        Overlay { base, changes: ChangeSet::new() }
+    }
+
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.0.insert(key, Some(value));
+    }
+
+    /// Takes `key` out. Taking out what is not there is no error.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.changes.0.insert(key, None);
+    }
+
+    /// Adds `later` on top.
+    pub fn merge(&mut self, later: ChangeSet) {
+        self.changes.merge(later);
+    }
+
+    /// What was changed.
+    #[must_use]
+    pub fn changes(&self) -> &ChangeSet {
+        &self.changes
+    }
+
+    /// What was changed, leaving the base behind.
+    #[must_use]
+    pub fn into_changes(self) -> ChangeSet {
+        self.changes
+    }
+}
+
+impl StateRead for Overlay<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        match self.changes.0.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.base.get(key),
+        }
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        if from >= to || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let changed: Vec<_> = self.changes.0.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))).collect();
+        // Each deletion hides at most one entry of the base.
+        let hidden = changed.iter().filter(|(_, value)| value.is_none()).count();
+        let below = self.base.range(from, to, limit.saturating_add(hidden))?;
+        let complete = below.len() < limit.saturating_add(hidden);
+        let end = if complete { None } else { below.last().map(|(key, _)| key.clone()) };
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = below.into_iter().collect();
+        for (key, value) in changed {
+            // Beyond the last entry that was read below, the base may hold entries that were not read.
+            if end.as_ref().is_some_and(|end| key > end) {
+                break;
+            }
+            match value {
+                Some(value) => merged.insert(key.clone(), value.clone()),
+                None => merged.remove(key),
+            };
+        }
+        Ok(merged.into_iter().take(limit).collect())
+    }
+}
+
+/// State in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryState(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl MemoryState {
+    /// Empty state, before genesis.
+    #[must_use]
+    pub fn new() -> MemoryState {
+        MemoryState::default()
+    }
+
+    /// Makes the changes.
+    pub fn apply(&mut self, changes: &ChangeSet) {
+        for (key, value) in &changes.0 {
+            match value {
+                Some(value) => self.0.insert(key.clone(), value.clone()),
+                None => self.0.remove(key),
+            };
+        }
+    }
+
+    /// All entries, ascending.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+}
+
+impl StateRead for MemoryState {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let entries = self.0.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        Ok(entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_change_set_survives_its_encoding_and_nothing_else_does() {
+        let mut changes = ChangeSet::new();
+        changes.0.insert(vec![1], Some(vec![2, 3]));
+        changes.0.insert(vec![4], None);
+        let bytes = changes.encode();
+        assert_eq!(ChangeSet::decode(&bytes, 64), Ok(changes));
+        assert!(ChangeSet::decode(&bytes, bytes.len() - 1).is_err());
+        let unordered = codec::encode(&[(Bytes::new(&[4]), None::<&Bytes>), (Bytes::new(&[1]), None)].to_vec());
+        assert_eq!(ChangeSet::decode(&unordered, 64), Err(DecodeError::NotCanonical));
+    }
+
+    proptest! {
+        #[test]
+        fn an_overlay_reads_as_the_state_it_will_become(
+            base in proptest::collection::btree_map(any::<u8>(), any::<u8>(), 0..20),
+            changes in proptest::collection::btree_map(any::<u8>(), any::<Option<u8>>(), 0..20),
+            from: u8, to: u8, limit in 0usize..12,
+        ) {
+            let mut state = MemoryState::new();
+            state.apply(&ChangeSet(base.iter().map(|(k, v)| (vec![*k], Some(vec![*v]))).collect()));
+            let changes = ChangeSet(changes.iter().map(|(k, v)| (vec![*k], v.map(|v| vec![v]))).collect());
+            let mut overlay = Overlay::new(&state);
+            overlay.merge(changes.clone());
+            let mut after = state.clone();
+            after.apply(&changes);
+            prop_assert_eq!(overlay.range(&[from], &[to], limit), after.range(&[from], &[to], limit));
+            prop_assert_eq!(overlay.get(&[from]), after.get(&[from]));
+        }
+    }
+}

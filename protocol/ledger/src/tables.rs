@@ -1,0 +1,221 @@
+//! Every table of the ledger's state, declared once: its tag, its key, its value and who writes it.
+//!
+//! A key is the table's tag and then the parts below, numbers big-endian, so that order is the order of numbers. Values
+//! are in the one encoding of [`floe_types::codec`].
+//!
+//! | tag | table | key after the tag | value |
+//! | --- | --- | --- | --- |
+//! | 1 | `Head` | | [`crate::Head`]; the only entry that state roots leave out, because it names them |
+//! | 2 | `Accounts` | account | [`crate::Account`] |
+//! | 3 | `Totals` | | [`crate::Totals`] |
+//! | 4 | `Fund` | | rates of the storage fund |
+//! | 5 | `FundEnds` | last paid epoch | sum of the rates that end with it |
+//! | 6 | `Committee` | | [`floe_types::Committee`] in force |
+//! | 7 | `Counters` | | next numbers |
+//! | 8 | `Registrations` | number | [`crate::Registration`] |
+//! | 9 | `Deadlines` | epoch, number | nothing; uncertified registrations by the epoch they lapse with |
+//! | 10 | `Blobs` | blob id | [`crate::BlobRecord`] |
+//! | 11 | `BlobRegistrations` | blob id, number | nothing |
+//! | 12 | `BlobLives` | blob id, sequence number inverted | nothing; newest life first |
+//! | 13 | `Sequence` | sequence number | [`crate::SequenceRecord`] |
+//! | 14 | `Expiries` | last paid epoch, sequence number | nothing; defended blobs by the epoch they are forgotten with |
+//! | 15 | `Owners` | account, sequence number | nothing |
+//! | 16 | `Coverage` | last sequence number of the segment | coverage now, see [`crate::coverage`] |
+//! | 17 | `Judged` | likewise | coverage as this epoch is judged by |
+//! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on |
+//! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
+//! | 20 | `Reports` | member | who answered, in this epoch |
+//! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
+//! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
+//! | 23 | `MerkleRoots` | map | the top of a map |
+
+use crate::state::{Overlay, StateError, StateRead};
+use floe_types::codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A table of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Table {
+    Head = 1,
+    Accounts = 2,
+    Totals = 3,
+    Fund = 4,
+    FundEnds = 5,
+    Committee = 6,
+    Counters = 7,
+    Registrations = 8,
+    Deadlines = 9,
+    Blobs = 10,
+    BlobRegistrations = 11,
+    BlobLives = 12,
+    Sequence = 13,
+    Expiries = 14,
+    Owners = 15,
+    Coverage = 16,
+    Judged = 17,
+    Attested = 18,
+    Changes = 19,
+    Reports = 20,
+    Epochs = 21,
+    Merkle = 22,
+    MerkleRoots = 23,
+}
+
+impl Table {
+    /// The name in messages to people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Table::Head => "head",
+            Table::Accounts => "accounts",
+            Table::Totals => "totals",
+            Table::Fund => "fund",
+            Table::FundEnds => "fund-ends",
+            Table::Committee => "committee",
+            Table::Counters => "counters",
+            Table::Registrations => "registrations",
+            Table::Deadlines => "deadlines",
+            Table::Blobs => "blobs",
+            Table::BlobRegistrations => "blob-registrations",
+            Table::BlobLives => "blob-lives",
+            Table::Sequence => "sequence",
+            Table::Expiries => "expiries",
+            Table::Owners => "owners",
+            Table::Coverage => "coverage",
+            Table::Judged => "judged",
+            Table::Attested => "attested",
+            Table::Changes => "changes",
+            Table::Reports => "reports",
+            Table::Epochs => "epochs",
+            Table::Merkle => "merkle",
+            Table::MerkleRoots => "merkle-roots",
+        }
+    }
+
+    /// The key with these parts.
+    pub(crate) fn key(self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+        key.push(self as u8);
+        for part in parts {
+            key.extend_from_slice(part);
+        }
+        key
+    }
+
+    /// The key of one number.
+    pub(crate) fn number(self, number: u64) -> Vec<u8> {
+        self.key(&[&number.to_be_bytes()])
+    }
+
+    /// The key of two numbers.
+    pub(crate) fn numbers(self, first: u64, second: u64) -> Vec<u8> {
+        self.key(&[&first.to_be_bytes(), &second.to_be_bytes()])
+    }
+
+    /// The value is not what the ledger wrote.
+    pub(crate) fn damaged(self, reason: impl Into<String>) -> StateError {
+        StateError::Damaged { table: self.name(), reason: reason.into() }
+    }
+
+    /// The value at `key`, a key of this table.
+    ///
+    /// State is the ledger's own writing, so the strict second look of [`codec::decode`] is spared.
+    pub(crate) fn load<T: DeserializeOwned>(self, state: &dyn StateRead, key: &[u8]) -> Result<Option<T>, StateError> {
+        let Some(bytes) = state.get(key)? else { return Ok(None) };
+        self.parse(&bytes).map(Some)
+    }
+
+    /// The value at `key`, which must be there.
+    pub(crate) fn must<T: DeserializeOwned>(self, state: &dyn StateRead, key: &[u8]) -> Result<T, StateError> {
+        self.load(state, key)?.ok_or_else(|| self.damaged("an entry is missing"))
+    }
+
+    /// A value of this table.
+    pub(crate) fn parse<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, StateError> {
+        postcard::from_bytes(bytes).map_err(|error| self.damaged(error.to_string()))
+    }
+
+    /// Sets the value at `key`, a key of this table.
+    pub(crate) fn store<T: Serialize + ?Sized>(self, overlay: &mut Overlay<'_>, key: Vec<u8>, value: &T) {
+        debug_assert_eq!(key.first(), Some(&(self as u8)));
+        overlay.put(key, codec::encode(value));
+    }
+
+    /// Entries whose key begins with `prefix` and is at least `from`, at most `limit`; keys without the tag.
+    pub(crate) fn page(
+        self,
+        state: &dyn StateRead,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        let start = self.key(&[prefix, from]);
+        let end = after(self.key(&[prefix]));
+        let entries = state.range(&start, &end, limit)?;
+        Ok(entries.into_iter().map(|(key, value)| (key.get(1..).unwrap_or_default().to_vec(), value)).collect())
+    }
+
+    /// Every entry whose key begins with `prefix`, read in pages; keys without the tag.
+    pub(crate) fn all(self, state: &dyn StateRead, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        const PAGE: usize = 1024;
+        let mut found = Vec::new();
+        let mut from = Vec::new();
+        loop {
+            let page = self.page(state, prefix, &from, PAGE)?;
+            let complete = page.len() < PAGE;
+            found.extend(page);
+            match found.last() {
+                Some((key, _)) if !complete => {
+                    from = key.get(prefix.len()..).unwrap_or_default().to_vec();
+                    from.push(0);
+                }
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+/// The least key that is above every key beginning with `prefix`. Tags are below 255, so there is one.
+pub(crate) fn after(mut prefix: Vec<u8>) -> Vec<u8> {
+    while prefix.last() == Some(&255) {
+        prefix.pop();
+    }
+    if let Some(last) = prefix.last_mut() {
+        *last += 1;
+    }
+    prefix
+}
+
+/// The number in `key` that starts at byte `at`.
+pub(crate) fn number_at(table: Table, key: &[u8], at: usize) -> Result<u64, StateError> {
+    let bytes = key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u64::from_be_bytes).ok_or_else(|| table.damaged("a key is too short"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{ChangeSet, MemoryState};
+
+    #[test]
+    fn a_table_is_read_whole_across_pages() {
+        let mut changes = ChangeSet::new();
+        for number in 0..3_000u64 {
+            changes.0.insert(Table::Owners.number(number), Some(vec![]));
+        }
+        changes.0.insert(Table::Sequence.number(1), Some(vec![]));
+        changes.0.insert(Table::Expiries.number(1), Some(vec![]));
+        let mut state = MemoryState::new();
+        state.apply(&changes);
+        let all = Table::Owners.all(&state, &[]).unwrap();
+        let numbers: Vec<_> = all.iter().map(|(key, _)| number_at(Table::Owners, key, 0).unwrap()).collect();
+        assert_eq!(numbers, (0..3_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_above_all_of_it() {
+        assert_eq!(after(vec![3, 255, 255]), vec![4]);
+        assert_eq!(after(vec![3, 7]), vec![3, 8]);
+    }
+}

@@ -1,0 +1,310 @@
+//! Transactions: what an account asks the ledger to do, signed.
+//!
+//! A signature covers the network, the sender, its nonce and the fee, so that a transaction is valid once, in one network,
+//! at one price. The id is the hash of the *signed* encoding. Decoding is bounded; checking ([`SignedTransaction::check`])
+//! gives a [`CheckedTransaction`], so that a signature is verified once and never forgotten about.
+
+use crate::coverage::Run;
+use crate::sets::MemberSet;
+use floe_types::bls::BlsSignature;
+use floe_types::codec::{self, DecodeError};
+use floe_types::keys::{self, SecretKey, Signature};
+use floe_types::params::{ATTRIBUTES_BYTES_MAX, TRANSACTION_BYTES_MAX};
+use floe_types::{AccountId, BlobId, Epoch, Frost, NetworkId, NodeId, Params, RegistrationNumber, TransactionId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of encodings that confirmations speak of.
+pub const ENCODING_VERSION: u8 = 1;
+/// The most runs in one [`Action::Attest`]. Each may split segments of the coverage map.
+pub const ATTEST_RUNS_MAX: usize = 256;
+
+/// What a store says about its bytes: for people and browsers, never for decisions. 1 KiB at most when encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attributes {
+    /// The media type, as `image/jpeg`.
+    pub content_type: Option<String>,
+    /// The file name. Never used as a path.
+    pub name: Option<String>,
+    /// Anything else, by name.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Attributes {
+    fn are_acceptable(&self) -> bool {
+        let printable = |text: &String| !text.chars().any(char::is_control);
+        let named = self.content_type.iter().chain(&self.name).all(printable);
+        let tagged = self.tags.iter().all(|(name, value)| printable(name) && printable(value));
+        named && tagged && codec::encode(self).len() <= ATTRIBUTES_BYTES_MAX
+    }
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Moves WAL from the sender to an account, which need not exist.
+    Transfer {
+        /// The receiver.
+        to: AccountId,
+        /// How much, above zero.
+        amount: Frost,
+    },
+    /// Pays for keeping a blob. See [`crate::price`] for the price.
+    Register {
+        /// The blob.
+        blob: BlobId,
+        /// Its length in bytes.
+        length: u64,
+        /// The first paid epoch: the one in which this is executed, charged whole.
+        first: Epoch,
+        /// The last paid epoch, inclusive.
+        last: Epoch,
+        /// The most the sender will pay.
+        price_max: Frost,
+        /// What the bytes are.
+        attributes: Attributes,
+    },
+    /// Shows that members with at least `n - f` shards keep their fragments of a registered blob. Anyone may send it.
+    Certify {
+        /// The blob.
+        blob: BlobId,
+        /// The registration that the members confirmed.
+        registration: RegistrationNumber,
+        /// The version of the encoding: [`ENCODING_VERSION`].
+        version: u8,
+        /// Who confirmed.
+        members: MemberSet,
+        /// The aggregate of their signatures over [`confirmation_message`].
+        signature: BlsSignature,
+    },
+    /// Says that the sender's node now holds, on all its shards, fragments that coverage does not name yet.
+    Attest {
+        /// The sender's node.
+        member: NodeId,
+        /// Of which blobs: ascending, disjoint, not adjacent. A run begins and ends at a defended blob; forgotten numbers
+        /// inside it belong to it.
+        runs: Vec<Run>,
+    },
+    /// Says which members answered the sender's status requests in an epoch. Free, nonce 0, once per member and epoch, and
+    /// only in the epoch's closing.
+    Report {
+        /// The sender's node.
+        member: NodeId,
+        /// The epoch reported on: the current one.
+        epoch: Epoch,
+        /// Who answered. The reporter's own bit says nothing.
+        answered: MemberSet,
+    },
+}
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// The network it is for.
+    pub network: NetworkId,
+    /// Who sends and pays.
+    pub sender: AccountId,
+    /// How many transactions of this sender came before it. 0 for reports, which do not count.
+    pub nonce: u64,
+    /// Paid whatever the action moves; at least [`fee_min`]. 0 for reports.
+    pub fee: Frost,
+    /// What it does.
+    pub action: Action,
+}
+
+/// A transaction with its signature, not yet verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTransaction {
+    /// What is signed.
+    pub transaction: Transaction,
+    /// By the sender's key.
+    pub signature: Signature,
+}
+
+/// A transaction that is wrong whatever the state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// The bytes are not a transaction.
+    #[error("not a transaction: {0}")]
+    Malformed(#[from] DecodeError),
+    /// It is for another network.
+    #[error("it is for network {found}, this is {ours}")]
+    Network {
+        /// Its network.
+        found: NetworkId,
+        /// Ours.
+        ours: NetworkId,
+    },
+    /// The signature is not of it by its sender.
+    #[error("the signature is not the sender's")]
+    BadSignature,
+    /// A field is out of its range.
+    #[error("{reason}")]
+    Shape {
+        /// Which and how.
+        reason: &'static str,
+    },
+}
+
+impl Transaction {
+    /// The bytes a signature is over: a hash in a domain of its own.
+    #[must_use]
+    pub fn signing_bytes(&self) -> [u8; 32] {
+        codec::hash("floe 1 ledger: transaction to be signed", &codec::encode(self))
+    }
+
+    /// Signs it. `key` is the sender's.
+    #[must_use]
+    pub fn sign(self, key: &SecretKey) -> SignedTransaction {
+        let signature = key.sign(&self.signing_bytes());
+        SignedTransaction { transaction: self, signature }
+    }
+}
+
+impl Action {
+    /// Whether it is a report, which has neither nonce nor fee.
+    #[must_use]
+    pub fn is_report(&self) -> bool {
+        matches!(self, Action::Report { .. })
+    }
+
+    /// What can be wrong with it whatever the state.
+    fn shape(&self) -> Result<(), &'static str> {
+        match self {
+            Action::Transfer { amount, .. } if *amount == Frost::ZERO => Err("nothing is transferred"),
+            Action::Register { attributes, .. } if !attributes.are_acceptable() => {
+                Err("attributes are longer than 1 KiB or have control characters")
+            }
+            Action::Register { first, last, .. } if last < first => Err("the last epoch is before the first"),
+            Action::Certify { version, .. } if *version != ENCODING_VERSION => Err("no such version of the encoding"),
+            Action::Attest { runs, .. } if runs.is_empty() || runs.len() > ATTEST_RUNS_MAX => {
+                Err("an attestation has from 1 to 256 runs")
+            }
+            Action::Attest { runs, .. } if !Run::are_canonical(runs) => {
+                Err("runs must be ascending, disjoint and not adjacent")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SignedTransaction {
+    /// The id: the hash of the signed encoding.
+    #[must_use]
+    pub fn id(&self) -> TransactionId {
+        TransactionId(codec::hash("floe 1 ledger: transaction id", &self.encode()))
+    }
+
+    /// The canonical encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// The transaction of which `bytes` is the encoding.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when there are more than [`TRANSACTION_BYTES_MAX`] bytes or they are not one canonical encoding.
+    pub fn decode(bytes: &[u8]) -> Result<SignedTransaction, DecodeError> {
+        codec::decode(bytes, TRANSACTION_BYTES_MAX)
+    }
+
+    /// Verifies the signature alone.
+    ///
+    /// # Errors
+    /// [`TransactionError::BadSignature`].
+    pub fn verify(&self) -> Result<(), TransactionError> {
+        keys::verify(&self.transaction.sender.0, &self.transaction.signing_bytes(), &self.signature)
+            .map_err(|_| TransactionError::BadSignature)
+    }
+
+    /// Checks everything that does not depend on state: size, network, ranges, signature.
+    ///
+    /// # Errors
+    /// The first [`TransactionError`] found, the cheap ones first.
+    pub fn check(self, network: &NetworkId) -> Result<CheckedTransaction, TransactionError> {
+        let encoded = self.encode();
+        if encoded.len() > TRANSACTION_BYTES_MAX {
+            let (found, max) = (encoded.len(), TRANSACTION_BYTES_MAX);
+            return Err(DecodeError::TooLong { found, max }.into());
+        }
+        let found = self.transaction.network;
+        if found != *network {
+            return Err(TransactionError::Network { found, ours: *network });
+        }
+        if self.transaction.action.is_report() && (self.transaction.nonce, self.transaction.fee) != (0, Frost::ZERO) {
+            return Err(TransactionError::Shape { reason: "a report has nonce 0 and fee 0" });
+        }
+        self.transaction.action.shape().map_err(|reason| TransactionError::Shape { reason })?;
+        self.verify()?;
+        let id = TransactionId(codec::hash("floe 1 ledger: transaction id", &encoded));
+        Ok(CheckedTransaction { bytes: encoded.len(), id, signed: self })
+    }
+}
+
+/// A transaction whose size, network, ranges and signature were checked. Made by [`SignedTransaction::check`] only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedTransaction {
+    signed: SignedTransaction,
+    id: TransactionId,
+    bytes: usize,
+}
+
+impl CheckedTransaction {
+    /// Decodes and checks.
+    ///
+    /// # Errors
+    /// The first [`TransactionError`] found.
+    pub fn decode(bytes: &[u8], network: &NetworkId) -> Result<CheckedTransaction, TransactionError> {
+        SignedTransaction::decode(bytes)?.check(network)
+    }
+
+    /// The transaction.
+    #[must_use]
+    pub fn transaction(&self) -> &Transaction {
+        &self.signed.transaction
+    }
+
+    /// The transaction with its signature.
+    #[must_use]
+    pub fn signed(&self) -> &SignedTransaction {
+        &self.signed
+    }
+
+    /// The transaction with its signature, to keep.
+    #[must_use]
+    pub fn into_signed(self) -> SignedTransaction {
+        self.signed
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// Length of its encoding in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What members sign to confirm that the fragments of all their shards of `blob` are verified and durable.
+#[must_use]
+pub fn confirmation_message(
+    network: &NetworkId,
+    term: u64,
+    registration: RegistrationNumber,
+    blob: &BlobId,
+    version: u8,
+) -> Vec<u8> {
+    codec::encode(&("floe 1 storage confirmation", network, term, registration, blob, version))
+}
+
+/// The least fee of a transaction of `bytes` bytes; `None` beyond the largest amount.
+#[must_use]
+pub fn fee_min(params: &Params, bytes: usize) -> Option<Frost> {
+    params.fee_per_byte.checked_mul(bytes as u64)
+}

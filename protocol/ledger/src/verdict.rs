@@ -1,0 +1,271 @@
+//! Verdicts: what an epoch decided about blobs, from coverage and from who took part.
+//!
+//! A verdict is about a *class*: all defended blobs that the same shards cover. It follows from three facts that every
+//! node has: the class's covering shards as the epoch is judged by, who answered in it, and whether enough reported.
+//! Because it follows, it is never stored per class; [`judge`] computes it again for any epoch that is remembered.
+//!
+//! **Who took part.** Each member reports in the closing which members answered it. A member *answered* when members
+//! other than itself that hold at least `f + 1` shards say so: then at least one honest member says so. The epoch is
+//! *decided* when reporters hold at least `n - f` shards. A member that alone holds so many shards that the others have not
+//! `f + 1` between them can never be vouched for; committees are dealt so that none does.
+//!
+//! # Laws
+//! - **I14** Equal coverage and reports give equal verdicts on every node.
+//!
+//! # Not here
+//! Slots, scores and risk: members are asked for their status, not yet for proof of what they hold. `repairing` and
+//! `invalid` come with repair and with inconsistency evidence.
+
+use crate::merkle::Weight;
+use crate::sets::{MemberSet, ShardSet};
+use floe_types::{Committee, Epoch, MemberIndex};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What was decided about a blob for an epoch. The first that holds, in this order, except that `Undecided` stands for the
+/// three that need answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The paid term had ended before the epoch.
+    Forgotten,
+    /// Fewer than `p` shards are covered at all.
+    Lost,
+    /// Fewer than `p` covered shards answered in the epoch; holders may return.
+    Unavailable,
+    /// Every shard is covered and its holder answered.
+    Intact,
+    /// Some are absent; nothing is done, on purpose.
+    Tolerated,
+    /// Too few reported to say.
+    Undecided,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Forgotten,
+        Verdict::Lost,
+        Verdict::Unavailable,
+        Verdict::Intact,
+        Verdict::Tolerated,
+        Verdict::Undecided,
+    ];
+
+    /// The word for programs and labels.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Forgotten => "forgotten",
+            Verdict::Lost => "lost",
+            Verdict::Unavailable => "unavailable",
+            Verdict::Intact => "intact",
+            Verdict::Tolerated => "tolerated",
+            Verdict::Undecided => "undecided",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whether an epoch was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Members with at least `n - f` shards reported.
+    Decided,
+    /// They did not: verdicts that need answers are `undecided`.
+    Undecided,
+}
+
+/// Who reported and who answered in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participation {
+    /// Members whose report was executed.
+    pub reporters: MemberSet,
+    /// Members that others with at least `f + 1` shards say answered.
+    pub answered: MemberSet,
+    /// Whether enough reported.
+    pub decision: Decision,
+}
+
+impl Participation {
+    /// What `reports` (who says who answered) come to.
+    #[must_use]
+    pub fn of(committee: &Committee, reports: &BTreeMap<MemberIndex, MemberSet>) -> Participation {
+        let weight = |member: &MemberIndex| committee.member(*member).map_or(0, |member| member.shards.len());
+        let reporters: MemberSet = reports.keys().copied().collect();
+        let quorum = reports.keys().map(weight).sum::<usize>() >= usize::from(committee.quorum());
+        let decision = if quorum { Decision::Decided } else { Decision::Undecided };
+        let vouched = |target: MemberIndex| {
+            let vouchers = reports.iter().filter(|(voucher, said)| **voucher != target && said.contains(target));
+            vouchers.map(|(voucher, _)| weight(voucher)).sum::<usize>() > usize::from(committee.faulty())
+        };
+        let members = (0..committee.members().len()).map(|at| MemberIndex(at as u16));
+        Participation { reporters, answered: members.filter(|target| vouched(*target)).collect(), decision }
+    }
+}
+
+/// A verdict with the numbers that made it, all in shards unless they say otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// The epoch it is about.
+    pub epoch: Epoch,
+    /// The class: the shards that cover its blobs.
+    pub class: ShardSet,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// Covered shards whose holder answered. In an undecided epoch, as far as was reported.
+    pub held: u16,
+    /// Covered shards whose holder did not answer.
+    pub absent: u16,
+    /// Shards that nobody attested.
+    pub uncovered: u16,
+    /// Shards, covered or not, whose holder answered.
+    pub answering: u16,
+    /// Held shards above the `p` that a read needs, 0 when it has fewer.
+    pub margin_shards: u16,
+    /// How many *nodes*, the largest holders first, may vanish before a read fails.
+    pub margin_nodes: u16,
+    /// Nodes that hold something and answered: the `m` of *any k of m nodes*.
+    pub nodes: u16,
+}
+
+impl VerdictRecord {
+    /// The record of a blob that was forgotten before the epoch.
+    #[must_use]
+    pub fn forgotten(epoch: Epoch) -> VerdictRecord {
+        VerdictRecord {
+            epoch,
+            class: ShardSet::new(),
+            verdict: Verdict::Forgotten,
+            held: 0,
+            absent: 0,
+            uncovered: 0,
+            answering: 0,
+            margin_shards: 0,
+            margin_nodes: 0,
+            nodes: 0,
+        }
+    }
+}
+
+/// The verdict on the blobs that `class` covers.
+#[must_use]
+pub fn judge(committee: &Committee, participation: &Participation, epoch: Epoch, class: &ShardSet) -> VerdictRecord {
+    let shards = committee.shards();
+    let needed = shards - 2 * committee.faulty();
+    let mut holders = Vec::new();
+    let mut answering = 0u16;
+    for (at, member) in committee.members().iter().enumerate() {
+        if participation.answered.contains(MemberIndex(at as u16)) {
+            let covered = member.shards.iter().filter(|shard| class.contains(**shard)).count() as u16;
+            answering += member.shards.len() as u16;
+            holders.extend((covered > 0).then_some(covered));
+        }
+    }
+    let (covered, held) = (class.len(), holders.iter().sum::<u16>());
+    let undecided = participation.decision == Decision::Undecided;
+    let verdict = match () {
+        () if covered < needed => Verdict::Lost,
+        () if undecided => Verdict::Undecided,
+        () if held < needed => Verdict::Unavailable,
+        () if held == shards => Verdict::Intact,
+        () => Verdict::Tolerated,
+    };
+    let nodes = holders.len() as u16;
+    VerdictRecord {
+        epoch,
+        class: class.clone(),
+        verdict,
+        held,
+        absent: covered - held,
+        uncovered: shards.saturating_sub(covered),
+        answering,
+        margin_shards: held.saturating_sub(needed),
+        margin_nodes: margin_nodes(holders, needed),
+        nodes,
+    }
+}
+
+/// How many of `holders`, the largest first, may vanish while `needed` remain.
+fn margin_nodes(mut holders: Vec<u16>, needed: u16) -> u16 {
+    holders.sort_unstable();
+    let mut held = holders.iter().sum::<u16>();
+    let mut vanished = 0;
+    while let Some(largest) = holders.pop() {
+        match held.checked_sub(largest) {
+            Some(rest) if rest >= needed => held = rest,
+            _ => break,
+        }
+        vanished += 1;
+    }
+    vanished
+}
+
+/// What an epoch decided, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Defended blobs and their bytes by verdict; verdicts that nobody got are absent.
+    pub verdicts: BTreeMap<Verdict, Weight>,
+    /// The thinnest defended blobs; none when there is no defended blob or nothing was decided.
+    pub thinnest: Option<Thinnest>,
+    /// Classes that were judged.
+    pub classes: u64,
+    /// Blobs that this boundary forgot.
+    pub forgotten: Weight,
+}
+
+/// The least margin and who has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thinnest {
+    /// Shards above what a read needs.
+    pub margin_shards: u16,
+    /// Nodes that may vanish.
+    pub margin_nodes: u16,
+    /// Nodes that hold something and answered.
+    pub nodes: u16,
+    /// Blobs at this margin.
+    pub blobs: Weight,
+}
+
+/// Why a verdict changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Other members answered than in the epoch before.
+    Answers,
+    /// This epoch or the one before was undecided.
+    Quorum,
+    /// The paid term ended.
+    Term,
+}
+
+/// A change of verdict from one epoch to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// The epoch decided.
+    pub epoch: Epoch,
+    /// What changed.
+    pub subject: Subject,
+    /// What it was for the epoch before; for a blob that is forgotten, for this epoch.
+    pub from: Verdict,
+    /// What it is now.
+    pub to: Verdict,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What a transition is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// All defended blobs that these shards cover.
+    Class(ShardSet),
+    /// One blob, by its sequence number.
+    Blob(floe_types::SequenceNumber),
+}

@@ -117,8 +117,6 @@ codes! {
     MethodNotAllowed, "METHOD_NOT_ALLOWED", Usage, 405, "INVALID_ARGUMENT", "This route has no such method";
     /// The body or its announced length is above the limit.
     BlobTooLarge, "BLOB_TOO_LARGE", Usage, 413, "INVALID_ARGUMENT", "The blob is too large";
-    /// A range beyond the end of the blob.
-    RangeNotSatisfiable, "RANGE_NOT_SATISFIABLE", Usage, 416, "OUT_OF_RANGE", "The range lies beyond the end";
     /// A body with a content coding, which would hide its length.
     UnsupportedEncoding, "UNSUPPORTED_ENCODING", Usage, 415, "INVALID_ARGUMENT", "Compressed bodies are not taken";
     /// A configuration, key file or genesis that cannot be used.
@@ -249,9 +247,6 @@ pub struct ProblemFacts {
     /// The limit that was passed, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
-    /// The blob's length, for a range beyond it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub length: Option<u64>,
     /// What is missing to pay, in FROST.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Amount>,

@@ -59,6 +59,22 @@ pub trait Service: Send + Sync + 'static {
 
     /// All metrics in the Prometheus text form.
     fn metrics(&self) -> Answer<String>;
+
+    /// A request has been answered; called for every one, for counters. Must return at once.
+    fn served(&self, served: &Served<'_>);
+}
+
+/// A request that has been answered: its head has been sent, a streamed body may follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Served<'a> {
+    /// The route's template, such as `/v1/blobs/{id}`; `unknown` for a path that is no route. Never the path itself.
+    pub route: &'a str,
+    /// The method, in capitals; `OTHER` for one that no route has.
+    pub method: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// From the request's head to the answer's.
+    pub took: std::time::Duration,
 }
 
 /// A blob, named in full or by its beginning.
@@ -141,6 +157,13 @@ impl Spooled {
     #[must_use]
     pub fn new(path: PathBuf, length: u64) -> Spooled {
         Spooled { path, length }
+    }
+
+    /// The same file, now known to hold `length` bytes.
+    #[must_use]
+    pub(crate) fn holding(mut self, length: u64) -> Spooled {
+        self.length = length;
+        self
     }
 
     /// Where the bytes are.

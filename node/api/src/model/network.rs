@@ -98,6 +98,8 @@ pub struct NetworkView {
     pub margin_min: Option<Margin>,
     /// What this node observes since.
     pub deciding: Deciding,
+    /// The largest blob in bytes.
+    pub blob_bytes_max: u64,
     /// Price of one encoded MiB for one epoch.
     pub price: Amount,
     /// All WAL there is.

@@ -1,0 +1,167 @@
+//! The routes that show one document each.
+
+use super::query::Query;
+use super::{Shared, respond};
+use crate::model::HealthState;
+use crate::problem::{Code, Problem};
+use crate::service::{BlobRef, PAGE_MAX, PREFIX_MIN, Page};
+use actix_web::{HttpRequest, HttpResponse, web};
+use floe_types::{BlobId, Epoch, SequenceNumber};
+
+/// Blobs on a page when nobody says how many.
+const PAGE_DEFAULT: u16 = 100;
+/// Characters of a blob id.
+const ID_CHARACTERS: usize = 43;
+
+type State = web::Data<Shared>;
+
+pub(super) async fn list(request: HttpRequest, shared: State) -> HttpResponse {
+    let page = || {
+        let query = Query::parse(request.query_string(), &["after", "limit"])?;
+        let after = query.value("after", "the number of a blob")?.map(SequenceNumber);
+        let limit = query.value("limit", "a number of blobs")?.unwrap_or(PAGE_DEFAULT);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(Problem::bad_request("limit", format!("limit must be from 1 to {PAGE_MAX}")));
+        }
+        Ok(Page { after, limit })
+    };
+    match page() {
+        Ok(page) => respond::document(shared.answer(shared.service.list(page)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn blob_status(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
+    match plain(&request).and_then(|()| blob_ref(&id)) {
+        Ok(blob) => respond::document(shared.answer(shared.service.blob_status(blob)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+/// A blob named in full or by its beginning.
+fn blob_ref(text: &str) -> Result<BlobRef, Problem> {
+    if text.len() >= ID_CHARACTERS {
+        return super::read::full_id(text).map(BlobRef::Id);
+    }
+    let spelled = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if spelled && text.len() >= PREFIX_MIN {
+        return Ok(BlobRef::Prefix(text.to_owned()));
+    }
+    let shown: String = text.escape_debug().take(64).collect();
+    let detail = format!("{shown} is not a blob id nor its first {PREFIX_MIN} or more characters");
+    Err(Problem::new(Code::BlobIdMalformed, detail))
+}
+
+pub(super) async fn network(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.network()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn committee(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.committee()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn newest_epoch(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.epoch(None)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn epoch(request: HttpRequest, epoch: web::Path<String>, shared: State) -> HttpResponse {
+    let number = plain(&request).and_then(|()| {
+        epoch.parse::<Epoch>().map_err(|_| Problem::bad_request("epoch", "an epoch is a whole number from 1"))
+    });
+    match number {
+        Ok(number) => respond::document(shared.answer(shared.service.epoch(Some(number))).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn account(request: HttpRequest, account: web::Path<String>, shared: State) -> HttpResponse {
+    let named = plain(&request).and_then(|()| match account.as_str() {
+        "me" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            Problem::bad_request("account", "an account is 64 hexadecimal digits, or me for this node's own")
+        }),
+    });
+    match named {
+        Ok(named) => respond::document(shared.answer(shared.service.account(named)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn node(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.node()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn health(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.health()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+/// For probes: 200 while nothing is broken, 503 otherwise, the document in both cases.
+pub(super) async fn healthz(shared: State) -> HttpResponse {
+    match shared.answer(shared.service.health()).await {
+        Ok(health) if matches!(health.state, HealthState::Ok | HealthState::Warn) => respond::document(Ok(health)),
+        Ok(health) => respond::with_json(HttpResponse::ServiceUnavailable(), &health),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+/// For probes: 200 while the process answers at all.
+pub(super) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+}
+
+/// For probes and load balancers: 200 while this node can serve.
+pub(super) async fn readyz(shared: State) -> HttpResponse {
+    match shared.answer(shared.service.ready()).await {
+        Ok(()) => HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn metrics(shared: State) -> HttpResponse {
+    match shared.answer(shared.service.metrics()).await {
+        Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+/// What a problem's `type` leads to: the code explained, offline.
+pub(super) async fn problem_page(code: web::Path<String>) -> HttpResponse {
+    let Some(code) = Code::parse(&code) else {
+        return respond::refuse(&Problem::new(Code::RouteUnknown, "there is no such problem code"));
+    };
+    let retry = if code.is_retryable() { "yes" } else { "not without a change" };
+    let text = format!(
+        "{}\n\n{}\n\nhttp status  {}\nexit code    {}\nretry        {retry}\n",
+        code.word(),
+        code.title(),
+        code.status(),
+        code.class().number(),
+    );
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(text)
+}
+
+/// A route without parameters: any is refused by name.
+fn plain(request: &HttpRequest) -> Result<(), Problem> {
+    Query::parse(request.query_string(), &[]).map(|_| ())
+}
+
+impl From<BlobId> for BlobRef {
+    fn from(id: BlobId) -> BlobRef {
+        BlobRef::Id(id)
+    }
+}

@@ -1,5 +1,7 @@
 //! Prints how many heights a whole simulated network of 4, 7 and 31 validators decides per second on one thread.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "../tests/sim/mod.rs"]
 mod sim;
 

@@ -156,10 +156,9 @@ impl RoundCertificate {
             RoundProof::Skip => Threshold::Honest,
             RoundProof::Precommit => Threshold::Quorum,
         };
-        if self.proof == RoundProof::Precommit {
-            if let Some(vote) = self.votes.iter().find(|v| v.kind == VoteKind::Prevote) {
-                return Err(CertificateError::WrongVote { key: vote.key });
-            }
+        let mut misplaced = self.votes.iter().filter(|vote| vote.kind == VoteKind::Prevote);
+        if let (RoundProof::Precommit, Some(vote)) = (self.proof, misplaced.next()) {
+            return Err(CertificateError::WrongVote { key: vote.key });
         }
         let votes = self.votes.iter().map(|vote| {
             let statement = Statement {

@@ -149,6 +149,9 @@ impl Machine {
         let run = self.enter(height, validators);
         run.begin()?;
         for message in early {
+            if !matches!(run.phase, Phase::Voting) {
+                break;
+            }
             run.admit_assured(message, check)?;
         }
         Ok(run.take_effects())
@@ -369,5 +372,115 @@ impl Run {
         let valid = self.state.driver.valid_value().map(|valid| valid.value);
         let max = self.host.config.values_max.max(8);
         self.host.values.shrink(max, &[fresh, valid]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MessageKind, Validator};
+
+    fn key_of(who: u8) -> VoteSigningKey {
+        VoteSigningKey::from_secret([who + 1; 32])
+    }
+
+    fn valid(_: Height, _: &[u8]) -> Verdict {
+        Verdict::Valid
+    }
+
+    fn started(signing_key: Option<VoteSigningKey>) -> Machine {
+        let validators = (0..4).map(|who| Validator { key: key_of(who).public(), power: 1 }).collect();
+        let validators = ValidatorSet::new(validators).unwrap();
+        let mut machine = Machine::new(Config::new([0; 32]), signing_key);
+        machine.step(Input::StartHeight { height: Height(1), validators }, &mut valid).unwrap();
+        machine
+    }
+
+    /// All that four validators say until they have decided height 1, and the decision.
+    fn talk() -> (Vec<Message>, Bytes, Certificate) {
+        let mut machines: Vec<_> = (0..4).map(|who| started(Some(key_of(who)))).collect();
+        let mut said: Vec<Message> = vec![];
+        for machine in &mut machines {
+            let built = Input::ValueBuilt { height: Height(1), round: Round(0), value: "value".into() };
+            said.extend(published(machine.step(built, &mut valid).unwrap()));
+        }
+        let mut heard = 0;
+        let mut decision = None;
+        while heard < said.len() {
+            for machine in &mut machines {
+                let effects = machine.step(Input::Message(said[heard].clone()), &mut valid).unwrap();
+                if let Some(Effect::Decided { value, certificate, .. }) = effects.last() {
+                    decision = Some((value.clone(), certificate.clone()));
+                }
+                said.extend(published(effects));
+            }
+            heard += 1;
+        }
+        let (value, certificate) = decision.unwrap();
+        (said, value, certificate)
+    }
+
+    fn published(effects: Vec<Effect>) -> Vec<Message> {
+        let messages = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Publish(message) => Some(message),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    #[test]
+    fn a_decision_whose_value_gave_way_waits_for_catch_up() {
+        let (said, value, certificate) = talk();
+        let mut observer = started(None);
+        let mut last = vec![];
+        for message in said {
+            if message.kind() == MessageKind::Precommit {
+                observer.run.as_mut().unwrap().host.values = Values::default();
+            }
+            let effects = observer.step(Input::Message(message), &mut valid).unwrap();
+            if effects.contains(&Effect::CancelAllTimers) {
+                last = effects;
+            }
+        }
+        assert_eq!(last, [Effect::CancelAllTimers, Effect::Behind { height: Height(2) }]);
+        assert!(!observer.is_decided());
+
+        let synced = Input::Synced { height: Height(1), value, certificate };
+        let effects = observer.step(synced, &mut valid).unwrap();
+        assert!(matches!(effects.last(), Some(Effect::Decided { .. })));
+        assert!(observer.is_decided());
+    }
+
+    #[test]
+    fn messages_that_came_before_the_height_decide_it_at_its_start() {
+        let (said, ..) = talk();
+        let mut early = started(None);
+        let run = early.run.as_mut().unwrap();
+        run.host.height = Height(0);
+        for message in said {
+            early.step(Input::Message(message), &mut valid).unwrap();
+        }
+        let validators = early.validators().unwrap().clone();
+        let effects = early.step(Input::StartHeight { height: Height(1), validators }, &mut valid).unwrap();
+        assert!(matches!(effects.last(), Some(Effect::Decided { .. })), "{effects:?}");
+    }
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_and_stops_the_machine() {
+        let (said, ..) = talk();
+        let mut observer = started(None);
+        for message in said {
+            observer.step(Input::Message(message), &mut valid).unwrap();
+        }
+        // The library asserts that it has a target time when this timer runs out; it has none.
+        let run = observer.run.as_mut().unwrap();
+        run.phase = Phase::Voting;
+        let kind = core::TimeoutKind::FinalizeHeight(std::time::Duration::ZERO);
+        let timeout = core::Timeout::new(context::core_round(Round(0)), kind);
+        let error = run.feed(CoreInput::TimeoutElapsed(timeout)).unwrap_err();
+        assert!(matches!(&error, Error::Core { .. }), "{error}");
+        assert!(observer.settle(Err(error)).is_err());
+        let timer = Timer { height: Height(1), round: Round(0), kind: crate::TimerKind::Propose };
+        assert_eq!(observer.step(Input::TimerFired(timer), &mut valid), Err(Error::Stopped));
     }
 }

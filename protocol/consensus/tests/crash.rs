@@ -1,5 +1,7 @@
 //! A validator that falls, at any moment, rises from its journal without ever contradicting itself.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod sim;
 
 use floe_consensus::{

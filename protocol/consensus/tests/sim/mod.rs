@@ -281,8 +281,16 @@ impl World {
     }
 
     fn carry_out(&mut self, index: usize, effects: Vec<Effect>) {
+        let decided = effects.iter().position(|effect| matches!(effect, Effect::Decided { .. }));
+        assert!(decided.is_none_or(|place| place + 1 == effects.len()), "the decision is not the last effect");
         for effect in effects {
-            self.trace.update(format!("{} {index} {effect:?}", self.now).as_bytes());
+            self.trace.update(&self.now.to_le_bytes());
+            self.trace.update(&[index as u8]);
+            match &effect {
+                Effect::Publish(message) => self.trace.update(&message.encode()),
+                Effect::Journal(entry) => self.trace.update(&entry.bytes),
+                other => self.trace.update(format!("{other:?}").as_bytes()),
+            };
             let node = &mut self.nodes[index];
             node.effects_done += 1;
             if node.falls_at == Some(node.effects_done) {

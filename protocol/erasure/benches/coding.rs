@@ -4,6 +4,8 @@
 //! that of the options' default. `verify` is all fragments as holders check them; `read` checks and decodes `p`
 //! systematic slivers, `decode` is decoding alone: from the systematic, with one missing, with all missing.
 
+#![allow(missing_docs)] // What criterion's macros make.
+
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -27,10 +29,10 @@ fn options(threads: usize) -> Options<'static> {
     Options { threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN), ..Options::default() }
 }
 
-fn encoded(blob: &Vec<u8>, n: u16) -> (Encoded, Vec<u8>) {
+fn encoded(blob: &[u8], n: u16) -> (Encoded, Vec<u8>) {
     let layout = Layout::new(n, blob.len() as u64).expect("a layout");
     let sink = MemorySink::new(layout.encoded_bytes() as usize);
-    let encoded = encode(blob, blob.len() as u64, n, &sink, &options(2)).expect("memory does not fail");
+    let encoded = encode(&blob, blob.len() as u64, n, &sink, &options(2)).expect("memory does not fail");
     (encoded, sink.into_bytes())
 }
 
@@ -38,7 +40,7 @@ fn encoded(blob: &Vec<u8>, n: u16) -> (Encoded, Vec<u8>) {
 fn shapes(
     criterion: &mut Criterion,
     name: &str,
-    mut each: impl FnMut(&mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>, u16, &str, &Vec<u8>),
+    mut each: impl FnMut(&mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>, u16, &str, &[u8]),
 ) {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
@@ -57,14 +59,14 @@ fn encoding(criterion: &mut Criterion) {
         let sink = MemorySink::new(layout.encoded_bytes() as usize);
         for threads in [1, 2] {
             group.bench_function(BenchmarkId::new(format!("n={n}/t={threads}"), size), |bencher| {
-                bencher.iter(|| encode(black_box(blob), blob.len() as u64, n, &sink, &options(threads)));
+                bencher.iter(|| encode(black_box(&blob), blob.len() as u64, n, &sink, &options(threads)));
             });
         }
     });
     shapes(criterion, "identify", |group, n, size, blob| {
         for threads in [1, 2] {
             group.bench_function(BenchmarkId::new(format!("n={n}/t={threads}"), size), |bencher| {
-                bencher.iter(|| identify(black_box(blob), blob.len() as u64, n, &options(threads)));
+                bencher.iter(|| identify(black_box(&blob), blob.len() as u64, n, &options(threads)));
             });
         }
     });

@@ -17,7 +17,7 @@
 
 use crate::commitment::Commitment;
 use crate::error::EncodeError;
-use crate::hash::{Domain, Hash, Kernel};
+use crate::hash::{CHUNK_BYTES, Domain, Hash, Kernel};
 use crate::id::{BlobId, PairIndex};
 use crate::io::{ReadAt, WriteAt};
 use crate::layout::Layout;
@@ -95,6 +95,11 @@ pub fn identify(source: &dyn ReadAt, length: u64, shards: u16, options: &Options
     Ok(commitment.blob())
 }
 
+/// Bytes of stripes, of all symbols together, beyond which wider ones cost more in page faults and cache misses
+/// than they save in calls; less makes for small reads and writes. Yet a chunk of every symbol is worth any
+/// size: narrower stripes are hashed in a single lane.
+const STRIPES_BYTES_ENOUGH: usize = 4 << 20;
+
 /// One call of [`encode`] or [`identify`].
 struct Encoding<'a> {
     medium: Medium<'a>,
@@ -118,8 +123,10 @@ impl Encoding<'_> {
         let beyond = if self.medium.sink.is_some() { p * (n - c) } else { 0 };
         let size = layout.symbol_bytes();
         let hash_bytes = n * n * SymbolHashes::state_bytes(size);
-        let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes);
-        let stripes = Stripes::new(size, n * c + beyond, memory);
+        let symbols = n * c + beyond;
+        let enough = STRIPES_BYTES_ENOUGH.max(symbols * CHUNK_BYTES);
+        let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes).min(enough);
+        let stripes = Stripes::new(size, symbols, memory);
 
         let mut buffers =
             Buffers { columns: vec![0; n * c * stripes.bytes()], beyond: vec![0; beyond * stripes.bytes()] };

@@ -162,12 +162,12 @@ fn read(source: &dyn ReadAt, buffer: &mut [u8], offset: u64) -> Result<(), Fragm
     source.read_exact_at(buffer, offset).map_err(|source| FragmentError::Read { offset, bytes, source })
 }
 
-/// Both roots of the sliver of `axis` in `pair` with these bytes.
+/// Both roots of the sliver of `axis` in `pair`, whose bytes begin at `offset` of `source`.
 pub(crate) fn check_whole(
     layout: &Layout,
     pair: PairIndex,
     axis: Axis,
-    source: &dyn ReadAt,
+    (source, offset): (&dyn ReadAt, u64),
     options: &Options<'_>,
 ) -> Result<WholeSliver, FragmentError> {
     let kernel = Kernel::detect();
@@ -183,10 +183,10 @@ pub(crate) fn check_whole(
         }
         let buffer = &mut buffer[..stored * stripe.bytes];
         if stripe.bytes as u64 == layout.symbol_bytes() {
-            read(source, buffer, 0)?;
+            read(source, buffer, offset)?;
         } else {
             for (symbol, part) in buffer.chunks_mut(stripe.bytes).enumerate() {
-                read(source, part, symbol as u64 * layout.symbol_bytes() + stripe.start)?;
+                read(source, part, offset + symbol as u64 * layout.symbol_bytes() + stripe.start)?;
             }
         }
         for (symbol, part) in buffer.chunks(stripe.bytes).enumerate() {
@@ -194,7 +194,7 @@ pub(crate) fn check_whole(
             padding_is_zero &= is_zero_after(part, content.saturating_sub(stripe.start));
         }
         extender.update(kernel, buffer, stripe.bytes);
-        options.report((stripe.start + stripe.bytes as u64) * stored as u64);
+        options.report(offset + (stripe.start + stripe.bytes as u64) * stored as u64);
     }
     let hashes = extender.hashes.finish(kernel);
     let (stored, extension) = hashes.split_at_mut(stored);

@@ -14,7 +14,7 @@
 
 use crate::error::FragmentError;
 use crate::id::{BlobId, PairIndex};
-use crate::io::{Part, ReadAt};
+use crate::io::ReadAt;
 use crate::layout::{Axis, Layout};
 use crate::options::Options;
 use crate::proof::{FragmentProof, SliverRoots};
@@ -118,18 +118,10 @@ pub fn verify_fragment(
     options: &Options<'_>,
 ) -> Result<CheckedFragment, FragmentError> {
     check_proof(blob, layout, pair, proof)?;
-    let secondary = Part::new(bytes, layout.primary_bytes());
-    let primary = sliver::check_whole(layout, pair, Axis::Primary, bytes, options)?;
+    let primary = sliver::check_whole(layout, pair, Axis::Primary, (bytes, 0), options)?;
     compare_whole(pair, Axis::Primary, proof, &primary)?;
-    let secondary = sliver::check_whole(layout, pair, Axis::Secondary, &secondary, options).map_err(|error| {
-        // Offsets are told in what the caller gave.
-        match error {
-            FragmentError::Read { offset, bytes, source } => {
-                FragmentError::Read { offset: offset + layout.primary_bytes(), bytes, source }
-            }
-            other => other,
-        }
-    })?;
+    let place = (bytes, layout.primary_bytes());
+    let secondary = sliver::check_whole(layout, pair, Axis::Secondary, place, options)?;
     compare_whole(pair, Axis::Secondary, proof, &secondary)?;
     let checked = |axis| Checked { blob: *blob, layout: *layout, pair, roots: proof.roots(axis) };
     Ok(CheckedFragment {

@@ -78,6 +78,26 @@ pub enum StoreError {
         /// Length of the fragment.
         length: u64,
     },
+    /// As many fragments are arriving as the store takes at a time; later there is room again.
+    #[error("{max} fragments are arriving already")]
+    Busy {
+        /// How many may arrive at a time.
+        max: u32,
+    },
+    /// The fragment is not kept, or not any more.
+    #[error("fragment {pair:?} of blob {blob} is not kept")]
+    Absent {
+        /// The blob.
+        blob: BlobId,
+        /// The pair.
+        pair: PairIndex,
+    },
+    /// The group was dropped while the fragment was arriving.
+    #[error("group {group} is dropped")]
+    Dropped {
+        /// The group.
+        group: Epoch,
+    },
     /// The disk or database said no.
     #[error("fragment store: {0}")]
     Io(String),

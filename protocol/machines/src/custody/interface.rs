@@ -41,7 +41,12 @@ impl From<&StoreError> for StoreFailure {
     fn from(error: &StoreError) -> StoreFailure {
         match error {
             StoreError::Full { needed } => StoreFailure::Full { needed_bytes: *needed },
-            StoreError::Damaged { .. } | StoreError::Beyond { .. } | StoreError::Io(_) => StoreFailure::Io,
+            StoreError::Damaged { .. }
+            | StoreError::Beyond { .. }
+            | StoreError::Busy { .. }
+            | StoreError::Absent { .. }
+            | StoreError::Dropped { .. }
+            | StoreError::Io(_) => StoreFailure::Io,
         }
     }
 }

@@ -14,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod coordinator;
 pub mod fragments;
 pub mod custody;
 pub mod ledger_view;

@@ -1,0 +1,165 @@
+//! What falls due by time: probes, the report, own transactions sent again, asking for blocks, and the wake-up timer.
+
+use super::attendance::probe_millis;
+use super::machine::{Coordinator, Work};
+use super::wallet::Pending;
+use super::{Effect, Error, Timer, Topic};
+use crate::wire::status::{self, StatusRequest};
+use crate::wire::sync;
+use bytes::Bytes;
+use floe_ledger::{Action, MemberSet, Refusal, SignedTransaction};
+use floe_types::{BlockTime, Height, NodeId, codec};
+use std::collections::BTreeMap;
+
+/// The longest the machine sleeps without looking round.
+const WAKE_MILLIS_MAX: u64 = 10_000;
+/// An own transaction first in line for this long is tried out, and freed from when the ledger has come to refuse it.
+const STUCK_MILLIS: u64 = 1_000;
+/// The shortest: what is overdue is looked at again this soon.
+const WAKE_MILLIS_MIN: u64 = 10;
+
+impl Coordinator {
+    pub(super) fn probe(&mut self, work: &mut Work<'_>) {
+        let network = self.context.network;
+        for (to, nonce) in self.attendance.probe(work.now, &self.context.params) {
+            let request = StatusRequest { network, nonce, height: self.head.height };
+            work.out.push(Effect::AskStatus { to, nonce, bytes: Bytes::from(status::encode(&request)) });
+        }
+    }
+
+    pub(super) fn status_answered(&mut self, work: &mut Work<'_>, from: NodeId, bytes: &[u8]) {
+        match status::decode_answer(bytes) {
+            Ok(answer) if answer.network == self.context.network => {
+                if self.attendance.answered(work.now, from, &answer) && answer.height > self.head.height {
+                    self.catch_up.heard_of(answer.height);
+                }
+            }
+            _ => work.out.push(Effect::Blame { node: from, cause: "answered a status request with something else" }),
+        }
+    }
+
+    /// Reports need the last tenth of a second of margin: a block's clock is its proposer's.
+    pub(super) fn report_due_at(&self) -> u64 {
+        let closing = self.context.params.closing_millis;
+        self.epoch_ends_at() - closing + closing / 8
+    }
+
+    pub(super) fn abstain_if_restarted_in_closing(&mut self, now: u64) {
+        if self.head.height.0 > 0 && now + self.context.params.closing_millis >= self.epoch_ends_at() {
+            self.reported = Some(self.head.epoch);
+        }
+    }
+
+    pub(super) fn report(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        let epoch = self.head.epoch;
+        if self.reported >= Some(epoch)
+            || work.now < self.report_due_at()
+            || self.committee.index_of(&self.node).is_none()
+        {
+            return Ok(());
+        }
+        let Some(nodes) = self.attendance.report() else { return Ok(()) };
+        self.reported = Some(epoch);
+        let mut answered = MemberSet::new();
+        nodes.iter().filter_map(|node| self.committee.index_of(node)).for_each(|index| answered.insert(index));
+        let report = self.wallet.sign_duty(Action::Report { member: self.node, epoch, answered });
+        // A refusal means that the epoch went on meanwhile: then the report is worth nothing.
+        let _ = self.send_own(work, report);
+        Ok(())
+    }
+
+    /// Sends what waits too long again, and frees the line of a transaction that the ledger has come to refuse.
+    pub(super) fn see_own_transactions_through(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        if self.wallet.is_empty() {
+            return Ok(());
+        }
+        if work.now >= self.next_stuck_check_at {
+            self.next_stuck_check_at = work.now + STUCK_MILLIS;
+            self.free_the_line(work)?;
+        }
+        for transaction in self.wallet.resend(work.now, self.config.resend_millis) {
+            let bytes = Bytes::from(transaction.encode());
+            // Seen is the usual answer: it still waits here too.
+            let _ = self.mempool.add(work.state, &self.context, transaction);
+            work.out.push(Effect::Publish { topic: Topic::Transactions, bytes });
+        }
+        Ok(())
+    }
+
+    fn free_the_line(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        let nonce = self.own_nonce(work)?;
+        let waits_long = |first: &&Pending| work.now.saturating_sub(first.sent_at) >= STUCK_MILLIS;
+        let first = self.wallet.first(nonce).filter(|first| first.replaced.is_none()).filter(waits_long);
+        let Some(stuck) = first.map(|first| first.transaction.clone()) else { return Ok(()) };
+        let Some(refusal) = self.refusal_of(work, &stuck)?.filter(|refusal| !refusal.may_pass()) else { return Ok(()) };
+        self.mempool.remove_refused(&[(stuck.id(), refusal.clone())]);
+        if let Some(filler) = self.wallet.replace_first(work.now, nonce, refusal) {
+            // Whatever the pool says to it now, it is sent again until the nonce is used.
+            let _ = self.send_own(work, filler);
+        }
+        Ok(())
+    }
+
+    /// Why a block made now would not take `transaction`; `None` when it would.
+    fn refusal_of(&self, work: &Work<'_>, transaction: &SignedTransaction) -> Result<Option<Refusal>, Error> {
+        let Ok(candidate) = transaction.clone().check(&self.context.network) else { return Ok(None) };
+        let now = BlockTime(work.now);
+        let tried = floe_ledger::build_block(work.state, &self.context, self.node, now, vec![candidate])?;
+        Ok(tried.refused.into_iter().next().map(|(_, refusal)| refusal))
+    }
+
+    pub(super) fn blocks_fetched(&mut self, work: &mut Work<'_>, from: NodeId, bytes: &[u8]) -> Result<(), Error> {
+        match sync::decode_answer(bytes) {
+            Ok(answer) => self.catch_up.came(from, answer),
+            Err(_) => {
+                self.catch_up.failed(from);
+                work.out.push(Effect::Blame { node: from, cause: "answered a block request with something else" });
+            }
+        }
+        if self.committing.is_none() { self.feed_fetched(work) } else { Ok(()) }
+    }
+
+    /// Asks for blocks when others are known to be ahead, or when the height under way does not come to its end.
+    pub(super) fn ask_for_blocks(&mut self, work: &mut Work<'_>) {
+        let stalled = self.running.is_some() && work.now >= self.next_stall_at;
+        if stalled {
+            self.next_stall_at = work.now + self.config.stall_millis;
+        }
+        if !stalled && !self.catch_up.is_behind(self.head.height) {
+            return;
+        }
+        let heights: BTreeMap<NodeId, Height> =
+            self.attendance.live().iter().map(|(node, seen)| (*node, seen.height)).collect();
+        if self.catch_up.is_behind(self.head.height) && self.catch_up.all_failed(&heights) {
+            // Nobody could back the claim. If it was true, the next status answer makes it again.
+            self.catch_up.forgive();
+            self.catch_up.forget_target(self.head.height);
+            return;
+        }
+        if let Some((from, request)) = self.catch_up.ask(work.now, self.head.height, &heights) {
+            work.out.push(Effect::FetchBlocks { from, bytes: Bytes::from(codec::encode(&request)) });
+        }
+    }
+
+    /// Sets the one timer for whatever is due next.
+    pub(super) fn set_wake(&mut self, work: &mut Work<'_>) {
+        let mut next = work.now + WAKE_MILLIS_MAX;
+        next = next.min(self.attendance.next_probe_at());
+        if self.running.is_none() {
+            next = next.min(self.epoch_ends_at());
+        } else {
+            next = next.min(self.next_stall_at);
+        }
+        if self.reported < Some(self.head.epoch) {
+            next = next.min(self.report_due_at().max(work.now + probe_millis(&self.context.params) / 4));
+        }
+        if let Some(resend) = self.wallet.next_resend_at(self.config.resend_millis) {
+            next = next.min(resend);
+        }
+        let next = next.max(work.now + WAKE_MILLIS_MIN);
+        if self.wake_at.is_none_or(|at| next < at || at <= work.now) {
+            self.wake_at = Some(next);
+            work.out.push(Effect::SetTimer { timer: Timer::Wake, after_millis: next - work.now });
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Four coordinators in one thread with a perfect network: what a quiet network does, and what wakes it.
+
+use super::{Config, Coordinator, Effect, GossipToken, Identity, Input, Judgement, Outcome, Ticket, Timer, Topic};
+use crate::wire::sync::{self, DecidedBlock, DecidedBlocks};
+use bytes::Bytes;
+use floe_consensus::{JournalEntry, VoteSigningKey};
+use floe_ledger::{Action, Context, Decision, MemoryState, StateRead, views};
+use floe_types::bls::BlsSecretKey;
+use floe_types::committee::deal;
+use floe_types::genesis::{GenesisAccount, PROTOCOL_VERSION};
+use floe_types::keys::SecretKey;
+use floe_types::{AccountId, BlockTime, Epoch, Frost, Genesis, Height, Member, NodeId, Params, VoteKey};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+const START: u64 = 1_700_000_000_000;
+
+struct Node {
+    machine: Coordinator,
+    state: MemoryState,
+    blocks: BTreeMap<Height, DecidedBlock>,
+    journal: Vec<JournalEntry>,
+    timers: BTreeMap<Timer, u64>,
+    settled: Vec<(Ticket, Outcome)>,
+    up: bool,
+}
+
+impl DecidedBlocks for BTreeMap<Height, DecidedBlock> {
+    fn decided(&self, height: Height) -> Option<DecidedBlock> {
+        self.get(&height).cloned()
+    }
+}
+
+struct World {
+    now: u64,
+    nodes: Vec<Node>,
+    ids: Vec<NodeId>,
+    queue: VecDeque<(usize, Input)>,
+    genesis: Genesis,
+    refused: usize,
+}
+
+fn account(place: usize) -> SecretKey {
+    SecretKey::from_bytes([place as u8 + 50; 32])
+}
+
+fn genesis(nodes: usize, epoch_millis: u64) -> Genesis {
+    let shards = deal(28, nodes);
+    let member = |place: usize| {
+        let bls = BlsSecretKey::from_seed([place as u8 + 1; 32]);
+        Member {
+            node: NodeId(SecretKey::from_bytes([place as u8 + 100; 32]).public()),
+            name: format!("node-{place}"),
+            account: AccountId(account(place).public()),
+            vote_key: VoteKey(SecretKey::from_bytes([place as u8 + 150; 32]).public()),
+            bls_key: bls.public(),
+            possession: bls.prove_possession(),
+            addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
+            domain: String::new(),
+            capacity_bytes: 1 << 30,
+            shards: shards[place].clone(),
+        }
+    };
+    let mut accounts: Vec<_> = (0..nodes)
+        .map(|place| GenesisAccount { account: AccountId(account(place).public()), balance: Frost(1_000_000) })
+        .collect();
+    accounts.sort_by_key(|entry| entry.account);
+    Genesis {
+        version: PROTOCOL_VERSION,
+        name: "test".to_owned(),
+        time: BlockTime(START),
+        params: Params::devnet(28, epoch_millis),
+        accounts,
+        members: (0..nodes).map(member).collect(),
+    }
+}
+
+impl World {
+    fn new(nodes: usize, epoch_millis: u64) -> World {
+        let genesis = genesis(nodes, epoch_millis);
+        let mut state = MemoryState::new();
+        state.apply(&floe_ledger::begin(&genesis).unwrap());
+        let ids = genesis.members.iter().map(|member| member.node).collect();
+        let mut world = World { now: START, nodes: Vec::new(), ids, queue: VecDeque::new(), genesis, refused: 0 };
+        for place in 0..nodes {
+            let machine = world.machine(place, &state);
+            let (blocks, timers) = (BTreeMap::new(), BTreeMap::new());
+            let (journal, settled) = (Vec::new(), Vec::new());
+            world.nodes.push(Node { machine, state: state.clone(), blocks, journal, timers, settled, up: true });
+            world.queue.push_back((place, Input::Started { journal: Vec::new() }));
+        }
+        world
+    }
+
+    fn machine(&self, place: usize, state: &dyn StateRead) -> Coordinator {
+        let identity = Identity {
+            node: self.ids[place],
+            vote_key: Some(VoteSigningKey::from_secret([place as u8 + 150; 32])),
+            account: account(place),
+        };
+        Coordinator::new(Config::for_params(&self.genesis.params), Context::of(&self.genesis), identity, state).unwrap()
+    }
+
+    fn place(&self, node: NodeId) -> usize {
+        self.ids.iter().position(|id| *id == node).unwrap()
+    }
+
+    fn step(&mut self, place: usize, input: Input) {
+        if !self.nodes[place].up {
+            return;
+        }
+        let node = &mut self.nodes[place];
+        let effects = node.machine.step(self.now, &node.state, input).unwrap();
+        let mut committed = false;
+        for effect in effects {
+            assert!(!committed || !matches!(effect, Effect::Commit(_)), "one commit a step");
+            committed |= matches!(effect, Effect::Commit(_));
+            self.carry_out(place, effect);
+        }
+        if committed {
+            self.step(place, Input::Committed);
+        }
+    }
+
+    fn carry_out(&mut self, place: usize, effect: Effect) {
+        match effect {
+            Effect::Journal(entry) => self.nodes[place].journal.push(entry),
+            Effect::Publish { topic, bytes } => {
+                for other in (0..self.nodes.len()).filter(|other| *other != place) {
+                    let (token, bytes) = (GossipToken(0), bytes.clone());
+                    let input = match topic {
+                        Topic::Consensus => Input::ConsensusMessage { token, bytes },
+                        Topic::Transactions => Input::TransactionMessage { token, bytes },
+                    };
+                    self.queue.push_back((other, input));
+                }
+            }
+            Effect::Judge { judgement, .. } => self.refused += usize::from(judgement == Judgement::Reject),
+            Effect::SetTimer { timer, after_millis } => {
+                self.nodes[place].timers.insert(timer, self.now + after_millis);
+            }
+            Effect::CancelTimer(timer) => drop(self.nodes[place].timers.remove(&timer)),
+            Effect::CancelConsensusTimers => self.nodes[place].timers.retain(|timer, _| *timer == Timer::Wake),
+            Effect::Commit(commit) => {
+                let node = &mut self.nodes[place];
+                node.state.apply(&commit.changes);
+                let block = DecidedBlock { block: commit.block.to_vec(), certificate: commit.certificate };
+                node.blocks.insert(commit.height, block);
+                node.journal.clear();
+            }
+            Effect::AskStatus { to, nonce, bytes } => {
+                let other = self.place(to);
+                let from = self.ids[other];
+                let answer = self.nodes[other].up.then(|| self.nodes[other].machine.answer_status(&bytes)).flatten();
+                let input = match answer {
+                    Some(bytes) => Input::StatusAnswered { from, bytes: Bytes::from(bytes) },
+                    None => Input::StatusFailed { from, nonce },
+                };
+                self.queue.push_back((place, input));
+            }
+            Effect::FetchBlocks { from, bytes } => {
+                let other = &self.nodes[self.place(from)];
+                let input = if other.up {
+                    let answer = sync::answer(&other.blocks, &sync::decode_request(&bytes).unwrap());
+                    Input::BlocksFetched { from, bytes: Bytes::from(floe_types::codec::encode(&answer)) }
+                } else {
+                    Input::BlocksFailed { from }
+                };
+                self.queue.push_back((place, input));
+            }
+            Effect::Submitted { result, .. } => assert!(result.is_ok(), "{result:?}"),
+            Effect::Settled { ticket, outcome } => self.nodes[place].settled.push((ticket, outcome)),
+            Effect::Blame { cause, .. } => panic!("nobody misbehaves here: {cause}"),
+        }
+    }
+
+    fn run_until(&mut self, until: u64) {
+        loop {
+            while let Some((place, input)) = self.queue.pop_front() {
+                self.step(place, input);
+            }
+            let due = (0..self.nodes.len()).filter(|place| self.nodes[*place].up);
+            let next = due
+                .flat_map(|place| self.nodes[place].timers.iter().map(move |(timer, at)| (*at, place, *timer)))
+                .min();
+            match next {
+                Some((at, place, timer)) if at <= until => {
+                    self.now = self.now.max(at);
+                    self.nodes[place].timers.remove(&timer);
+                    self.step(place, Input::TimerFired(timer));
+                }
+                _ => break,
+            }
+        }
+        self.now = until;
+    }
+
+    fn heights(&self) -> BTreeSet<u64> {
+        self.nodes.iter().filter(|node| node.up).map(|node| node.machine.head().height.0).collect()
+    }
+}
+
+#[test]
+fn an_idle_network_decides_epochs_on_time_and_little_else() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 30_500);
+    let head = world.nodes[0].machine.head().clone();
+    assert_eq!(world.heights().len(), 1);
+    assert_eq!(head.epoch, Epoch(11), "ten boundaries in thirty seconds");
+    assert_eq!(world.refused, 0);
+    // A first block, ten boundaries, and the blocks that carry reports.
+    assert!(head.height.0 <= 1 + 10 * 4, "{} blocks", head.height);
+    for epoch in 2..=10 {
+        let record = views::epoch_record(&world.nodes[0].state, Epoch(epoch)).unwrap().unwrap();
+        assert_eq!(record.boundary.decision, Decision::Decided, "epoch {epoch}");
+        assert_eq!(record.boundary.answered.len(), 4, "epoch {epoch}");
+        assert!(record.ended.millis_since(record.began) < 3_200, "epoch {epoch} was late");
+    }
+    let states: BTreeSet<_> = world.nodes.iter().map(|node| format!("{:?}", node.machine.head().state_root)).collect();
+    assert_eq!(states.len(), 1);
+}
+
+#[test]
+fn a_transaction_wakes_the_network_and_is_settled() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 1_000);
+    let before = world.nodes[0].machine.head().height;
+    let to = AccountId([9; 32]);
+    for ticket in 0..3 {
+        let action = Action::Transfer { to, amount: Frost(10) };
+        world.queue.push_back((2, Input::Submit { ticket: Ticket(ticket), action }));
+    }
+    world.run_until(START + 1_001);
+    assert_eq!(views::account(&world.nodes[1].state, &to).unwrap().balance, Frost(30));
+    assert_eq!(world.nodes[2].settled.len(), 3);
+    assert!(world.nodes[1].machine.head().height.0 <= before.0 + 3);
+    let height = world.nodes[1].machine.head().height;
+    world.run_until(START + 20_000);
+    assert_eq!(world.nodes[1].machine.head().height, height, "nothing to decide, nothing decided");
+}
+
+#[test]
+fn a_node_that_was_away_catches_up_and_is_reported_absent() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 3_100);
+    world.nodes[3].up = false;
+    world.run_until(START + 12_000);
+    let record = views::latest_decided(&world.nodes[0].state).unwrap().unwrap();
+    assert_eq!(record.boundary.answered.len(), 3);
+    // It comes back as a new process would: from its state and its journal.
+    let machine = world.machine(3, &world.nodes[3].state.clone());
+    let node = &mut world.nodes[3];
+    (node.machine, node.up) = (machine, true);
+    node.timers.clear();
+    let journal = node.journal.clone();
+    world.queue.push_back((3, Input::Started { journal }));
+    world.run_until(START + 14_500);
+    assert_eq!(world.heights().len(), 1, "{:?}", world.heights());
+    world.run_until(START + 21_500);
+    let record = views::latest_decided(&world.nodes[3].state).unwrap().unwrap();
+    assert_eq!(record.boundary.answered.len(), 4);
+}
+
+#[test]
+fn without_a_quorum_nothing_is_decided_and_with_one_it_goes_on() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 3_100);
+    let height = world.nodes[0].machine.head().height;
+    for away in [2, 3] {
+        world.nodes[away].up = false;
+    }
+    world.run_until(START + 20_000);
+    assert_eq!(world.nodes[0].machine.head().height, height);
+    let machine = world.machine(2, &world.nodes[2].state.clone());
+    let node = &mut world.nodes[2];
+    (node.machine, node.up) = (machine, true);
+    let journal = node.journal.clone();
+    world.queue.push_back((2, Input::Started { journal }));
+    world.run_until(START + 40_000);
+    assert_eq!(world.heights().len(), 1);
+    assert!(world.nodes[0].machine.head().epoch > Epoch(4));
+}
+
+#[test]
+fn garbage_is_rejected_and_changes_nothing() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 500);
+    let head = world.nodes[0].machine.head().clone();
+    for length in [0usize, 1, 40, 500] {
+        let bytes = Bytes::from(vec![0xa5; length]);
+        let token = GossipToken(1);
+        world.queue.push_back((0, Input::ConsensusMessage { token, bytes: bytes.clone() }));
+        world.queue.push_back((0, Input::TransactionMessage { token, bytes }));
+    }
+    world.run_until(START + 600);
+    assert_eq!(world.refused, 8);
+    assert_eq!(world.nodes[0].machine.head().height, head.height);
+}
+
+#[test]
+fn an_action_the_ledger_comes_to_refuse_does_not_hold_up_those_behind_it() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 500);
+    let action = |amount| Action::Transfer { to: AccountId([9; 32]), amount: Frost(amount) };
+    // Together more than the account has: each alone passes the pool, the second is refused by the ledger for ever.
+    let all = [600_000, 600_000, 5];
+    for (ticket, amount) in all.into_iter().enumerate() {
+        world.queue.push_back((1, Input::Submit { ticket: Ticket(ticket as u64), action: action(amount) }));
+    }
+    world.run_until(START + 55_000);
+    let nonce = views::account(&world.nodes[0].state, &AccountId(account(1).public())).unwrap().nonce;
+    assert!(nonce >= 1);
+}

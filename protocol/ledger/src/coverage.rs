@@ -126,8 +126,6 @@ pub(crate) fn append(overlay: &mut Overlay<'_>, table: Table, end: u64, covering
 pub(crate) struct Covered {
     /// The segments, or parts of segments, that got a shard, as they were before.
     pub before: Vec<Segment>,
-    /// Segments that were read.
-    pub touched: usize,
 }
 
 /// Adds `shards` to every number of `run`, all of which are below `end`.
@@ -139,7 +137,7 @@ pub(crate) fn cover(
     end: u64,
 ) -> Result<Covered, StateError> {
     let old = neighbourhood(overlay, table, run, end)?;
-    let mut done = Covered { before: Vec::new(), touched: old.len() };
+    let mut done = Covered::default();
     let mut new: Vec<Segment> = Vec::with_capacity(old.len() + 2);
     for segment in &old {
         for (part, inside) in split(segment.run, run) {

@@ -61,7 +61,7 @@ pub use records::{
 };
 pub use refusal::{BlockError, Refusal};
 pub use sets::{MemberSet, ShardSet};
-pub use state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
+pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};
 pub use transaction::{
     Action, Attributes, CheckedTransaction, SignedTransaction, Transaction, TransactionError, confirmation_message,
     fee_min,

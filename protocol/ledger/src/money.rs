@@ -229,8 +229,7 @@ pub fn conservation(state: &dyn StateRead) -> Result<Totals, StateError> {
     for (_, value) in Table::Registrations.all(state, &[])? {
         let registration: Registration = Table::Registrations.parse(&value)?;
         if registration.status == crate::RegistrationStatus::Pending {
-            let epochs = registration.last.0 - registration.first.0 + 1;
-            pending += u128::from(registration.rate.0) * u128::from(epochs);
+            pending += u128::from(registration.price().0);
         }
     }
     buckets += u128::from(rates(state)?.current.0);

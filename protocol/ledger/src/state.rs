@@ -29,6 +29,9 @@ pub enum StateError {
     },
 }
 
+/// A key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// Ordered keys and values.
 pub trait StateRead {
     /// The value at `key`.
@@ -41,7 +44,7 @@ pub trait StateRead {
     ///
     /// # Errors
     /// [`StateError::Read`] when the medium fails.
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError>;
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Entry>, StateError>;
 }
 
 /// What a block changes: for each key its new value, or that it is gone.
@@ -150,7 +153,7 @@ impl StateRead for Overlay<'_> {
         }
     }
 
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {
         if from >= to || limit == 0 {
             return Ok(Vec::new());
         }
@@ -207,7 +210,7 @@ impl StateRead for MemoryState {
         Ok(self.0.get(key).cloned())
     }
 
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {
         if from >= to {
             return Ok(Vec::new());
         }

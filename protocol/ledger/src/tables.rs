@@ -29,7 +29,7 @@
 //! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
 //! | 23 | `MerkleRoots` | map | the top of a map |
 
-use crate::state::{Overlay, StateError, StateRead};
+use crate::state::{Entry, Overlay, StateError, StateRead};
 use floe_types::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -149,7 +149,7 @@ impl Table {
         prefix: &[u8],
         from: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    ) -> Result<Vec<Entry>, StateError> {
         let start = self.key(&[prefix, from]);
         let end = after(self.key(&[prefix]));
         let entries = state.range(&start, &end, limit)?;
@@ -157,7 +157,7 @@ impl Table {
     }
 
     /// Every entry whose key begins with `prefix`, read in pages; keys without the tag.
-    pub(crate) fn all(self, state: &dyn StateRead, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    pub(crate) fn all(self, state: &dyn StateRead, prefix: &[u8]) -> Result<Vec<Entry>, StateError> {
         const PAGE: usize = 1024;
         let mut found = Vec::new();
         let mut from = Vec::new();

@@ -336,6 +336,8 @@ fn life_in(
 
 /// The verdicts of `epoch` in which the verdict on `blob` changed, newest first, at most `limit`, from at most 400 epochs.
 ///
+/// Each epoch is looked up by itself, at the cost of the coverage that changed since: for people, not for loops.
+///
 /// # Errors
 /// [`StateError`].
 pub fn verdict_history(state: &dyn StateRead, blob: &BlobId, limit: usize) -> Result<Vec<VerdictRecord>, StateError> {

@@ -1,0 +1,150 @@
+//! Random blocks: the sum is kept, the twin agrees, nothing panics. What is checked is in [`World::block`] and after it.
+
+use super::fixture::*;
+use crate::coverage::Run;
+use crate::*;
+use floe_types::{Epoch, Frost, RegistrationNumber, SequenceNumber};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Transfer { from: u8, to: u8, amount: u64 },
+    Register { by: u8, blob: u8, length: u64, epochs: u64, price_max: u64 },
+    Certify { registration: u64, blob: u8, places: Vec<usize> },
+    Attest { at: usize, first: u64, count: u64 },
+    Report { at: usize, answered: Vec<usize>, late: u64 },
+    Wait { millis: u64 },
+    EndEpoch { present: Vec<usize> },
+}
+
+fn amount() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..1_000_000, 1 => Just(u64::MAX), 1 => any::<u64>()]
+}
+
+fn places() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![3 => Just(ALL.to_vec()), 1 => proptest::sample::subsequence(ALL.to_vec(), 1..=7)]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let epochs = prop_oneof![6 => 1u64..5, 1 => any::<u64>()];
+    let length = prop_oneof![6 => 0u64..(1 << 22), 1 => any::<u64>()];
+    let price_max = prop_oneof![4 => Just(u64::MAX), 1 => 0u64..100_000];
+    prop_oneof![
+        3 => (1u8..4, 1u8..5, amount()).prop_map(|(from, to, amount)| Deed::Transfer { from, to, amount }),
+        4 => (1u8..4, 0u8..4, length, epochs, price_max).prop_map(|(by, blob, length, epochs, price_max)| Deed::Register {
+            by, blob, length, epochs, price_max,
+        }),
+        5 => (1u64..12, 0u8..4, places()).prop_map(|(registration, blob, places)| Deed::Certify { registration, blob, places }),
+        2 => (0usize..7, 0u64..6, 0u64..3).prop_map(|(at, first, count)| Deed::Attest { at, first, count }),
+        1 => (0usize..7, places(), 0u64..2).prop_map(|(at, answered, late)| Deed::Report { at, answered, late }),
+        1 => (0u64..9_000).prop_map(|millis| Deed::Wait { millis }),
+        2 => places().prop_map(|present| Deed::EndEpoch { present }),
+    ]
+}
+
+fn check(world: &World, signed: SignedTransaction) -> Vec<CheckedTransaction> {
+    signed.check(&world.context.network).into_iter().collect()
+}
+
+fn act(world: &mut World, deed: Deed) {
+    let transaction = |world: &World, key: &floe_types::keys::SecretKey, action: Action| {
+        let sender = floe_types::AccountId(key.public());
+        let nonce = if action.is_report() { 0 } else { views::account(&world.state, &sender).unwrap().nonce };
+        let fee = if action.is_report() { Frost::ZERO } else { FEE };
+        check(world, world.sign(key, nonce, fee, action))
+    };
+    let candidates = match deed {
+        Deed::Transfer { from, to, amount } => {
+            transaction(world, &key(from), Action::Transfer { to: user(to), amount: Frost(amount) })
+        }
+        Deed::Register { by, blob: id, length, epochs, price_max } => {
+            let first = world.epoch();
+            let last = Epoch(first.0.saturating_add(epochs - 1));
+            let (blob, price_max, attributes) = (blob(id), Frost(price_max), Attributes::default());
+            let action = Action::Register { blob, length, first, last, price_max, attributes };
+            transaction(world, &key(by), action)
+        }
+        Deed::Certify { registration, blob: id, places } => {
+            // Mostly a blob that was registered, so that something gets certified.
+            let known = blobs::counters(&world.state).unwrap().next_registration;
+            let number = RegistrationNumber(1 + registration % known);
+            let registered = views::registration(&world.state, number).unwrap();
+            let id = registered.map_or(blob(id), |found| found.blob);
+            transaction(world, &key(1), world.certify_action(id, number, &places))
+        }
+        Deed::Attest { at, first, count } => {
+            let runs = vec![Run { first: SequenceNumber(first), last: SequenceNumber(first + count) }];
+            transaction(world, &node_key(at), Action::Attest { member: node(at), runs })
+        }
+        Deed::Report { at, answered, late } => {
+            let epoch = Epoch(world.epoch().0 + late);
+            let action = Action::Report { member: node(at), epoch, answered: members(answered) };
+            transaction(world, &node_key(at), action)
+        }
+        Deed::Wait { millis } => {
+            world.now = world.now.plus_millis(millis);
+            Vec::new()
+        }
+        Deed::EndEpoch { present } => {
+            world.to_closing();
+            let report = |at: &usize| world.by(&node_key(*at), world.report_action(*at, present.iter().copied()));
+            let reports = present.iter().map(report).collect();
+            world.block(reports);
+            world.boundary(Vec::new());
+            Vec::new()
+        }
+    };
+    world.block(candidates);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_no_wal_is_made_or_destroyed_and_replay_agrees(
+        deeds in proptest::collection::vec(deed(), 1..40),
+    ) {
+        let mut world = World::new();
+        for deed in deeds {
+            act(&mut world, deed);
+        }
+        // Both coverage maps name the same blobs; after a boundary they are the same map.
+        world.boundary(Vec::new());
+        let end = views::next_sequence(&world.state).unwrap().0;
+        let map = |table| coverage::segments(&world.state, table, end).unwrap();
+        prop_assert_eq!(map(tables::Table::Coverage), map(tables::Table::Judged));
+        // Verdicts looked up blob by blob are those the boundary counted by class.
+        let epoch = Epoch(world.epoch().0 - 1);
+        let record = views::epoch_record(&world.state, epoch).unwrap().unwrap();
+        let mut counted = std::collections::BTreeMap::<Verdict, u64>::new();
+        for number in 0..end {
+            let life = views::sequence(&world.state, SequenceNumber(number)).unwrap().unwrap();
+            if life.last >= epoch {
+                let verdict = world.verdict(life.blob, epoch.0).unwrap();
+                *counted.entry(verdict).or_default() += 1;
+            }
+        }
+        let tallied = record.boundary.tally.verdicts.iter().map(|(verdict, weight)| (*verdict, weight.blobs));
+        prop_assert_eq!(counted, tallied.collect());
+        let mut replayed = MemoryState::new();
+        replayed.apply(&begin(&genesis()).unwrap());
+        for block in &world.blocks {
+            let executed = execute_decided(&replayed, &world.context, block.clone()).unwrap();
+            replayed.apply(&executed.changes);
+        }
+        prop_assert_eq!(&replayed, &world.state);
+    }
+
+    #[test]
+    fn bytes_of_a_stranger_decode_to_an_error_or_to_what_encodes_back(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(signed) = SignedTransaction::decode(&bytes) {
+            prop_assert_eq!(signed.encode(), bytes.clone());
+        }
+        if let Ok(block) = Block::decode(&bytes) {
+            prop_assert_eq!(block.encode(), bytes.clone());
+        }
+        if let Ok(changes) = ChangeSet::decode(&bytes, 1 << 20) {
+            prop_assert_eq!(changes.encode(), bytes);
+        }
+    }
+}

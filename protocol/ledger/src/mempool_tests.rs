@@ -108,7 +108,7 @@ fn reports_have_a_room_of_their_own_and_come_when_they_are_due() {
     let stolen = world.sign(&key(1), 0, Frost::ZERO, world.report_action(2, ALL));
     assert_eq!(pool.add(&world.state, &world.context, stolen), Err(MempoolError::NotMember));
     assert_eq!(offered(&pool, &world, 1 << 20), vec![]);
-    world.to_closing();
+    world.enter_closing();
     assert_eq!(offered(&pool, &world, 1 << 20).len(), 2);
     let executed = world.block(vec![first.clone().check(&world.context.network).unwrap()]);
     assert_eq!(offered(&pool, &world, 1 << 20).len(), 1);

@@ -82,7 +82,7 @@ fn a_block_that_was_touched_anywhere_is_refused() {
         vec![transfer(world, 1), second]
     };
     let plain = world.build(two(&world)).block;
-    world.to_closing();
+    world.enter_closing();
     for at in 0..5 {
         let report = world.report_action(at, ALL);
         world.act(&node_key(at), report);

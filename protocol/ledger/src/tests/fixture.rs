@@ -193,14 +193,14 @@ impl World {
     }
 
     /// Moves the clock into the closing of the running epoch.
-    pub fn to_closing(&mut self) {
+    pub fn enter_closing(&mut self) {
         let head = views::head(&self.state).unwrap();
         self.now = self.now.max(head.closing_begins(&self.context.params));
     }
 
     /// Ends the epoch: all `present` nodes report each other as present, then the boundary block.
     pub fn end_epoch(&mut self, present: &[usize]) -> EpochRecord {
-        self.to_closing();
+        self.enter_closing();
         let reports =
             present.iter().map(|at| self.by(&node_key(*at), self.report_action(*at, present.iter().copied())));
         let reports: Vec<_> = reports.collect();

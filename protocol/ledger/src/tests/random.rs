@@ -86,7 +86,7 @@ fn act(world: &mut World, deed: Deed) {
             Vec::new()
         }
         Deed::EndEpoch { present } => {
-            world.to_closing();
+            world.enter_closing();
             let report = |at: &usize| world.by(&node_key(*at), world.report_action(*at, present.iter().copied()));
             let reports = present.iter().map(report).collect();
             world.block(reports);

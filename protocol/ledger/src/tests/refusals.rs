@@ -314,7 +314,7 @@ fn a_report_counts_once_in_its_closing_by_its_member() {
     assert_eq!(world.refusal(&node_key(1), report(&world, 1, 1)), Refusal::NotClosing { from });
     world.now = BlockTime(from.0 - 11);
     assert_eq!(world.refusal(&node_key(1), report(&world, 1, 1)), Refusal::NotClosing { from });
-    world.to_closing();
+    world.enter_closing();
     for epoch in [0, 2] {
         let refusal = Refusal::OtherEpoch { found: Epoch(epoch), current: Epoch(1) };
         assert_eq!(world.refusal(&node_key(1), report(&world, 1, epoch)), refusal);

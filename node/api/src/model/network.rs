@@ -194,9 +194,11 @@ pub struct VerdictRecord {
     /// Their bytes, unencoded.
     pub bytes: u64,
     /// Where the class stands on the ruler.
-    pub ruler: Ruler,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ruler: Option<Ruler>,
     /// The margin of that ruler.
-    pub margin: Margin,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub margin: Option<Margin>,
 }
 
 /// Everything `floe epoch show` shows.

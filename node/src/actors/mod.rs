@@ -1,0 +1,11 @@
+//! The actors of a node, one per concern. Each is a thin shell round a machine of `floe-machines`: it owns a mailbox of
+//! stated length, turns the world into inputs and carries out the effects.
+//!
+//! | actor | owns | mailbox when full |
+//! | --- | --- | --- |
+//! | [`coordinator`] | consensus, ledger, own transactions, attendance | status requests go unanswered, own work waits; gossip comes in queues of the network |
+//! | [`network`] | the events of the swarm: says where each goes | the swarm's own queues drop and count |
+//! | [`fragments`] | the fragment store: arrivals, confirmations, reads | a stream is answered busy |
+//! | [`gateway`] | uploads and reads of this node's clients | a client is answered 503 |
+
+pub mod coordinator;

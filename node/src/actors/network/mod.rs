@@ -1,0 +1,87 @@
+//! Says where the requests of other nodes go: status to the coordinator, blocks to the block server, fragment streams to
+//! the fragments actor. Votes and transactions do not come by here: the coordinator reads those queues itself.
+
+use super::coordinator::{CoordinatorHandle, StatusAsked};
+use super::fragments::FragmentsHandle;
+use crate::run::Shared;
+use actix::{Actor, ActorContext, Context, StreamHandler};
+use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks};
+use floe_network::{Event, Reply};
+use floe_storage::Store;
+use floe_types::{Height, NetworkId, codec};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Block requests served at a time; one more goes unanswered, and the asker tries another node.
+pub const BLOCK_REQUESTS_MAX: usize = 8;
+
+/// The routing actor.
+pub struct NetworkActor {
+    network: NetworkId,
+    store: Store,
+    coordinator: CoordinatorHandle,
+    fragments: FragmentsHandle,
+    serving: Arc<Semaphore>,
+}
+
+/// Starts routing what comes in by `requests`.
+pub fn start(shared: &Shared, fragments: FragmentsHandle, mut requests: mpsc::Receiver<Event>) {
+    let (network, store, coordinator) = (shared.context.network, shared.store.clone(), shared.coordinator.clone());
+    NetworkActor::create(move |context| {
+        context.add_stream(futures::stream::poll_fn(move |task| requests.poll_recv(task)));
+        NetworkActor { network, store, coordinator, fragments, serving: Arc::new(Semaphore::new(BLOCK_REQUESTS_MAX)) }
+    });
+}
+
+impl Actor for NetworkActor {
+    type Context = Context<Self>;
+}
+
+impl StreamHandler<Event> for NetworkActor {
+    fn handle(&mut self, event: Event, _context: &mut Context<Self>) {
+        match event {
+            Event::StatusRequest { bytes, reply, from: _ } => {
+                self.coordinator.status_asked(StatusAsked { bytes, reply })
+            }
+            Event::BlocksRequest { bytes, reply, from: _ } => self.serve_blocks(&bytes, reply),
+            Event::FragmentStream { from, stream } => self.fragments.serve(from, stream),
+            Event::Gossip { .. } | Event::Connected(_) | Event::Disconnected(_) | Event::Listening(_) => {}
+        }
+    }
+
+    fn finished(&mut self, context: &mut Context<Self>) {
+        context.stop();
+    }
+}
+
+struct Blocks(Store);
+
+impl DecidedBlocks for Blocks {
+    fn decided(&self, height: Height) -> Option<DecidedBlock> {
+        match self.0.block(height) {
+            Ok(stored) => stored.map(|stored| DecidedBlock { block: stored.block, certificate: stored.certificate }),
+            Err(error) => {
+                tracing::error!(height = height.0, %error, "a decided block cannot be read");
+                None
+            }
+        }
+    }
+}
+
+impl NetworkActor {
+    fn serve_blocks(&self, bytes: &[u8], reply: Reply) {
+        let request = match sync::decode_request(bytes) {
+            Ok(request) if request.network == self.network => request,
+            _ => return reply.reject(),
+        };
+        // Busy: no answer, the asker goes on to another node.
+        let Ok(permit) = self.serving.clone().try_acquire_owned() else { return };
+        let blocks = Blocks(self.store.clone());
+        tokio::task::spawn_blocking(move || {
+            let answer = codec::encode(&sync::answer(&blocks, &request));
+            // The asker may be gone by now.
+            drop(reply.send(answer));
+            drop(permit);
+        });
+    }
+}

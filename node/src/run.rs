@@ -1,0 +1,192 @@
+//! A node from its configuration to its end: opens, wires, serves, stops in order.
+//!
+//! # Start
+//! 1. Configuration, genesis, keys, store: every mistake in them is found before a port is opened.
+//! 2. The ledger at the head of the store; genesis when it is new.
+//! 3. The swarm, the coordinator on its thread, fragments, gateway, then HTTP: who asks finds somebody who answers.
+//!
+//! # Stop
+//! On SIGTERM or SIGINT: no new client work, requests under way are answered, the coordinator writes what it holds, the
+//! swarm closes. A coordinator that cannot go on ends the process with an error; a restart replays the journal.
+
+use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
+use crate::actors::{fragments, gateway, network};
+use crate::config::{ConfigError, NodeConfig};
+use crate::keys::NodeKeys;
+use crate::peer_book::StoredPeerBook;
+use crate::service::{NodeService, ServiceParts};
+use crate::telemetry::Metrics;
+use floe_consensus::VoteSigningKey;
+use floe_ledger::Context;
+use floe_machines::coordinator::{Config as CoordinatorConfig, Coordinator, Identity};
+use floe_network::{LanDiscovery, MemberAddress, Network};
+use floe_storage::{OpenError, StorageError, Store};
+use floe_types::{Genesis, NodeId};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Why a node did not start, or ended other than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration, the genesis or a key.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store, later.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] floe_network::StartError),
+    /// The HTTP surface.
+    #[error(transparent)]
+    Http(#[from] floe_api::server::Error),
+    /// The ledger in the data directory.
+    #[error(transparent)]
+    Ledger(#[from] floe_machines::coordinator::Error),
+    /// The genesis founds no ledger.
+    #[error("genesis: {0}")]
+    Genesis(#[from] floe_types::genesis::GenesisError),
+    /// Metrics cannot be registered, or the system refuses a signal handler or a thread.
+    #[error("{0}")]
+    System(String),
+    /// The coordinator cannot go on.
+    #[error("stopped: {reason}")]
+    Halted {
+        /// Its words.
+        reason: String,
+    },
+}
+
+/// Runs a node until it is told to stop. Blocks; makes its own runtime.
+///
+/// # Errors
+/// [`RunError`] when it cannot start, or had to stop by itself.
+pub fn run(config: &NodeConfig) -> Result<(), RunError> {
+    let genesis = config.genesis()?;
+    let keys = config.keys(genesis.network())?;
+    exit_on_panic();
+    actix::System::new().block_on(run_until_stopped(config, genesis, keys))
+}
+
+/// A panic on any thread ends the process: what it held may be half done, and a restart replays the journal. Without
+/// this an actor would die silently and its callers wait.
+fn exit_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        // Not `abort`: no core file is wanted, the message is on stderr.
+        std::process::exit(70);
+    }));
+}
+
+async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys) -> Result<(), RunError> {
+    let system = |error: std::io::Error| RunError::System(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let context = Context::of(&genesis);
+    let node = NodeId(keys.identity.public());
+    let store = open_store(config, &genesis, node)?;
+    let metrics = Arc::new(Metrics::new().map_err(|error| RunError::System(error.to_string()))?);
+    let (failed, mut failures) = mpsc::channel(1);
+
+    let (network, events) = start_network(config, &genesis, &keys, &store)?;
+    let lanes = events.into_lanes();
+    let identity = Identity {
+        node,
+        vote_key: Some(VoteSigningKey::from_secret(keys.vote.to_bytes())),
+        account: keys.account.clone(),
+    };
+    let coordinator_config = CoordinatorConfig::for_params(&context.params);
+    let machine = Coordinator::new(coordinator_config, context.clone(), identity, &store)?;
+    let (coordinator, coordinator_arbiter) = coordinator::start(CoordinatorParts {
+        machine,
+        store: store.clone(),
+        network: network.clone(),
+        consensus: lanes.consensus,
+        transactions: lanes.transactions,
+        failed,
+        metrics: metrics.clone(),
+    })?;
+    let shared = Shared { context, node, store, network, coordinator, metrics };
+    let fragments = fragments::start(&shared, keys.confirmation.clone())?;
+    let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
+    network::start(&shared, fragments.clone(), lanes.requests);
+
+    let parts =
+        ServiceParts { shared: shared.clone(), gateway: gateway.clone(), fragments, genesis, account: keys.account };
+    let service = Arc::new(NodeService::new(parts));
+    let server = floe_api::server::bind(config.http_server(shared.context.params.blob_bytes_max), service)?;
+    let serving = server.server.handle();
+    tracing::info!(node = %shared.node.short(), http = %server.address, "ready");
+    let mut serve = actix::spawn(server.server);
+    // Nobody to tell is fine: most nodes do not run under systemd.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        reason = failures.recv() => Err(RunError::Halted { reason: reason.unwrap_or_default() }),
+        ended = &mut serve => Err(RunError::Halted { reason: format!("the HTTP server ended: {ended:?}") }),
+    };
+    tracing::info!("stopping");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    serving.stop(true).await;
+    gateway.stop().await;
+    shared.coordinator.stop().await;
+    shared.network.shutdown().await;
+    coordinator_arbiter.stop();
+    let _ = tokio::task::spawn_blocking(move || coordinator_arbiter.join()).await;
+    outcome
+}
+
+/// What most parts of a node need. Cheap to clone.
+#[derive(Clone)]
+pub struct Shared {
+    /// Network id and parameters.
+    pub context: Context,
+    /// This node.
+    pub node: NodeId,
+    /// Everything kept.
+    pub store: Store,
+    /// Peers.
+    pub network: Network,
+    /// Consensus and ledger.
+    pub coordinator: CoordinatorHandle,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+fn open_store(config: &NodeConfig, genesis: &Genesis, node: NodeId) -> Result<Store, RunError> {
+    let identity = floe_storage::Identity { network: genesis.network(), node };
+    let store = Store::open(&config.data, identity, config.storage.clone())?;
+    if store.last_height().is_none() {
+        store.commit_genesis(&floe_ledger::begin(genesis)?)?;
+    }
+    Ok(store)
+}
+
+fn start_network(
+    config: &NodeConfig,
+    genesis: &Genesis,
+    keys: &NodeKeys,
+    store: &Store,
+) -> Result<(Network, floe_network::Events), RunError> {
+    let (network, events) = Network::start(floe_network::Config {
+        identity_secret: keys.identity.to_bytes(),
+        network: genesis.network(),
+        listen: config.network.listen.clone(),
+        bootstrap: config.network.bootstrap.clone(),
+        lan_discovery: if config.network.mdns { LanDiscovery::On } else { LanDiscovery::Off },
+        limits: floe_network::Limits::default(),
+        peer_book: Box::new(StoredPeerBook(store.clone())),
+    })?;
+    // The committee is that of genesis for as long as terms do not change it.
+    let address =
+        |member: &floe_types::Member| MemberAddress { node: member.node, addresses: member.addresses.clone() };
+    network.set_members(genesis.members.iter().map(address).collect());
+    Ok((network, events))
+}

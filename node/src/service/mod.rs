@@ -1,0 +1,217 @@
+//! Answers the HTTP surface: reads of the ledger and of the live view here, stores and reads of blobs by the gateway.
+//!
+//! Ledger reads see one snapshot each, on a blocking thread, so that a page never mixes two heights.
+
+mod health;
+mod look;
+mod network;
+
+pub use look::Look;
+
+use crate::actors::fragments::FragmentsHandle;
+use crate::actors::gateway::GatewayHandle;
+use crate::run::Shared;
+use crate::telemetry::{Scrape, StoreFigures};
+use floe_api::model::{
+    AccountView, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodePhase, NodeView,
+    Receipt, StoreBytes, Time,
+};
+use floe_api::service::{Answer, BlobRef, Page, ReadStream, StoreRequest, Undefended};
+use floe_api::{Code, Problem, Service};
+use floe_network::Role;
+use floe_types::keys::SecretKey;
+use floe_types::{AccountId, BlobId, Epoch, Genesis};
+use std::sync::Arc;
+
+/// What the service needs.
+pub struct ServiceParts {
+    /// Store, network, coordinator.
+    pub shared: Shared,
+    /// Stores and reads.
+    pub gateway: GatewayHandle,
+    /// What is kept here.
+    pub fragments: FragmentsHandle,
+    /// Names and the committee's founding.
+    pub genesis: Genesis,
+    /// This node's account.
+    pub account: SecretKey,
+}
+
+/// The node, as its HTTP surface sees it.
+#[derive(Clone)]
+pub struct NodeService {
+    shared: Shared,
+    gateway: GatewayHandle,
+    fragments: FragmentsHandle,
+    genesis: Arc<Genesis>,
+    account: AccountId,
+    started: Time,
+}
+
+impl NodeService {
+    /// A service over the node's parts.
+    #[must_use]
+    pub fn new(parts: ServiceParts) -> NodeService {
+        NodeService {
+            shared: parts.shared,
+            gateway: parts.gateway,
+            fragments: parts.fragments,
+            genesis: Arc::new(parts.genesis),
+            account: AccountId(parts.account.public()),
+            started: Time::now(),
+        }
+    }
+
+    /// Looks at one snapshot of the ledger, on a blocking thread.
+    fn look<T: Send + 'static>(&self, at: impl FnOnce(&Look<'_>) -> Result<T, Problem> + Send + 'static) -> Answer<T> {
+        let service = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let snapshot = service.shared.store.snapshot();
+            let live = service.shared.coordinator.live();
+            at(&Look::new(&snapshot, &service.shared.context, service.shared.node, live)?)
+        });
+        Box::pin(
+            async move { looked.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the node is stopping"))) },
+        )
+    }
+
+    fn node_view(&self, look: &Look<'_>) -> Result<NodeView, Problem> {
+        let peers = self.shared.network.peers();
+        let statistics = self.shared.store.statistics().map_err(internal)?;
+        let member = look.committee.members().iter().find(|member| member.node == self.shared.node);
+        let reclaimable = statistics.groups.iter().filter(|(group, _)| *group < look.head.epoch);
+        let reclaimable = reclaimable.fold(0, |sum: u64, (_, totals)| sum.saturating_add(totals.bytes));
+        let heights = look.live.members.iter().map(|(_, seen)| seen.height);
+        let addresses = self.shared.network.listen_addresses();
+        let own = addresses.first().and_then(|address| address.rsplit("/p2p/").next()).unwrap_or_default();
+        Ok(NodeView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            network_name: self.genesis.name.clone(),
+            network: self.shared.context.network,
+            node: self.shared.node,
+            peer: own.to_owned(),
+            name: member.map_or_else(|| self.shared.node.short(), |member| member.name.clone()),
+            account: self.account,
+            phase: match member {
+                _ if look.live.behind => NodePhase::Syncing,
+                Some(_) => NodePhase::Member,
+                None => NodePhase::Observer,
+            },
+            started: self.started,
+            height: look.head.height,
+            epoch: look.head.epoch,
+            height_seen: heights.fold(look.head.height, std::cmp::Ord::max),
+            shards: member.map_or(0, |member| member.shards.len() as u16),
+            peers: peers.iter().filter(|peer| peer.connected).count() as u32,
+            fragments: statistics.kept.count,
+            store: StoreBytes {
+                live: statistics.kept.bytes.saturating_sub(reclaimable),
+                reclaimable,
+                free: statistics.disk.free,
+                reserve: statistics.reserve_bytes,
+            },
+            addresses: addresses.to_vec(),
+        })
+    }
+
+    fn scrape(&self, look: &Look<'_>) -> Result<String, Problem> {
+        let statistics = self.shared.store.statistics().map_err(internal)?;
+        let peers = self.shared.network.peers();
+        let connected = |role: Role| peers.iter().filter(|peer| peer.connected && peer.role == role).count() as i64;
+        let account = floe_ledger::views::account(look.state, &self.account).map_err(internal)?;
+        let scrape = Scrape {
+            look,
+            store: StoreFigures::of(&statistics),
+            peers: [("member", connected(Role::Member)), ("other", connected(Role::Other))],
+            transport: self.shared.network.counters().values().named(),
+            balance: account.balance,
+            node: self.shared.node,
+            network_name: &self.genesis.name,
+        };
+        scrape.text(&self.shared.metrics).map_err(internal)
+    }
+}
+
+/// What is inside is not shown: it goes to the log.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a request failed");
+    Problem::new(Code::Internal, "the node could not read its own data; its log says more")
+}
+
+impl Service for NodeService {
+    fn store(&self, request: StoreRequest) -> Answer<Receipt> {
+        self.gateway.store(request)
+    }
+
+    fn head(&self, blob: BlobId, undefended: Undefended) -> Answer<BlobHead> {
+        self.look(move |look| look.blob_head(&blob, undefended))
+    }
+
+    fn read(&self, blob: BlobId, undefended: Undefended) -> Answer<ReadStream> {
+        let head = self.head(blob, undefended);
+        let gateway = self.gateway.clone();
+        Box::pin(async move {
+            let head = head.await?;
+            gateway.read(head).await
+        })
+    }
+
+    fn blob_status(&self, blob: BlobRef) -> Answer<BlobStatus> {
+        self.look(move |look| look.blob_status(&blob))
+    }
+
+    fn list(&self, page: Page) -> Answer<BlobList> {
+        self.look(move |look| look.list(page))
+    }
+
+    fn network(&self) -> Answer<NetworkView> {
+        let name = self.genesis.name.clone();
+        self.look(move |look| look.network(name))
+    }
+
+    fn committee(&self) -> Answer<CommitteeView> {
+        let peers = self.shared.network.peers();
+        self.look(move |look| look.committee_view(&peers))
+    }
+
+    fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView> {
+        let store = self.shared.store.clone();
+        self.look(move |look| look.epoch_view(epoch, &store))
+    }
+
+    fn account(&self, account: Option<AccountId>) -> Answer<AccountView> {
+        let own = self.account;
+        self.look(move |look| look.account(account.unwrap_or(own)))
+    }
+
+    fn node(&self) -> Answer<NodeView> {
+        let service = self.clone();
+        self.look(move |look| service.node_view(look))
+    }
+
+    fn health(&self) -> Answer<Health> {
+        let service = self.clone();
+        self.look(move |look| {
+            let statistics = service.shared.store.statistics().map_err(internal)?;
+            let account = floe_ledger::views::account(look.state, &service.account).map_err(internal)?;
+            Ok(look.health(&statistics, account.balance))
+        })
+    }
+
+    fn ready(&self) -> Answer<()> {
+        self.look(|look| {
+            if look.head.height.0 == 0 {
+                return Err(Problem::new(Code::NodeNotReady, "the network has not decided its first block yet"));
+            }
+            if look.live.behind {
+                return Err(Problem::new(Code::NodeNotReady, "this node is catching up with the others"));
+            }
+            Ok(())
+        })
+    }
+
+    fn metrics(&self) -> Answer<String> {
+        let service = self.clone();
+        self.look(move |look| service.scrape(look))
+    }
+}

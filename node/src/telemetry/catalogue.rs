@@ -1,0 +1,145 @@
+//! Every metric family: its field, type, name, help and labels.
+
+use floe_machines::coordinator::Commit;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use std::sync::Mutex;
+use std::time::Instant;
+
+trait Family: Sized {
+    fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self>;
+}
+
+macro_rules! plain {
+    ($($kind:ty),*) => {$(
+        impl Family for $kind {
+            fn make(name: &str, help: &str, _labels: &[&str]) -> prometheus::Result<Self> {
+                <$kind>::with_opts(Opts::new(name, help))
+            }
+        }
+    )*};
+}
+
+macro_rules! labelled {
+    ($($kind:ty),*) => {$(
+        impl Family for $kind {
+            fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
+                <$kind>::new(Opts::new(name, help), labels)
+            }
+        }
+    )*};
+}
+
+plain!(IntCounter, IntGauge, Gauge);
+labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
+
+impl Family for Histogram {
+    fn make(name: &str, help: &str, _labels: &[&str]) -> prometheus::Result<Self> {
+        let buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))
+    }
+}
+
+macro_rules! catalogue {
+    ($($field:ident: $kind:ty = $name:literal, $help:literal $(, [$($label:literal),+])?;)*) => {
+        /// All families of this node.
+        pub struct Metrics {
+            pub(crate) registry: Registry,
+            last_block: Mutex<Option<Instant>>,
+            $(
+                #[doc = $help]
+                pub $field: $kind,
+            )*
+        }
+
+        /// The names of all families, for tests that compare boards with them.
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        impl Metrics {
+            /// All families, registered, at zero.
+            ///
+            /// # Errors
+            /// What the library finds wrong with a name, which a test would have found before.
+            pub fn new() -> prometheus::Result<Metrics> {
+                let registry = Registry::new();
+                registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+                $(
+                    let $field = <$kind as Family>::make($name, $help, &[$($($label),+)?])?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                Ok(Metrics { registry, last_block: Mutex::new(None), $($field),* })
+            }
+        }
+    };
+}
+
+catalogue! {
+    build_info: IntGaugeVec = "floe_build_info", "Version of this program, always 1.", ["version"];
+    node_info: IntGaugeVec = "floe_node_info", "Network and node this process is, always 1.", ["network", "node"];
+    network_epoch: IntGauge = "floe_network_epoch", "The epoch under way.";
+    network_epoch_start: Gauge = "floe_network_epoch_start_timestamp_seconds", "Block time at which the epoch began.";
+    network_epoch_end: Gauge = "floe_network_epoch_end_expected_timestamp_seconds", "Block time from which the epoch may end.";
+    network_decided: Gauge = "floe_network_decided_timestamp_seconds", "Block time of the newest boundary that decided.";
+    network_blobs: IntGaugeVec = "floe_network_blobs", "Blobs by the verdict of the newest boundary.", ["verdict"];
+    network_blob_bytes: IntGaugeVec = "floe_network_blob_bytes", "Bytes of blobs by the verdict of the newest boundary.", ["verdict"];
+    network_margin_shards: IntGauge = "floe_network_margin_min_shards", "Shards that may still go before the thinnest blob cannot be read.";
+    network_margin_nodes: IntGauge = "floe_network_margin_min_nodes", "Largest members that may still go before the thinnest blob cannot be read.";
+    network_lines: IntGaugeVec = "floe_network_line_shards", "Lines of the ruler in shards.", ["line"];
+    network_shards: IntGaugeVec = "floe_network_shards", "Shards of the thinnest blob by state at the newest boundary.", ["state"];
+    network_members: IntGaugeVec = "floe_network_members", "Members by whether they took part in the epoch last decided.", ["state"];
+    network_wal: GaugeVec = "floe_network_wal", "Where all WAL is.", ["bucket"];
+    live_answering: IntGauge = "floe_live_answering_shards", "Shards of members that answer this node now, its own included.";
+    live_largest: IntGauge = "floe_live_largest_member_shards", "Shards of the largest member that answers now.";
+    live_absent: IntGaugeVec = "floe_live_member_absent", "Whether a member does not answer this node now.", ["node"];
+    consensus_height: IntGauge = "floe_consensus_height", "Height of the newest block.";
+    consensus_rounds: IntCounter = "floe_consensus_rounds_total", "Rounds that decisions took.";
+    consensus_interval: Histogram = "floe_consensus_block_interval_seconds", "Time between two decisions.";
+    consensus_transactions: IntCounter = "floe_consensus_block_transactions_total", "Transactions in decided blocks.";
+    consensus_equivocations: IntCounter = "floe_consensus_equivocations_total", "Members caught signing two things for one step.";
+    consensus_waiting: IntGauge = "floe_consensus_waiting_transactions", "Transactions waiting here for a block.";
+    store_bytes: IntGaugeVec = "floe_store_bytes", "Bytes of this node's disk by use.", ["class"];
+    store_fragments: IntGauge = "floe_store_fragments", "Fragments kept here.";
+    store_confirmations_broken: IntGauge = "floe_store_broken_confirmations", "Confirmations whose fragments were not there at the last start.";
+    rocksdb: IntGaugeVec = "floe_rocksdb_property", "Properties of the database, by name.", ["property"];
+    peers: IntGaugeVec = "floe_peers", "Connected peers.", ["role"];
+    transport: IntGaugeVec = "floe_transport_events", "What the network has counted since the start, by kind.", ["kind"];
+    fragments_received: IntCounterVec = "floe_fragments_received_total", "Fragments offered to this node, by outcome.", ["outcome"];
+    fragments_served: IntCounterVec = "floe_fragments_served_total", "Slivers asked of this node, by outcome.", ["outcome"];
+    fragment_bytes: IntCounterVec = "floe_fragment_bytes_total", "Bytes of fragments by direction.", ["direction"];
+    stores: IntCounterVec = "floe_gateway_stores_total", "Stores by this gateway's clients, by outcome.", ["outcome"];
+    store_seconds: Histogram = "floe_gateway_store_duration_seconds", "Time from a spooled body to its certificate.";
+    reads: IntCounterVec = "floe_gateway_reads_total", "Reads by this gateway's clients, by outcome.", ["outcome"];
+    read_seconds: Histogram = "floe_gateway_read_first_byte_seconds", "Time to the first verified byte of a read.";
+    gateway_bytes: IntCounterVec = "floe_gateway_bytes_total", "Bytes of blobs to and from this gateway's clients.", ["direction"];
+    account_frost: IntGauge = "floe_account_frost", "Balance of this node's account in FROST.";
+}
+
+impl Metrics {
+    /// Counts a decision.
+    pub fn committed(&self, commit: &Commit) {
+        self.consensus_height.set(commit.height.0 as i64);
+        self.consensus_rounds.inc_by(u64::from(commit.round) + 1);
+        self.consensus_transactions.inc_by(commit.transactions as u64);
+        self.consensus_equivocations.inc_by(commit.equivocations.len() as u64);
+        // A poisoned lock means that the holder panicked, which ends the process anyway.
+        if let Ok(mut last) = self.last_block.lock() {
+            let now = Instant::now();
+            if let Some(before) = last.replace(now) {
+                self.consensus_interval.observe(now.duration_since(before).as_secs_f64());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_registers_under_a_name_of_ours() {
+        let metrics = Metrics::new().unwrap();
+        assert!(NAMES.iter().all(|name| name.starts_with("floe_")));
+        assert!(metrics.registry.gather().len() > 10);
+    }
+}

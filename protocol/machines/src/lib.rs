@@ -20,4 +20,6 @@ pub mod custody;
 pub mod ledger_view;
 #[cfg(test)]
 mod testing;
+pub mod upload;
+pub mod download;
 pub mod wire;

@@ -3,12 +3,12 @@
 //! Every answer is of one node's ledger at one moment: *none* means *not here, perhaps not yet*. Nothing that is
 //! decided elsewhere is decided again here.
 
+use floe_ledger::transaction::{ENCODING_VERSION, confirmation_message};
+use floe_ledger::views::{self, BlobStatus};
+use floe_ledger::{StateError, StateRead};
 use floe_types::bls::{BlsSecretKey, BlsSignature};
 use floe_types::{BlobId, Committee, Epoch, MemberIndex, NetworkId, RegistrationNumber, SequenceNumber, ShardIndex};
 use serde::{Deserialize, Serialize};
-
-/// The version of the encoding and its commitments that holders confirm.
-pub const ENCODING_VERSION: u32 = 1;
 
 /// Why a registration cannot be filled any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -109,13 +109,127 @@ pub trait LedgerView {
     /// A certified blob, forgotten ones included as long as the ledger knows them.
     fn blob(&self, blob: &BlobId) -> Option<BlobFacts>;
 
-    /// Up to `limit` defended blobs after `after`, in order, of which `member` does not cover all its shards.
-    fn uncovered(
-        &self,
-        member: MemberIndex,
-        after: Option<SequenceNumber>,
-        limit: usize,
-    ) -> Vec<(SequenceNumber, BlobId)>;
+    /// Defended blobs with numbers from `from` on, in order, of which `member` does not cover all its shards: at most
+    /// `limit`, and where to go on.
+    fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage;
+}
+
+/// A page of [`LedgerView::uncovered`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UncoveredPage {
+    /// The blobs, ascending by number.
+    pub blobs: Vec<(SequenceNumber, BlobId)>,
+    /// Where the next page begins; none when there is none.
+    pub next: Option<SequenceNumber>,
+}
+
+/// Numbers that [`LedgerAt`] looks at for each blob that a page may have, so that forgotten ones cannot make it long.
+const LOOKED_AT_PER_BLOB: u64 = 16;
+
+/// The ledger in a state, at one height: what both shells use.
+///
+/// State that cannot be read is answered with *none*, so that whoever asked is told to come back; the reason is kept
+/// for the shell in [`LedgerAt::trouble`].
+pub struct LedgerAt<'a> {
+    state: &'a dyn StateRead,
+    network: NetworkId,
+    epoch: Epoch,
+    committee: &'a Committee,
+    trouble: std::cell::RefCell<Option<StateError>>,
+}
+
+impl<'a> LedgerAt<'a> {
+    /// The ledger in `state`, whose epoch and committee are these.
+    #[must_use]
+    pub fn new(state: &'a dyn StateRead, network: NetworkId, epoch: Epoch, committee: &'a Committee) -> LedgerAt<'a> {
+        LedgerAt { state, network, epoch, committee, trouble: std::cell::RefCell::new(None) }
+    }
+
+    /// The last failure to read the state, if any.
+    #[must_use]
+    pub fn trouble(&self) -> Option<StateError> {
+        self.trouble.borrow().clone()
+    }
+
+    fn read<T: Default>(&self, result: Result<T, StateError>) -> T {
+        result.unwrap_or_else(|error| {
+            self.trouble.replace(Some(error));
+            T::default()
+        })
+    }
+
+    fn uncovered_page(&self, member: MemberIndex, from: u64, limit: usize) -> Result<UncoveredPage, StateError> {
+        let Some(member) = self.committee.member(member) else { return Ok(UncoveredPage::default()) };
+        let end = views::next_sequence(self.state)?.0;
+        let mut rows = Vec::with_capacity(member.shards.len());
+        for shard in &member.shards {
+            rows.push(views::coverage(self.state, *shard)?);
+        }
+        // The first number from `at` on that some row does not cover.
+        let gap = |at: u64| {
+            let first = |runs: &Vec<floe_ledger::Run>| {
+                let over = runs.partition_point(|run| run.last.0 < at);
+                runs.get(over).filter(|run| run.first.0 <= at).map_or(at, |run| run.last.0.saturating_add(1))
+            };
+            rows.iter().map(first).min().unwrap_or(end)
+        };
+        let mut blobs = Vec::new();
+        let mut at = gap(from);
+        let mut left = LOOKED_AT_PER_BLOB.saturating_mul(limit as u64);
+        while at < end {
+            if blobs.len() >= limit || left == 0 {
+                return Ok(UncoveredPage { blobs, next: Some(SequenceNumber(at)) });
+            }
+            let life = views::sequence(self.state, SequenceNumber(at))?;
+            if let Some(life) = life.filter(|life| life.last >= self.epoch) {
+                blobs.push((SequenceNumber(at), life.blob));
+            }
+            left -= 1;
+            at = gap(at.saturating_add(1));
+        }
+        Ok(UncoveredPage { blobs, next: None })
+    }
+}
+
+impl LedgerView for LedgerAt<'_> {
+    fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn committee(&self) -> &Committee {
+        self.committee
+    }
+
+    fn registration(&self, number: RegistrationNumber) -> Option<RegistrationFacts> {
+        let found = self.read(views::registration(self.state, number))?;
+        let status = match found.status {
+            floe_ledger::RegistrationStatus::Pending => RegistrationStatus::Pending,
+            floe_ledger::RegistrationStatus::Certified { .. } => RegistrationStatus::Certified,
+            floe_ledger::RegistrationStatus::Lapsed => RegistrationStatus::Lapsed,
+        };
+        let (blob, blob_bytes) = (found.blob, found.length);
+        Some(RegistrationFacts { blob, blob_bytes, last: found.last, certify_by: found.deadline, status })
+    }
+
+    fn blob(&self, blob: &BlobId) -> Option<BlobFacts> {
+        let found = self.read(views::blob(self.state, blob))?;
+        let sequence = match found.status {
+            BlobStatus::Certified { sequence, .. } | BlobStatus::Forgotten { sequence, .. } => sequence,
+            BlobStatus::Registered | BlobStatus::Lapsed => return None,
+        };
+        // In this version a shard is covered by its seat holder's row alone.
+        let covering = |shard: ShardIndex| self.committee.holder(shard).map(|member| Covering { shard, member });
+        let coverage = found.covered.iter().filter_map(covering).collect();
+        Some(BlobFacts { blob_bytes: found.length, sequence, last_paid: found.last, coverage })
+    }
+
+    fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage {
+        self.read(self.uncovered_page(member, from.0, limit))
+    }
 }
 
 /// What a storage confirmation says: *the fragments of all my shards of this blob are verified and durable here*.
@@ -135,14 +249,7 @@ impl ConfirmationStatement {
     /// The bytes that are signed.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
-        floe_types::codec::encode(&(
-            "floe 1 storage confirmation",
-            self.network,
-            self.term,
-            self.registration,
-            self.blob,
-            ENCODING_VERSION,
-        ))
+        confirmation_message(&self.network, self.term, self.registration, &self.blob, ENCODING_VERSION)
     }
 
     /// Signs it. Only [`crate::custody::DurableConfirmation`] lets a holder do so.

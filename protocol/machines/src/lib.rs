@@ -15,11 +15,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod coordinator;
-pub mod fragments;
 pub mod custody;
+pub mod download;
+pub mod fragments;
 pub mod ledger_view;
+pub mod upload;
+pub mod wire;
+
 #[cfg(test)]
 mod testing;
-pub mod upload;
-pub mod download;
-pub mod wire;

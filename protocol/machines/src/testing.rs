@@ -1,6 +1,6 @@
 //! What the tests of the data path share: a small ledger, a committee with real keys, a source of chance by seed.
 
-use crate::ledger_view::{BlobFacts, Covering, LedgerView, RegistrationFacts, RegistrationStatus};
+use crate::ledger_view::{BlobFacts, Covering, LedgerView, RegistrationFacts, RegistrationStatus, UncoveredPage};
 use floe_types::bls::BlsSecretKey;
 use floe_types::committee::deal;
 use floe_types::{
@@ -131,23 +131,19 @@ impl LedgerView for Ledger {
         self.blobs.get(blob).cloned()
     }
 
-    fn uncovered(
-        &self,
-        member: MemberIndex,
-        after: Option<SequenceNumber>,
-        limit: usize,
-    ) -> Vec<(SequenceNumber, BlobId)> {
+    fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage {
         let seats = self.committee.member(member).unwrap().shards.len();
         let covered = |facts: &BlobFacts| facts.coverage.iter().filter(|row| row.member == member).count();
-        let mut all: Vec<_> = self
+        let mut blobs: Vec<_> = self
             .blobs
             .iter()
             .filter(|(_, facts)| self.epoch <= facts.last_paid && covered(facts) < seats)
             .map(|(blob, facts)| (facts.sequence, *blob))
-            .filter(|(sequence, _)| after.is_none_or(|after| *sequence > after))
+            .filter(|(sequence, _)| *sequence >= from)
             .collect();
-        all.sort();
-        all.truncate(limit);
-        all
+        blobs.sort();
+        let next = blobs.get(limit).map(|(sequence, _)| *sequence);
+        blobs.truncate(limit);
+        UncoveredPage { blobs, next }
     }
 }

@@ -3,9 +3,10 @@
 //! Nothing is remembered per blob: what is uncovered is read off the ledger, what is held off the store. So nothing is
 //! forgotten by a crash, a lost transaction or a full list here: the next epoch's sweep finds it again.
 
-use super::{Config, Custody, Effect, SequenceRun, own_pairs};
+use super::{Config, Custody, Effect, own_pairs};
 use crate::fragments::FragmentKey;
 use crate::ledger_view::LedgerView;
+use floe_ledger::Run;
 use floe_types::{BlobId, SequenceNumber};
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ pub(super) struct Attestations {
 /// An epoch's walk over what this node does not cover.
 #[derive(Debug, Default)]
 struct Sweep {
-    after: Option<SequenceNumber>,
+    from: SequenceNumber,
     left: usize,
 }
 
@@ -40,13 +41,13 @@ impl Attestations {
         if self.wake_at(config).is_none_or(|at| now < at) {
             return;
         }
-        let mut runs: Vec<SequenceRun> = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
         while let Some(number) = self.due.first().copied() {
             let full = runs.len() >= config.attest_runs_max;
             match runs.last_mut() {
                 Some(run) if run.last.0.checked_add(1) == Some(number.0) => run.last = number,
                 _ if full => break,
-                _ => runs.push(SequenceRun { first: number, last: number }),
+                _ => runs.push(Run { first: number, last: number }),
             }
             self.due.pop_first();
             if self.said.len() >= SAID_MAX {
@@ -119,11 +120,11 @@ impl Custody {
         let Some(member) = view.committee().index_of(&self.me) else { return };
         while self.attestations.lookups.is_empty() && self.attestations.sweep.left > 0 {
             let limit = self.config.lookups_max.clamp(1, self.attestations.sweep.left);
-            let page = view.uncovered(member, self.attestations.sweep.after, limit);
-            let more = page.len() >= limit;
-            self.attestations.sweep.left = if more { self.attestations.sweep.left - limit } else { 0 };
-            self.attestations.sweep.after = page.last().map(|(sequence, _)| *sequence).filter(|_| more);
-            for (_, blob) in &page {
+            let page = view.uncovered(member, self.attestations.sweep.from, limit);
+            let left = self.attestations.sweep.left - limit;
+            self.attestations.sweep.left = if page.next.is_some() { left } else { 0 };
+            self.attestations.sweep.from = page.next.unwrap_or_default();
+            for (_, blob) in &page.blobs {
                 self.consider(view, blob, effects);
             }
         }

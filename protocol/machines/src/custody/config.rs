@@ -44,7 +44,7 @@ pub struct Config {
     pub refile_page: usize,
     /// How long an attestation waits for more to go with it.
     pub attest_debounce_millis: u64,
-    /// Runs in one attestation: bounds its transaction.
+    /// Runs in one attestation; at most [`floe_ledger::transaction::ATTEST_RUNS_MAX`], which bounds its transaction.
     pub attest_runs_max: usize,
     /// Blobs being looked up for attestation at the same time.
     pub lookups_max: usize,
@@ -74,7 +74,7 @@ impl Default for Config {
             reclaim_after: EpochCount(24),
             refile_page: 16,
             attest_debounce_millis: 500,
-            attest_runs_max: 256,
+            attest_runs_max: floe_ledger::transaction::ATTEST_RUNS_MAX,
             lookups_max: 64,
             sweep_max: 4_096,
         }

@@ -3,7 +3,8 @@
 use super::{DurableConfirmation, ReceiveFailure};
 use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
 use crate::wire::fragment::{Answer, StoreRequest};
-use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, SequenceNumber, ShardIndex};
+use floe_ledger::Run;
+use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 
 /// An exchange with a peer, numbered by the shell and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,15 +17,6 @@ pub struct KeepId(pub u64);
 /// A fragment on offer; the same as on the wire.
 pub type Offer = StoreRequest;
 
-/// Consecutive sequence numbers, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SequenceRun {
-    /// The first.
-    pub first: SequenceNumber,
-    /// The last; not below the first.
-    pub last: SequenceNumber,
-}
-
 /// Why the store did not do as asked, as far as others are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFailure {
@@ -33,6 +25,8 @@ pub enum StoreFailure {
         /// Bytes asked for.
         needed_bytes: u64,
     },
+    /// As much arrives as the store takes at a time.
+    Busy,
     /// Anything else; the shell logs what.
     Io,
 }
@@ -41,9 +35,9 @@ impl From<&StoreError> for StoreFailure {
     fn from(error: &StoreError) -> StoreFailure {
         match error {
             StoreError::Full { needed } => StoreFailure::Full { needed_bytes: *needed },
+            StoreError::Busy { .. } => StoreFailure::Busy,
             StoreError::Damaged { .. }
             | StoreError::Beyond { .. }
-            | StoreError::Busy { .. }
             | StoreError::Absent { .. }
             | StoreError::Dropped { .. }
             | StoreError::Io(_) => StoreFailure::Io,
@@ -220,7 +214,7 @@ pub enum Effect {
     /// Submit an attestation for all shards of this node. Safe twice: the ledger takes what it knows as no change.
     Attest {
         /// Ascending, apart.
-        runs: Vec<SequenceRun>,
+        runs: Vec<Run>,
     },
     /// List the keys of records; answered by [`Input::Listed`]. Safe twice.
     ListRecords {

@@ -47,7 +47,7 @@ pub use config::Config;
 use floe_types::bls::{BlsSecretKey, BlsSignature};
 use floe_types::{BlobId, Committee, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 use intake::Intake;
-pub use interface::{Effect, Input, KeepId, Offer, SequenceRun, StoreFailure, StreamId};
+pub use interface::{Effect, Input, KeepId, Offer, StoreFailure, StreamId};
 use reads::Reads;
 use std::collections::BTreeMap;
 pub use verify::{ReceiveFailure, verify_staged};
@@ -191,6 +191,7 @@ impl Custody {
     /// The answer when the store could not do its part.
     fn failed(&self, failure: StoreFailure) -> Answer {
         let (reason, wait) = match failure {
+            StoreFailure::Busy => return Answer::Busy { retry_after_millis: self.config.busy_retry_millis },
             StoreFailure::Full { needed_bytes } => (Refusal::NoRoom { needed_bytes }, self.config.full_retry_millis),
             StoreFailure::Io => (Refusal::StoreFailed, self.config.full_retry_millis),
         };

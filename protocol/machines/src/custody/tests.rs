@@ -94,7 +94,7 @@ fn an_offer_is_judged_before_its_bytes() {
     }
     let bytes = Layout::new(28, 1_000).unwrap().fragment_bytes();
     let receive = Effect::Receive { stream: StreamId(1), key: key(&ledger, 0, 10), bytes };
-    assert_eq!(judged(good.clone()), [receive.clone()]);
+    assert_eq!(judged(good.clone()), std::slice::from_ref(&receive));
     assert_eq!(lapsed(3, &certify), [receive], "after its certificate a registration takes fragments to its end");
 }
 
@@ -290,7 +290,7 @@ fn what_is_held_and_not_covered_is_attested_in_runs() {
         assert_eq!(custody.step(10, &ledger, Input::LookedUp { blob: of, held }), []);
     }
     assert_eq!(custody.wake_at(), Some(510));
-    let run = |first, last| SequenceRun { first: SequenceNumber(first), last: SequenceNumber(last) };
+    let run = |first, last| floe_ledger::Run { first: SequenceNumber(first), last: SequenceNumber(last) };
     assert_eq!(custody.step(510, &ledger, Input::Tick), [Effect::Attest { runs: vec![run(0, 2), run(4, 4)] }]);
     assert_eq!(custody.step(511, &ledger, Input::BlobCertified { blob: blob(1) }), [], "said in this epoch");
     ledger.epoch = Epoch(2);

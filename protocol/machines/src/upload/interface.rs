@@ -1,8 +1,9 @@
 //! What goes into an upload's machine and what comes out.
 
 use crate::wire::fragment::Refusal;
+use floe_ledger::MemberSet;
 use floe_types::bls::BlsSignature;
-use floe_types::{BlobId, Epoch, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex};
+use floe_types::{BlobId, Epoch, NodeId, RegistrationNumber, SequenceNumber, ShardIndex};
 use serde::{Deserialize, Serialize};
 
 /// What must be known to go on after a restart, besides the encoded fragments in the spool. Which holder has what is not
@@ -183,8 +184,8 @@ pub enum Effect {
         blob: BlobId,
         /// Its registration.
         registration: RegistrationNumber,
-        /// Who signed, ascending.
-        members: Vec<MemberIndex>,
+        /// Who signed.
+        members: MemberSet,
         /// The aggregate of their signatures.
         signature: BlsSignature,
     },

@@ -123,6 +123,7 @@ impl Upload {
     /// Takes one input at `now` (milliseconds of a clock that never goes back) and says what to do.
     pub fn step(&mut self, now: u64, view: &dyn LedgerView, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let looks = !matches!(input, Input::StoreEnded { .. } | Input::ConfirmEnded { .. });
         match (self.phase, input) {
             (Phase::Ended, _) => return effects,
             (Phase::Encoding, Input::Started) => match self.record {
@@ -161,6 +162,9 @@ impl Upload {
             }
             _ => {}
         }
+        if looks {
+            self.watch_ledger(view, &mut effects);
+        }
         self.advance(now, view, &mut effects);
         effects
     }
@@ -197,14 +201,12 @@ impl Upload {
 
     /// Everything that follows from the ledger, the clock and what has ended.
     fn advance(&mut self, now: u64, view: &dyn LedgerView, effects: &mut Vec<Effect>) {
-        let Some(record) = self.record.filter(|_| self.phase >= Phase::Sending) else { return };
-        if self.phase < Phase::Finishing {
-            self.watch_ledger(view, record, effects);
-        }
-        if self.phase == Phase::Finishing && self.is_finished(view, effects) {
-            return;
-        }
-        if self.phase == Phase::Ended {
+        let is_over = match self.phase {
+            Phase::Encoding | Phase::Registering | Phase::Ended => true,
+            Phase::Finishing => self.is_finished(view, effects),
+            Phase::Sending | Phase::Certifying => false,
+        };
+        if is_over {
             return;
         }
         self.follow_term(view, effects);
@@ -217,28 +219,27 @@ impl Upload {
     }
 
     /// The ledger alone says whether the blob is certified.
-    fn watch_ledger(&mut self, view: &dyn LedgerView, record: UploadRecord, effects: &mut Vec<Effect>) {
+    fn watch_ledger(&mut self, view: &dyn LedgerView, effects: &mut Vec<Effect>) {
+        let Some(record) = self.record.filter(|_| matches!(self.phase, Phase::Sending | Phase::Certifying)) else {
+            return;
+        };
         // Not there: this node is behind its own registration, as after a restart.
         let Some(facts) = view.registration(record.registration) else { return };
-        match (facts.status, view.blob(&record.blob)) {
-            (RegistrationStatus::Certified, Some(blob)) => {
-                let record = UploadRecord { certified_in: Some(view.epoch()), ..record };
-                self.record = Some(record);
-                self.phase = Phase::Finishing;
-                effects.push(Effect::Save { record });
-                effects.push(Effect::Certified { sequence: blob.sequence });
-                let waiting: Vec<NodeId> = self
-                    .confirms
-                    .iter()
-                    .filter(|(_, exchange)| exchange.is_open())
-                    .map(|(member, _)| *member)
-                    .collect();
-                effects.extend(waiting.into_iter().map(|member| Effect::CancelConfirm { member }));
-                self.confirms.clear();
+        if facts.status != RegistrationStatus::Certified {
+            if facts.open_in(view.epoch()).is_err() {
+                self.fail(Failure::Lapsed, effects);
             }
-            _ if facts.open_in(view.epoch()).is_err() => self.fail(Failure::Lapsed, effects),
-            _ => {}
+            return;
         }
+        let Some(blob) = view.blob(&record.blob) else { return };
+        let record = UploadRecord { certified_in: Some(view.epoch()), ..record };
+        self.record = Some(record);
+        self.phase = Phase::Finishing;
+        effects.push(Effect::Save { record });
+        effects.push(Effect::Certified { sequence: blob.sequence });
+        let open = self.confirms.iter().filter(|(_, exchange)| exchange.is_open());
+        effects.extend(open.map(|(member, _)| Effect::CancelConfirm { member: *member }));
+        self.confirms.clear();
     }
 
     fn is_finished(&mut self, view: &dyn LedgerView, effects: &mut Vec<Effect>) -> bool {
@@ -352,7 +353,12 @@ impl Upload {
             self.phase = Phase::Certifying;
             self.certify_again_at = now.saturating_add(self.config.certify_again_millis);
             let UploadRecord { blob, registration, .. } = record;
-            effects.push(Effect::SubmitCertify { blob, registration, members: signers, signature });
+            effects.push(Effect::SubmitCertify {
+                blob,
+                registration,
+                members: signers.into_iter().collect(),
+                signature,
+            });
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::{Chance, Ledger, bls_key, node};
 use crate::wire::fragment::Refusal;
+use floe_ledger::MemberSet;
 use floe_types::bls::verify_aggregate;
 use floe_types::{BlobId, RegistrationNumber, SequenceNumber};
 use std::collections::BTreeSet;
@@ -54,7 +55,7 @@ fn confirm(upload: &mut Upload, ledger: &Ledger, now: u64, seeds: std::ops::Rang
     last
 }
 
-fn certificate(effects: &[Effect]) -> Option<(&Vec<MemberIndex>, &BlsSignature)> {
+fn certificate(effects: &[Effect]) -> Option<(&MemberSet, &BlsSignature)> {
     effects.iter().find_map(|effect| match effect {
         Effect::SubmitCertify { members, signature, .. } => Some((members, signature)),
         _ => None,
@@ -261,14 +262,14 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::SubmitCertify { members, signature, registration, .. } => {
-                    assert!(self.ledger.committee.shards_of(members.iter().copied()) >= 19, "UP-1");
+                    assert!(self.ledger.committee.shards_of(members.iter()) >= 19, "UP-1");
                     let committee = &self.ledger.committee;
-                    let keys: Vec<_> = members.iter().map(|index| committee.member(*index).unwrap().bls_key).collect();
+                    let keys: Vec<_> = members.iter().map(|index| committee.member(index).unwrap().bls_key).collect();
                     let (network, term) = (self.ledger.network(), committee.term());
                     let statement = ConfirmationStatement { network, term, registration, blob: BLOB };
                     assert_eq!(verify_aggregate(&keys, &statement.message(), &signature), Ok(()), "UP-1");
                     if self.chance.in_hundred(70) && self.ledger.blobs.is_empty() {
-                        self.ledger.certify(registration, &members);
+                        self.ledger.certify(registration, &members.iter().collect::<Vec<_>>());
                     }
                 }
                 Effect::CancelStore { shard } => {

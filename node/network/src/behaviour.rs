@@ -1,9 +1,7 @@
 //! What the swarm is made of, and the numbers each part is given. Nothing decides here.
 
-use crate::codec::BoundedCodec;
 use crate::config::{Config, LanDiscovery, Limits, Topic, network_tag};
 use crate::error::StartError;
-use crate::event::RequestProtocol;
 use crate::streams::{self, Names};
 use floe_types::NetworkId;
 use libp2p::allow_block_list::{self, BlockedPeers};
@@ -11,7 +9,6 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{self, IdentTopic, IdentityTransform, MessageId, TopicHash, WhitelistSubscriptionFilter};
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, store::MemoryStore};
-use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, mdns, memory_connection_limits, noise, ping};
@@ -25,8 +22,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const GOSSIP_QUEUE: usize = 512;
 /// Streams that one connection may be negotiating at our end.
 const NEGOTIATING_MAX: usize = 128;
-/// Time a request protocol's own timer allows beyond ours, which is the one that speaks.
-const TIMER_SLACK: Duration = Duration::from_secs(1);
 
 /// The parts. Limits come first: what they refuse, the others never see.
 #[derive(NetworkBehaviour)]
@@ -36,8 +31,6 @@ pub(crate) struct Behaviour {
     pub bans: allow_block_list::Behaviour<BlockedPeers>,
     pub streams: streams::Behaviour,
     pub gossip: gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>,
-    pub status: request_response::Behaviour<BoundedCodec>,
-    pub blocks: request_response::Behaviour<BoundedCodec>,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
     pub kad: kad::Behaviour<MemoryStore>,
@@ -48,10 +41,7 @@ pub(crate) struct Behaviour {
 #[derive(Debug, Clone)]
 pub(crate) struct WireNames {
     pub version: String,
-    pub status: String,
-    pub blocks: String,
-    pub fragment: String,
-    pub votes: String,
+    pub streams: Names,
     pub kad: String,
     pub gossip_prefix: String,
     pub transactions: TopicHash,
@@ -62,23 +52,21 @@ impl WireNames {
     pub(crate) fn new(network: &NetworkId) -> Self {
         let tag = network_tag(network);
         let name = |what: &str| format!("/floe/{tag}/{what}");
+        let stream = |what: &str| {
+            StreamProtocol::try_from_owned(name(what)).expect("a protocol name starts with a slash, and this one does")
+        };
         Self {
             version: name("1"),
-            status: name("status/1"),
-            blocks: name("sync/1"),
-            fragment: name("fragment/1"),
-            votes: name("votes/1"),
+            streams: Names {
+                votes: stream("votes/1"),
+                fragment: stream("fragment/1"),
+                status: stream("status/1"),
+                blocks: stream("sync/1"),
+            },
             kad: name("kad/1"),
             gossip_prefix: name("gossip"),
             transactions: IdentTopic::new(Topic::Transactions.name(network)).hash(),
             consensus: IdentTopic::new(Topic::Consensus.name(network)).hash(),
-        }
-    }
-
-    pub(crate) fn request(&self, protocol: RequestProtocol) -> &str {
-        match protocol {
-            RequestProtocol::Status => &self.status,
-            RequestProtocol::Blocks => &self.blocks,
         }
     }
 
@@ -137,15 +125,12 @@ fn behaviour(config: &Config, keys: &Keypair, names: &WireNames) -> Result<Behav
         LanDiscovery::Off => None,
         LanDiscovery::On => Some(mdns::tokio::Behaviour::new(mdns::Config::default(), own).map_err(setup)?),
     };
-    let stream_names = Names { votes: protocol(&names.votes)?, fragment: protocol(&names.fragment)? };
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connection_limits(limits, 0)),
         memory: memory_connection_limits::Behaviour::with_max_percentage(memory_share),
         bans: allow_block_list::Behaviour::default(),
-        streams: streams::Behaviour::new(stream_names),
+        streams: streams::Behaviour::new(names.streams.clone()),
         gossip: gossip(limits, names)?,
-        status: requests(limits, names, RequestProtocol::Status)?,
-        blocks: requests(limits, names, RequestProtocol::Blocks)?,
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT)),
         kad: kademlia(own, names)?,
@@ -189,24 +174,6 @@ fn message_id(message: &gossipsub::Message) -> MessageId {
     hasher.update(&[0]);
     hasher.update(&message.data);
     MessageId::from(hasher.finalize().as_bytes().to_vec())
-}
-
-fn requests(
-    limits: &Limits,
-    names: &WireNames,
-    kind: RequestProtocol,
-) -> Result<request_response::Behaviour<BoundedCodec>, StartError> {
-    let requests = &limits.requests;
-    let (answer_bytes_max, timeout) = match kind {
-        RequestProtocol::Status => (requests.status_answer_bytes_max, requests.status_timeout),
-        RequestProtocol::Blocks => (requests.blocks_answer_bytes_max, requests.blocks_timeout),
-    };
-    let codec = BoundedCodec { request_bytes_max: requests.request_bytes_max, answer_bytes_max };
-    let config = request_response::Config::default()
-        .with_request_timeout(timeout.saturating_add(TIMER_SLACK))
-        .with_max_concurrent_streams(requests.per_connection_max);
-    let protocols = [(protocol(names.request(kind))?, ProtocolSupport::Full)];
-    Ok(request_response::Behaviour::with_codec(codec, protocols, config))
 }
 
 /// Kademlia finds peers and keeps no records: those of others are refused, and there are none of ours.

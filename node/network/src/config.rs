@@ -186,8 +186,12 @@ pub struct RequestLimits {
     pub blocks_timeout: Duration,
     /// Our own requests in flight, of each kind.
     pub in_flight_max: usize,
-    /// Requests of each kind in progress on one connection.
-    pub per_connection_max: usize,
+    /// Requests of one peer that we serve at once, of each kind.
+    pub per_peer_max: usize,
+    /// Requests that we serve at once, of each kind: 32 answers of 4 MiB are what sending them may hold.
+    pub served_max: usize,
+    /// A request must be read within this time.
+    pub header_timeout: Duration,
 }
 
 impl Default for RequestLimits {
@@ -199,7 +203,9 @@ impl Default for RequestLimits {
             status_timeout: Duration::from_secs(2),
             blocks_timeout: Duration::from_secs(20),
             in_flight_max: 256,
-            per_connection_max: 16,
+            per_peer_max: 8,
+            served_max: 32,
+            header_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -75,6 +75,8 @@ counters! {
     request_bytes_in,
     /// Request bytes sent and answer bytes sent.
     request_bytes_out,
+    /// Requests refused because too many were being served.
+    requests_refused,
     /// Fragment streams refused because too many were open.
     streams_refused,
     /// Fragment bytes read from streams.

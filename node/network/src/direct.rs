@@ -23,8 +23,7 @@
 //! A slow peer has a queue bounded in messages and bytes; the oldest gives way, because newer votes supersede older
 //! ones and who lost some catches up by itself.
 
-use crate::config::MessageLimits;
-use crate::config::Topic;
+use crate::config::{MessageLimits, Topic};
 use crate::counters::{NetworkCounters, add};
 use crate::error::PublishError;
 use crate::event::{Event, EventSender, Feedback, FeedbackSender, GossipVerdict, Route};
@@ -108,15 +107,15 @@ impl Direct {
         if self.state().members.len() <= self.limits.direct_members_max { Way::Direct } else { Way::Gossip }
     }
 
-    /// Whether this node should keep a stream to that one: if either is a member (members serve observers) or the
-    /// members are not known, and while there is room; members always have room.
+    /// Whether this node should keep a stream to that one: never in a committee that gossips; always to a member;
+    /// while there is room, to everybody if we are a member (members serve observers) or the members are not known.
     pub(crate) fn takes_part(&self, own: &NodeId, peer: &NodeId) -> bool {
         let state = self.state();
-        if state.members.is_empty() {
-            return state.outgoing.len() < self.limits.direct_peers_max;
-        }
-        state.members.contains(peer)
-            || (state.members.contains(own) && state.outgoing.len() < self.limits.direct_peers_max)
+        let is_open = state.outgoing.contains_key(peer);
+        let has_room = is_open || state.outgoing.len() < self.limits.direct_peers_max;
+        let members = &state.members;
+        members.len() <= self.limits.direct_members_max
+            && (members.contains(peer) || (has_room && (members.is_empty() || members.contains(own))))
     }
 
     /// A message with its nonce, as gossip carries it.
@@ -325,7 +324,7 @@ pub(crate) async fn write_to(direct: Arc<Direct>, node: NodeId, mut stream: libp
         while let Some(frame) = guard.outgoing.take() {
             stream.write_all(&frame).await?;
             add(&direct.counters.consensus_bytes_out, frame.len());
-            add(&direct.counters.consensus_messages_out, 1);
+            add(&direct.counters.consensus_messages_out, usize::from(frame.get(LENGTH_BYTES) == Some(&KIND_MESSAGE)));
         }
         stream.flush().await?;
         tokio::select! {
@@ -395,5 +394,126 @@ impl FeedbackSender {
         if self.sender.try_send(Feedback::BadFrame { from }).is_err() {
             add(&self.counters.commands_dropped, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::QueueLimits;
+    use tokio::sync::mpsc;
+
+    fn node(seed: u8) -> NodeId {
+        NodeId([seed; 32])
+    }
+
+    fn direct(limits: MessageLimits) -> (Arc<Direct>, Arc<NetworkCounters>) {
+        let counters = Arc::new(NetworkCounters::default());
+        (Arc::new(Direct::new(limits, Arc::clone(&counters))), counters)
+    }
+
+    fn messages(outgoing: &Outgoing) -> Vec<Vec<u8>> {
+        let frames = std::iter::from_fn(|| outgoing.take());
+        let messages = frames.filter(|frame| frame[LENGTH_BYTES] == KIND_MESSAGE);
+        messages.map(|frame| frame[LENGTH_BYTES + SHELL_BYTES..].to_vec()).collect()
+    }
+
+    fn body(nonce: u64, message: &[u8]) -> Bytes {
+        [&[KIND_MESSAGE], nonce.to_le_bytes().as_slice(), message].concat().into()
+    }
+
+    #[test]
+    fn the_oldest_gives_way_when_a_peer_is_slow() {
+        let limits = MessageLimits { direct_queue_messages_max: 3, ..MessageLimits::default() };
+        let (direct, counters) = direct(limits);
+        assert_eq!(direct.publish(b"nobody"), Err(PublishError::NoPeers));
+        let slow = direct.opened(node(1));
+        for message in 0..5u8 {
+            direct.publish(&[message]).unwrap();
+        }
+        assert_eq!(messages(&slow.outgoing), vec![vec![2], vec![3], vec![4]]);
+        assert_eq!(counters.values().consensus_dropped_out, 2);
+        assert_eq!(slow.outgoing.queue().bytes, 0);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_but_one_message_always_fits() {
+        let limits = MessageLimits { direct_queue_bytes_max: 100, ..MessageLimits::default() };
+        let (direct, _) = direct(limits);
+        let slow = direct.opened(node(1));
+        for message in 0..3u8 {
+            direct.publish(&[message; 60]).unwrap();
+        }
+        assert_eq!(messages(&slow.outgoing), vec![vec![2; 60]]);
+        direct.publish(&[9; 1000]).unwrap();
+        assert_eq!(messages(&slow.outgoing), vec![vec![9; 1000]]);
+    }
+
+    #[test]
+    fn an_accepted_message_goes_to_those_its_sender_does_not_reach() {
+        let (direct, _) = direct(MessageLimits::default());
+        let open: Vec<OpenGuard> = (1..=3).map(|seed| direct.opened(node(seed))).collect();
+        direct.learn_reach(node(1), &[node(2).0, node(9).0].concat()).unwrap();
+        direct.relay(&node(1), &body(1, b"vote"));
+        let heard: Vec<usize> = open.iter().map(|guard| messages(&guard.outgoing).len()).collect();
+        assert_eq!(heard, vec![0, 0, 1]);
+    }
+
+    #[test]
+    fn echoes_are_recognised_and_repetitions_are_not_echoes() {
+        let (direct, counters) = direct(MessageLimits::default());
+        let (sender, _receiver) = mpsc::channel(1);
+        let feedback = FeedbackSender { sender, counters };
+        let deliver = |nonce| deliver(&direct, node(1), body(nonce, b"vote"), &feedback).unwrap().is_some();
+        assert!(deliver(1));
+        assert!(!deliver(1));
+        assert!(deliver(2));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        let (direct, counters) = direct(MessageLimits::default());
+        let (sender, _receiver) = mpsc::channel(1);
+        let feedback = FeedbackSender { sender, counters };
+        let frames: [&[u8]; 6] = [b"", &[0], &[0; 8], &[1; 32], &[2; 40], &[255]];
+        for frame in frames {
+            let result = deliver(&direct, node(1), Bytes::copy_from_slice(frame), &feedback);
+            assert_eq!(result.err(), Some(BadFrame), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ends_is_no_longer_reached() {
+        let (direct, _) = direct(MessageLimits::default());
+        let stays = direct.opened(node(1));
+        let ends = direct.opened(node(2));
+        drop(ends);
+        let announced = stays.outgoing.queue().announcement.clone().unwrap();
+        assert_eq!(announced[LENGTH_BYTES + 1..], node(1).0);
+    }
+
+    #[test]
+    fn who_takes_part_depends_on_the_committee() {
+        let limits = MessageLimits { direct_members_max: 2, ..MessageLimits::default() };
+        let (direct, _) = direct(limits);
+        let (own, member, observer, other) = (node(1), node(2), node(3), node(4));
+        assert!(direct.takes_part(&own, &observer), "while the members are not known");
+        direct.set_members([own, member].into());
+        assert!(direct.takes_part(&own, &member) && direct.takes_part(&own, &observer));
+        assert!(direct.takes_part(&observer, &member) && !direct.takes_part(&observer, &other));
+        direct.set_members([own, member, other].into());
+        assert!(!direct.takes_part(&own, &member), "a large committee gossips");
+        assert_eq!(direct.way(), Way::Gossip);
+    }
+
+    #[test]
+    fn memory_of_ids_is_bounded_and_covers_the_recent() {
+        let mut seen = Seen::default();
+        for number in 0..3 * SEEN_MAX {
+            assert!(seen.insert(message_id(&number.to_le_bytes())));
+        }
+        assert!(seen.young.len() + seen.old.len() <= 2 * SEEN_MAX);
+        assert!(!seen.insert(message_id(&(3 * SEEN_MAX - 1).to_le_bytes())));
+        assert!(QueueLimits::default().consensus_events < SEEN_MAX);
     }
 }

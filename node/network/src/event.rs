@@ -11,12 +11,11 @@ use crate::stream::FragmentStream;
 use bytes::Bytes;
 use floe_types::NodeId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
-use libp2p::request_response::ResponseChannel;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What has happened.
 #[derive(Debug)]
@@ -177,23 +176,12 @@ pub(crate) enum Feedback {
     Verdict { from: NodeId, id: MessageId, acceptance: MessageAcceptance },
     /// A direct message was rejected.
     Rejected { from: NodeId },
-    /// A request is answered.
-    Answer { protocol: RequestProtocol, channel: ResponseChannel<Bytes>, bytes: Bytes },
     /// A peer sent bytes that are no message of the protocol.
     BadFrame { from: NodeId },
     /// A request was garbage.
     BadRequest { from: NodeId },
     /// A votes stream is to be opened.
     OpenVotes { peer: libp2p::PeerId, opening: crate::streams::Opening },
-}
-
-/// Which request protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum RequestProtocol {
-    /// `/floe/<network>/status/1`
-    Status,
-    /// `/floe/<network>/sync/1`
-    Blocks,
 }
 
 /// Sends [`Feedback`] from wherever the node is, without waiting.
@@ -279,8 +267,7 @@ impl fmt::Debug for GossipVerdict {
 #[derive(Debug)]
 pub struct Reply {
     pub(crate) from: NodeId,
-    pub(crate) protocol: RequestProtocol,
-    pub(crate) channel: ResponseChannel<Bytes>,
+    pub(crate) answer: oneshot::Sender<Bytes>,
     pub(crate) limit: usize,
     pub(crate) feedback: FeedbackSender,
 }
@@ -301,11 +288,7 @@ impl Reply {
         if bytes.len() > self.limit {
             return Err(ReplyError::TooLarge { bytes: bytes.len(), limit: self.limit });
         }
-        if !self.channel.is_open() {
-            return Err(ReplyError::Gone);
-        }
-        let answer = Feedback::Answer { protocol: self.protocol, channel: self.channel, bytes };
-        self.feedback.send(answer).map_err(|()| ReplyError::Gone)
+        self.answer.send(bytes).map_err(|_| ReplyError::Gone)
     }
 
     /// The request was garbage: declines, and costs the asker

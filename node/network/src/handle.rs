@@ -8,14 +8,16 @@ use crate::config::{Config, Limits, Topic};
 use crate::counters::NetworkCounters;
 use crate::direct::{Direct, Way};
 use crate::error::{OpenError, PublishError, RequestError, StartError};
-use crate::event::{Events, RequestProtocol};
+use crate::event::Events;
+use crate::request::{self, Kind};
 use crate::stream::{Crowd, FragmentStream};
+use crate::streams::Purpose;
 use crate::task;
 use bytes::Bytes;
 use floe_types::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 /// A member and where the ledger says it listens.
@@ -59,20 +61,40 @@ pub enum Offence {
     /// An answer or a stream that no honest node would have sent:
     /// [`crate::config::StandingLimits::bad_request`] points.
     Garbage,
+    /// An answer whose announced length is above its limit (the network notices by itself):
+    /// [`crate::config::StandingLimits::bad_frame`] points.
+    LyingLength,
 }
 
 /// What the handle asks of the network thread.
 #[derive(Debug)]
 pub(crate) enum Command {
     Publish { topic: Topic, bytes: Bytes, answer: Option<oneshot::Sender<Result<(), PublishError>>> },
-    Request { protocol: RequestProtocol, node: NodeId, bytes: Bytes, answer: RequestAnswer },
-    Open { node: NodeId, answer: oneshot::Sender<Result<libp2p::Stream, OpenError>> },
+    Open { purpose: Purpose, node: NodeId, answer: oneshot::Sender<Result<libp2p::Stream, OpenError>> },
     Offend { node: NodeId, offence: Offence },
     Shutdown,
 }
 
-/// Where the answer to a request goes.
-pub(crate) type RequestAnswer = oneshot::Sender<Result<Bytes, RequestError>>;
+/// Places for our own requests in flight, of each kind.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    status: Semaphore,
+    blocks: Semaphore,
+}
+
+impl Asking {
+    pub(crate) fn new(in_flight_max: usize) -> Self {
+        let places = in_flight_max.max(1);
+        Self { status: Semaphore::new(places), blocks: Semaphore::new(places) }
+    }
+
+    fn of(&self, kind: Kind) -> &Semaphore {
+        match kind {
+            Kind::Status => &self.status,
+            Kind::Blocks => &self.blocks,
+        }
+    }
+}
 
 /// The network, for those who use it.
 #[derive(Debug, Clone)]
@@ -91,7 +113,8 @@ pub(crate) struct Shared {
     pub listening: watch::Receiver<Arc<Vec<String>>>,
     pub stopped: watch::Receiver<Stopped>,
     pub direct: Arc<Direct>,
-    pub crowd: Arc<Crowd>,
+    pub crowd: Crowd,
+    pub asking: Asking,
     pub counters: Arc<NetworkCounters>,
 }
 
@@ -168,8 +191,7 @@ impl Network {
     /// # Errors
     /// See [`RequestError`]; a request of another network's node fails as `OtherNetwork` or `NotSupported`.
     pub async fn request_status(&self, node: NodeId, bytes: impl Into<Bytes>) -> Result<Bytes, RequestError> {
-        let waited = self.shared.limits.requests.status_timeout;
-        self.request(RequestProtocol::Status, node, bytes.into(), waited).await
+        self.request(Kind::Status, node, bytes.into()).await
     }
 
     /// Asks a node for blocks; at most [`crate::config::RequestLimits::blocks_timeout`].
@@ -177,28 +199,35 @@ impl Network {
     /// # Errors
     /// As [`Network::request_status`].
     pub async fn request_blocks(&self, node: NodeId, bytes: impl Into<Bytes>) -> Result<Bytes, RequestError> {
-        let waited = self.shared.limits.requests.blocks_timeout;
-        self.request(RequestProtocol::Blocks, node, bytes.into(), waited).await
+        self.request(Kind::Blocks, node, bytes.into()).await
     }
 
-    async fn request(
-        &self,
-        protocol: RequestProtocol,
-        node: NodeId,
-        bytes: Bytes,
-        waited: Duration,
-    ) -> Result<Bytes, RequestError> {
-        let limit = self.shared.limits.requests.request_bytes_max;
+    async fn request(&self, kind: Kind, node: NodeId, bytes: Bytes) -> Result<Bytes, RequestError> {
+        let shared = &self.shared;
+        let limits = &shared.limits.requests;
+        let limit = limits.request_bytes_max;
         if bytes.len() > limit {
             return Err(RequestError::TooLarge { bytes: bytes.len(), limit });
         }
+        let busy = RequestError::Busy { limit: limits.in_flight_max };
+        let _place = shared.asking.of(kind).try_acquire().map_err(|_| busy)?;
         let exchange = async {
-            let (answer, answered) = oneshot::channel();
-            let command = Command::Request { protocol, node, bytes, answer };
-            self.shared.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
-            answered.await.map_err(|_| RequestError::Stopped)?
+            let stream = self.open(Purpose::Request(kind), node).await?;
+            request::ask(stream, kind, &bytes, limits, &shared.counters).await
         };
-        timeout(waited, exchange).await.map_err(|_| RequestError::Timeout { waited })?
+        let waited = kind.timeout(limits);
+        let result = timeout(waited, exchange).await.map_err(|_| RequestError::Timeout { waited })?;
+        if let Err(RequestError::TooLarge { .. }) = &result {
+            self.report(node, Offence::LyingLength);
+        }
+        result
+    }
+
+    async fn open(&self, purpose: Purpose, node: NodeId) -> Result<libp2p::Stream, OpenError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Open { purpose, node, answer };
+        self.shared.commands.send(command).await.map_err(|_| OpenError::Stopped)?;
+        answered.await.map_err(|_| OpenError::Stopped)?
     }
 
     /// Opens a fragment stream; at most [`crate::config::StreamLimits::open_timeout`], the wait for a free place
@@ -211,10 +240,7 @@ impl Network {
         let waited = shared.limits.streams.open_timeout;
         let opening = async {
             let place = shared.crowd.enter(node).await.ok_or(OpenError::Stopped)?;
-            let (answer, answered) = oneshot::channel();
-            let command = Command::Open { node, answer };
-            shared.commands.send(command).await.map_err(|_| OpenError::Stopped)?;
-            let stream = answered.await.map_err(|_| OpenError::Stopped)??;
+            let stream = self.open(Purpose::Fragment, node).await?;
             let counters = Arc::clone(&shared.counters);
             Ok(FragmentStream::new(stream, node, &shared.limits.streams, counters, place))
         };
@@ -224,6 +250,9 @@ impl Network {
     /// Who is in the committee and where: kept connected from now on, with reserved slots. Replaces what was told
     /// before; our own entry tells us that we are a member.
     pub fn set_members(&self, members: Vec<MemberAddress>) {
+        let mut members = members;
+        members.truncate(self.shared.limits.connections.members_max);
+        self.shared.direct.set_members(members.iter().map(|member| member.node).collect());
         self.shared.members.send_replace(Arc::new(members));
     }
 

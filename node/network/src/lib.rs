@@ -38,11 +38,11 @@ pub mod handle;
 pub mod stream;
 
 mod behaviour;
-mod codec;
 mod dialer;
 mod direct;
 mod frame;
 mod identity;
+mod request;
 mod standing;
 mod streams;
 mod task;

@@ -156,10 +156,11 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    pub(crate) fn new(limits: &StreamLimits) -> Self {
+    /// So many places for one peer, and so many in all.
+    pub(crate) fn new(per_peer: usize, total: usize) -> Self {
         Self {
-            per_peer: limits.per_peer_max.max(1),
-            total: Arc::new(Semaphore::new(limits.total_max.max(1))),
+            per_peer: per_peer.max(1),
+            total: Arc::new(Semaphore::new(total.max(1))),
             peers: Mutex::new(BTreeMap::new()),
         }
     }
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_for_a_peer_and_in_all_and_given_back() {
-        let crowd = Crowd::new(&StreamLimits { per_peer_max: 2, total_max: 3, ..StreamLimits::default() });
+        let crowd = Crowd::new(2, 3);
         let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
         let first = crowd.try_enter(a).unwrap();
         let _second = crowd.try_enter(a).unwrap();
@@ -209,20 +210,18 @@ mod tests {
         assert!(crowd.try_enter(b).is_some());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn waiting_is_paid_for_by_bytes() {
-        let limits =
-            StreamLimits { grace: Duration::from_secs(2), bytes_per_second_min: 1000, ..StreamLimits::default() };
+        let grace = Duration::from_millis(20);
+        let limits = StreamLimits { grace, bytes_per_second_min: 1000, ..StreamLimits::default() };
         let mut patience = Patience::new(&limits);
-        let wait = |patience: &mut Patience, context: &mut Context<'_>| patience.judge(Poll::Pending, context);
-        std::future::poll_fn(|context| {
-            assert!(matches!(patience.judge(Poll::Ready(Ok(3000)), context), Poll::Ready(Ok(3000))));
-            Poll::Ready(())
-        })
-        .await;
+        assert_eq!(patience.left(), grace);
+        let read = std::future::poll_fn(|context| patience.judge(Poll::Ready(Ok(60)), context)).await;
+        assert_eq!(read.unwrap(), 60);
+        assert_eq!(patience.left(), grace + Duration::from_millis(60));
         let start = Instant::now();
-        let result = std::future::poll_fn(|context| wait(&mut patience, context)).await;
-        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(start.elapsed().as_secs(), 5);
+        let waited = std::future::poll_fn(|context| patience.judge(Poll::Pending, context)).await;
+        assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() >= Duration::from_millis(80));
     }
 }

@@ -1,6 +1,6 @@
 //! Plain streams as a part of the swarm: who opens one gets it, who is offered one is told.
 //!
-//! Two protocols ride on it, votes and fragments. Only the opening passes through the swarm task; bytes go between
+//! Votes, fragments and requests ride on it. Only the opening passes through the swarm task; bytes go between
 //! the stream's owner and its connection.
 //!
 //! # Where we differ
@@ -8,6 +8,7 @@
 //! arrives before the queue is read is dropped after its opener was told it is open. Uploads open many at once, so
 //! here they wait in the handler, up to [`WAITING_MAX`] a connection.
 
+use crate::request::Kind;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
 use libp2p::core::{Endpoint, Multiaddr};
@@ -33,6 +34,14 @@ pub(crate) enum Purpose {
     Votes,
     /// Both ways: fragments.
     Fragment,
+    /// A question and its answer.
+    Request(Kind),
+}
+
+impl Purpose {
+    /// All, as they are offered to a peer; votes first, because the first name is found soonest.
+    const ALL: [Purpose; 4] =
+        [Purpose::Votes, Purpose::Fragment, Purpose::Request(Kind::Status), Purpose::Request(Kind::Blocks)];
 }
 
 /// The names of the protocols.
@@ -40,13 +49,17 @@ pub(crate) enum Purpose {
 pub(crate) struct Names {
     pub votes: StreamProtocol,
     pub fragment: StreamProtocol,
+    pub status: StreamProtocol,
+    pub blocks: StreamProtocol,
 }
 
 impl Names {
-    fn of(&self, purpose: Purpose) -> StreamProtocol {
+    pub(crate) fn of(&self, purpose: Purpose) -> StreamProtocol {
         match purpose {
             Purpose::Votes => self.votes.clone(),
             Purpose::Fragment => self.fragment.clone(),
+            Purpose::Request(Kind::Status) => self.status.clone(),
+            Purpose::Request(Kind::Blocks) => self.blocks.clone(),
         }
     }
 }
@@ -245,15 +258,15 @@ impl UpgradeInfo for Upgrade {
     fn protocol_info(&self) -> Self::InfoIter {
         match self.only {
             Some(purpose) => vec![self.names.of(purpose)].into_iter(),
-            None => vec![self.names.votes.clone(), self.names.fragment.clone()].into_iter(),
+            None => Purpose::ALL.map(|purpose| self.names.of(purpose)).to_vec().into_iter(),
         }
     }
 }
 
 impl Upgrade {
     fn done(&self, stream: Stream, name: &StreamProtocol) -> (Purpose, Stream) {
-        let purpose = if *name == self.names.votes { Purpose::Votes } else { Purpose::Fragment };
-        (purpose, stream)
+        let purpose = Purpose::ALL.into_iter().find(|purpose| self.names.of(*purpose) == *name);
+        (purpose.expect("only names that we offered are negotiated"), stream)
     }
 }
 

@@ -15,13 +15,13 @@ use crate::config::Limits;
 use crate::counters::NetworkCounters;
 use crate::dialer::Dialer;
 use crate::direct::Direct;
-use crate::event::{Event, EventSender, Feedback, FeedbackSender, RequestProtocol};
-use crate::handle::{Command, MemberAddress, PeerView, RequestAnswer};
+use crate::event::{Event, EventSender, Feedback, FeedbackSender};
+use crate::handle::{Command, MemberAddress, Offence, PeerView};
+use crate::request::Kind;
 use crate::standing::Standing;
 use crate::stream::Crowd;
 use floe_types::NodeId;
 use futures::StreamExt;
-use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ struct Task {
     feedback_sender: FeedbackSender,
     counters: Arc<NetworkCounters>,
     direct: Arc<Direct>,
-    crowd: Arc<Crowd>,
+    crowds: Crowds,
     peers: BTreeMap<NodeId, peers::Peer>,
     members: BTreeSet<NodeId>,
     strangers_to_us: BTreeMap<NodeId, peers::OtherNetwork>,
@@ -53,8 +53,29 @@ struct Task {
     book_saved: Instant,
     /// Takes whole books to the thread that writes them; holds one.
     book_writer: std::sync::mpsc::SyncSender<Vec<PeerRecord>>,
-    requests: BTreeMap<(RequestProtocol, OutboundRequestId), RequestAnswer>,
     view: View,
+}
+
+/// Places for what peers open here.
+struct Crowds {
+    fragments: Crowd,
+    status: Crowd,
+    blocks: Crowd,
+}
+
+impl Crowds {
+    fn new(limits: &Limits) -> Self {
+        let requests = || Crowd::new(limits.requests.per_peer_max, limits.requests.served_max);
+        let fragments = Crowd::new(limits.streams.per_peer_max, limits.streams.total_max);
+        Self { fragments, status: requests(), blocks: requests() }
+    }
+
+    fn of(&self, kind: Kind) -> &Crowd {
+        match kind {
+            Kind::Status => &self.status,
+            Kind::Blocks => &self.blocks,
+        }
+    }
 }
 
 /// What is shown to others, and whether it is out of date.
@@ -118,11 +139,11 @@ impl Task {
                     let _ = answer.send(result);
                 }
             }
-            Command::Request { protocol, node, bytes, answer } => self.request(protocol, node, bytes, answer),
-            Command::Open { node, answer } => self.open_fragment_stream(node, answer),
-            Command::Offend { node, offence: crate::handle::Offence::Garbage } => {
+            Command::Open { purpose, node, answer } => self.open_stream(purpose, node, answer),
+            Command::Offend { node, offence: Offence::Garbage } => {
                 self.offend(node, self.limits.standing.bad_request);
             }
+            Command::Offend { node, offence: Offence::LyingLength } => self.on_bad_frame(node),
             Command::Shutdown => {}
         }
     }
@@ -131,7 +152,6 @@ impl Task {
         match feedback {
             Feedback::Verdict { from, id, acceptance } => self.on_verdict(from, &id, acceptance),
             Feedback::Rejected { from } => self.on_rejected(from),
-            Feedback::Answer { protocol, channel, bytes } => self.answer(protocol, channel, bytes),
             Feedback::BadFrame { from } => self.on_bad_frame(from),
             Feedback::BadRequest { from } => self.offend(from, self.limits.standing.bad_request),
             Feedback::OpenVotes { peer, opening } => self.swarm.behaviour_mut().streams.open(peer, opening),
@@ -167,8 +187,6 @@ impl Task {
         match event {
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Streams(incoming) => self.on_stream(incoming),
-            BehaviourEvent::Status(event) => self.on_request_event(RequestProtocol::Status, event),
-            BehaviourEvent::Blocks(event) => self.on_request_event(RequestProtocol::Blocks, event),
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Mdns(event) => self.on_lan(event),

@@ -271,7 +271,6 @@ impl Task {
     /// Takes over a new list of members.
     pub(super) fn set_members(&mut self, members: &[MemberAddress]) {
         let now = Instant::now();
-        let members = members.get(..self.limits.connections.members_max).unwrap_or(members);
         let before = std::mem::take(&mut self.members);
         self.members = members.iter().map(|member| member.node).collect();
         let behaviour = self.swarm.behaviour_mut();
@@ -284,7 +283,6 @@ impl Task {
                 }
             }
         }
-        self.direct.set_members(self.members.clone());
         self.dialer.keep_members(|node| self.members.contains(node));
         for member in members {
             let addresses = readable(member);

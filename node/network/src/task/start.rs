@@ -1,6 +1,6 @@
 //! From a configuration to a running thread, or to an error that says what to do.
 
-use super::{Freshness, Inlets, Task, View};
+use super::{Crowds, Freshness, Inlets, Task, View};
 use crate::behaviour::{self, WireNames};
 use crate::book::{Book, PeerBookStore, PeerRecord};
 use crate::config::Config;
@@ -9,7 +9,7 @@ use crate::dialer::{Dialer, Reason};
 use crate::direct::Direct;
 use crate::error::StartError;
 use crate::event::{EventSender, Events, FeedbackSender};
-use crate::handle::{Shared, Stopped};
+use crate::handle::{Asking, Shared, Stopped};
 use crate::identity;
 use crate::standing::Standing;
 use crate::stream::Crowd;
@@ -79,7 +79,8 @@ pub(crate) fn start(mut config: Config) -> Result<(Shared, Events), StartError> 
         listening: listening_receiver,
         stopped: stopped_receiver,
         direct: Arc::clone(&direct),
-        crowd: Arc::new(Crowd::new(&limits.streams)),
+        crowd: Crowd::new(limits.streams.per_peer_max, limits.streams.total_max),
+        asking: Asking::new(limits.requests.in_flight_max),
         counters: Arc::clone(&counters),
         limits,
     };
@@ -197,7 +198,7 @@ impl Task {
             feedback_sender: feedback,
             counters,
             direct,
-            crowd: Arc::new(Crowd::new(&limits.streams)),
+            crowds: Crowds::new(&limits),
             peers: BTreeMap::new(),
             members: BTreeSet::new(),
             strangers_to_us: BTreeMap::new(),
@@ -207,7 +208,6 @@ impl Task {
             book_tried: BTreeMap::new(),
             book_saved: now,
             book_writer,
-            requests: BTreeMap::new(),
             view,
             names,
             limits,

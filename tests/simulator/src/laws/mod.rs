@@ -1,0 +1,194 @@
+//! The checkers: one a law, each recomputing what it checks from what it sees.
+//!
+//! They see what nodes publish, what nodes write and what clients get, never what a machine thinks. None of them calls
+//! the code whose promise it checks: the ledger's own check of its sums, say, is not used to check its sums.
+
+mod agreement;
+mod blobs;
+mod chain;
+mod conservation;
+mod signatures;
+mod verdicts;
+
+use crate::node::Node;
+use crate::plan::Plan;
+use bytes::Bytes;
+use floe_ledger::{Block, BoundaryHeader};
+use floe_machines::coordinator::{Commit, Topic};
+use floe_types::laws::Law;
+use floe_types::{BlobId, Epoch, Genesis};
+use std::fmt;
+use std::sync::Arc;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which law; none when an honest machine stopped, which no law may excuse.
+    pub law: Option<Law>,
+    /// What was seen.
+    pub words: String,
+}
+
+impl Violation {
+    fn of(law: Law, words: impl Into<String>) -> Violation {
+        Violation { law: Some(law), words: words.into() }
+    }
+
+    /// An honest node's machine cannot go on.
+    pub(crate) fn stopped(node: usize, reason: &str) -> Violation {
+        Violation { law: None, words: format!("honest node {node} stopped: {reason}") }
+    }
+
+    /// The run itself cannot go on.
+    pub(crate) fn stuck(reason: &str) -> Violation {
+        Violation { law: None, words: reason.to_owned() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.law {
+            Some(law) => write!(f, "{law:?} ({}): {}", law.statement(), self.words),
+            None => write!(f, "no honest machine stops: {}", self.words),
+        }
+    }
+}
+
+/// All checkers of a run.
+pub struct Laws {
+    watched: Vec<Law>,
+    agreement: agreement::Agreement,
+    conservation: conservation::Conservation,
+    chain: chain::Chain,
+    verdicts: verdicts::Verdicts,
+    signatures: signatures::Signatures,
+    blobs: blobs::Blobs,
+    genesis: Genesis,
+}
+
+impl Laws {
+    /// Checkers of `watched` for a run.
+    #[must_use]
+    pub fn new(watched: &[Law], plan: &Plan, genesis: &Genesis) -> Laws {
+        Laws {
+            watched: watched.to_vec(),
+            agreement: agreement::Agreement::default(),
+            conservation: conservation::Conservation::new(genesis),
+            chain: chain::Chain::new(genesis),
+            verdicts: verdicts::Verdicts::default(),
+            signatures: signatures::Signatures::new(plan),
+            blobs: blobs::Blobs::default(),
+            genesis: genesis.clone(),
+        }
+    }
+
+    fn is_watched(&self, law: Law) -> bool {
+        self.watched.contains(&law)
+    }
+
+    /// Keeps a finding when its law is watched.
+    fn if_watched(&self, finding: Result<(), Violation>) -> Result<(), Violation> {
+        match finding {
+            Err(Violation { law: Some(law), .. }) if !self.is_watched(law) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// A checker outside this module has seen `law` broken.
+    ///
+    /// # Errors
+    /// The violation, when the law is watched.
+    pub fn broken(&self, law: Law, words: impl Into<String>) -> Result<(), Violation> {
+        self.if_watched(Err(Violation::of(law, words)))
+    }
+
+    /// An honest node publishes a message.
+    ///
+    /// # Errors
+    /// I15, when it has said something else before.
+    pub fn said(&mut self, who: usize, topic: Topic, bytes: &Bytes) -> Result<(), Violation> {
+        let finding = self.signatures.said(who, topic, bytes);
+        self.if_watched(finding)
+    }
+
+    /// An honest node has written a block: its disk shows the state after it.
+    ///
+    /// # Errors
+    /// I1, I7, I14 or I15.
+    pub(crate) fn committed(&mut self, node: &Node, commit: &Commit) -> Result<(), Violation> {
+        let block = Block::decode(&commit.block);
+        let block = block.map_err(|error| Violation::of(Law::I1, format!("a decided block does not decode: {error}")))?;
+        let evidence = self.signatures.accused(&commit.equivocations);
+        self.if_watched(evidence)?;
+        if self.is_watched(Law::I1) {
+            self.agreement.committed(node, commit)?;
+        }
+        if self.is_watched(Law::I7) {
+            self.conservation.committed(node, &block)?;
+        }
+        let ended = self.chain.advance(&block);
+        if self.is_watched(Law::I14) {
+            self.verdicts.committed(node, &block, ended)?;
+        }
+        Ok(())
+    }
+
+    /// An honest node has risen with what its disk has.
+    ///
+    /// # Errors
+    /// I2, when fragments are gone that it had confirmed.
+    pub(crate) fn rose(&self, node: &Node) -> Result<(), Violation> {
+        self.if_watched(blobs::kept_what_was_confirmed(node))
+    }
+
+    /// A client was told that its blob is stored.
+    pub fn acknowledged(&mut self, blob: BlobId, source: Arc<Vec<u8>>, last: Epoch) {
+        self.blobs.acknowledged(blob, source, last);
+    }
+
+    /// Blobs that were acknowledged, with the last epoch that is paid.
+    #[must_use]
+    pub fn acknowledged_blobs(&self) -> Vec<(BlobId, Epoch)> {
+        self.blobs.all()
+    }
+
+    /// A reader got bytes.
+    ///
+    /// # Errors
+    /// I4, when they are not those of the blob.
+    pub fn read(&self, who: usize, blob: &BlobId, bytes: &[u8]) -> Result<(), Violation> {
+        self.if_watched(self.blobs.read(who, blob, bytes))
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// I14, when blocks replayed from genesis come to another state than a node has.
+    pub(crate) fn at_the_end(&self, nodes: &[Node]) -> Result<(), Violation> {
+        if self.is_watched(Law::I14) { verdicts::replay(&self.genesis, nodes) } else { Ok(()) }
+    }
+
+    /// Heights decided and epochs ended so far.
+    #[must_use]
+    pub fn heights_and_epochs(&self) -> (u64, u64) {
+        self.chain.heights_and_epochs()
+    }
+}
+
+/// What the chain's own oracle expects of a boundary.
+type Expected = Option<Box<chain::Expectation>>;
+
+/// The parts of a boundary header that the oracle has an opinion on.
+fn differs(header: &BoundaryHeader, expected: &chain::Expectation) -> Option<&'static str> {
+    let verdicts: Vec<_> = header.tally.verdicts.iter().map(|(verdict, weight)| (*verdict, *weight)).collect();
+    let checks = [
+        ("epoch", header.ended == expected.epoch),
+        ("reporters", header.reporters == expected.reporters),
+        ("answered", header.answered == expected.answered),
+        ("decision", header.decision == expected.decision),
+        ("verdicts", verdicts == expected.verdicts),
+        ("forgotten blobs", header.tally.forgotten.blobs == expected.forgotten),
+        ("classes", header.tally.classes == expected.classes),
+    ];
+    checks.into_iter().find(|(_, equal)| !equal).map(|(name, _)| name)
+}

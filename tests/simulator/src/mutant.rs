@@ -1,0 +1,137 @@
+//! Seeded defects of the shell, one for each law: they prove that the law's checker can fire.
+//!
+//! A mutant lives in the simulator's shell only. No production code knows of it.
+
+use crate::plan::{FaultClass, Plan, PowerLoss};
+use floe_ledger::records::{Account, EpochRecord};
+use floe_ledger::{ChangeSet, Decision, MemoryState};
+use floe_types::codec;
+use floe_types::laws::Law;
+use std::fmt;
+use std::str::FromStr;
+
+/// A defect, switched on for a whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// One node's disk changes a balance when it writes a block.
+    TamperWithState,
+    /// Holders say *stored* and confirm without the disk having synced.
+    ConfirmBeforeDurable,
+    /// A reader's verified slivers change before they are used, and nobody compares the id of what is handed out.
+    HandOutUnchecked,
+    /// One amount is credited twice on every disk: all nodes agree on the wrong sum.
+    CreditTwice,
+    /// One node's disk remembers other verdicts than the block decided.
+    KeepOtherVerdicts,
+    /// Votes leave before the journal is synced.
+    PublishBeforeSync,
+    /// Nodes that fell come back without hearing anybody.
+    DeafAfterRestart,
+}
+
+impl Mutant {
+    /// Every mutant.
+    pub const ALL: [Mutant; 7] = [
+        Mutant::TamperWithState,
+        Mutant::ConfirmBeforeDurable,
+        Mutant::HandOutUnchecked,
+        Mutant::CreditTwice,
+        Mutant::KeepOtherVerdicts,
+        Mutant::PublishBeforeSync,
+        Mutant::DeafAfterRestart,
+    ];
+
+    /// The law whose checker must catch it.
+    #[must_use]
+    pub fn law(self) -> Law {
+        match self {
+            Mutant::TamperWithState => Law::I1,
+            Mutant::ConfirmBeforeDurable => Law::I2,
+            Mutant::HandOutUnchecked => Law::I4,
+            Mutant::CreditTwice => Law::I7,
+            Mutant::KeepOtherVerdicts => Law::I14,
+            Mutant::PublishBeforeSync => Law::I15,
+            Mutant::DeafAfterRestart => Law::I18,
+        }
+    }
+
+    /// Makes a plan one in which the defect can show: a missing sync hurts only who loses power.
+    pub(crate) fn adjust(self, plan: &mut Plan) {
+        let falls = matches!(
+            self,
+            Mutant::ConfirmBeforeDurable | Mutant::PublishBeforeSync | Mutant::DeafAfterRestart
+        );
+        if falls {
+            plan.crash_every = Some(4_000);
+            plan.down_max = 500;
+            plan.power_loss = PowerLoss::Taken;
+            plan.classes.extend([FaultClass::Crash, FaultClass::PowerLoss]);
+        }
+        if matches!(self, Mutant::TamperWithState | Mutant::KeepOtherVerdicts | Mutant::CreditTwice) {
+            // The meddler is node 0, which then must be an honest one.
+            plan.villains.retain(|villain| villain.node() != 0);
+        }
+        plan.classes.sort_unstable();
+        plan.classes.dedup();
+    }
+
+    /// Changes what one block writes.
+    pub(crate) fn meddle(self, state: &MemoryState, changes: &mut ChangeSet) {
+        /// Tags of tables, as the ledger's own list gives them.
+        const ACCOUNTS: u8 = 2;
+        const EPOCHS: u8 = 21;
+        match self {
+            Mutant::TamperWithState | Mutant::CreditTwice => {
+                let found = state.entries().find(|(key, _)| key.first() == Some(&ACCOUNTS));
+                let Some((key, value)) = found else { return };
+                let value = changes.0.get(key).cloned().flatten().unwrap_or_else(|| value.to_vec());
+                if let Ok(mut account) = postcard::from_bytes::<Account>(&value) {
+                    account.balance.0 += 1;
+                    changes.0.insert(key.to_vec(), Some(codec::encode(&account)));
+                }
+            }
+            Mutant::KeepOtherVerdicts => {
+                let records = changes.0.iter_mut().filter(|(key, _)| key.first() == Some(&EPOCHS));
+                for value in records.filter_map(|(_, value)| value.as_mut()) {
+                    if let Ok(mut record) = postcard::from_bytes::<EpochRecord>(value) {
+                        record.boundary.decision = match record.boundary.decision {
+                            Decision::Decided => Decision::Undecided,
+                            Decision::Undecided => Decision::Decided,
+                        };
+                        *value = codec::encode(&record);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mutant::TamperWithState => "tamper-with-state",
+            Mutant::ConfirmBeforeDurable => "confirm-before-durable",
+            Mutant::HandOutUnchecked => "hand-out-unchecked",
+            Mutant::CreditTwice => "credit-twice",
+            Mutant::KeepOtherVerdicts => "keep-other-verdicts",
+            Mutant::PublishBeforeSync => "publish-before-sync",
+            Mutant::DeafAfterRestart => "deaf-after-restart",
+        }
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Mutant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mutant, String> {
+        let named = Mutant::ALL.into_iter().find(|mutant| mutant.name() == text);
+        named.ok_or_else(|| format!("no such mutant; there are {}", Mutant::ALL.map(Mutant::name).join(", ")))
+    }
+}

@@ -1,0 +1,113 @@
+//! One node of a run: what it keeps through a fall and what it does not.
+
+use crate::disk::Disk;
+use crate::identity;
+use crate::world::gateway::Gateway;
+use crate::world::holder::Serving;
+use bytes::Bytes;
+use floe_consensus::JournalEntry;
+use floe_machines::coordinator::{Coordinator, Timer, Topic};
+use floe_machines::custody::{Custody, StreamId};
+use floe_types::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A node's conduct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Keeps the protocol.
+    Honest,
+    /// One of the two mouths of an equivocator: it speaks to and hears these nodes only.
+    Mouth {
+        /// Which.
+        audience: BTreeSet<usize>,
+    },
+    /// Keeps the protocol in consensus and serves damaged slivers.
+    Corrupter,
+    /// Leaves for good at some moment.
+    Silent,
+}
+
+/// A node.
+pub struct Node {
+    /// Its place among the run's nodes. The second mouth of an equivocator has one of its own.
+    pub index: usize,
+    /// Whose keys it has: its place in the committee.
+    pub who: usize,
+    /// Its conduct.
+    pub role: Role,
+    /// What it keeps.
+    pub disk: Disk,
+    /// What it has while it is up.
+    pub live: Option<Live>,
+    /// Counts falls, so that what was meant for an earlier life is not taken for this one.
+    pub life: u64,
+    /// How far its clock is off.
+    pub clock_offset: i64,
+    /// Effects until it falls, when a fall is on its way.
+    pub falls_after: Option<u64>,
+}
+
+/// What a node loses when it falls.
+pub struct Live {
+    /// The coordinating machine.
+    pub coordinator: Coordinator,
+    /// Entries not yet written: they must be before the next publish.
+    pub journal: Vec<JournalEntry>,
+    /// The number of the event that each timer waits for.
+    pub timers: BTreeMap<Timer, u64>,
+    /// What gossip remembers having seen, and until when.
+    pub seen: BTreeMap<[u8; 16], u64>,
+    /// Gossip that waits for the coordinator's judgement.
+    pub judging: Option<Heard>,
+    /// The holder's machine.
+    pub custody: Custody,
+    /// Exchanges this node serves.
+    pub serving: BTreeMap<StreamId, Serving>,
+    /// What this node stores and reads for its clients.
+    pub gateway: Gateway,
+    /// When the data path is next to look at the clock.
+    pub tick_at: Option<u64>,
+}
+
+/// A gossip message that came in.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// On which topic.
+    pub topic: Topic,
+    /// Its name.
+    pub id: [u8; 16],
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Who passed it on.
+    pub from: usize,
+}
+
+impl Node {
+    /// Its name.
+    pub fn id(&self) -> NodeId {
+        identity::node_id(self.who)
+    }
+
+    /// Whether laws hold for it: it keeps the protocol as far as consensus and ledger go.
+    pub fn is_honest(&self) -> bool {
+        !matches!(self.role, Role::Mouth { .. })
+    }
+
+    /// Whether it may come back: a silent member does not, once it has left.
+    pub fn is_up(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Whether this node speaks to, and hears, node `other`.
+    pub fn is_in_touch_with(&self, other: usize) -> bool {
+        match &self.role {
+            Role::Mouth { audience } => audience.contains(&other),
+            _ => true,
+        }
+    }
+
+    /// Its clock at virtual time `now`.
+    pub fn clock(&self, now: u64) -> u64 {
+        now.saturating_add_signed(self.clock_offset)
+    }
+}

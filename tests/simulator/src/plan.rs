@@ -1,0 +1,342 @@
+//! What a seed is: the size of its network, its faults and how strong they are, drawn before anything happens.
+//!
+//! Every class of faults is on with probability one half. The *budget* is part of the plan: members that lie or are silent
+//! hold at most `f` shards together, whatever is drawn, so that a broken law is always our bug.
+
+use crate::chance::{Chance, Stream};
+use std::fmt;
+
+/// A class of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultClass {
+    /// Messages take long, some of them very long.
+    Delay,
+    /// Messages are lost.
+    Loss,
+    /// Messages arrive twice.
+    Duplication,
+    /// Messages overtake each other.
+    Reordering,
+    /// Links are cut for a while: a split, one node alone, one direction only.
+    Partition,
+    /// Nodes fall between any two effects and rise later.
+    Crash,
+    /// With a fall goes what the disk had not synced.
+    PowerLoss,
+    /// Clocks differ.
+    Clock,
+    /// Streams of fragments break off.
+    Streams,
+    /// One member says two things.
+    Equivocator,
+    /// One member serves damaged slivers.
+    Corrupter,
+    /// One member says nothing.
+    Silent,
+}
+
+impl FaultClass {
+    /// Every class.
+    pub const ALL: [FaultClass; 12] = [
+        FaultClass::Delay,
+        FaultClass::Loss,
+        FaultClass::Duplication,
+        FaultClass::Reordering,
+        FaultClass::Partition,
+        FaultClass::Crash,
+        FaultClass::PowerLoss,
+        FaultClass::Clock,
+        FaultClass::Streams,
+        FaultClass::Equivocator,
+        FaultClass::Corrupter,
+        FaultClass::Silent,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultClass::Delay => "delay",
+            FaultClass::Loss => "loss",
+            FaultClass::Duplication => "duplication",
+            FaultClass::Reordering => "reordering",
+            FaultClass::Partition => "partition",
+            FaultClass::Crash => "crash",
+            FaultClass::PowerLoss => "power loss",
+            FaultClass::Clock => "clock",
+            FaultClass::Streams => "broken streams",
+            FaultClass::Equivocator => "equivocator",
+            FaultClass::Corrupter => "corrupter",
+            FaultClass::Silent => "silent member",
+        }
+    }
+}
+
+/// How bad the links are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// Mean time a message takes, in milliseconds.
+    pub delay_mean: u64,
+    /// Of a thousand messages, those that take up to twenty times as long.
+    pub tail_per_mille: u64,
+    /// Of a thousand messages, those that are lost.
+    pub loss_per_mille: u64,
+    /// Of a thousand messages, those that arrive twice.
+    pub duplicate_per_mille: u64,
+    /// Of a thousand messages, those that are held back up to half a second.
+    pub held_per_mille: u64,
+    /// Of a thousand streams, those that break off.
+    pub broken_per_mille: u64,
+}
+
+impl Weather {
+    /// Links of one building: what is there when no class is on, and in the calm.
+    pub const FAIR: Weather = Weather {
+        delay_mean: 5,
+        tail_per_mille: 0,
+        loss_per_mille: 0,
+        duplicate_per_mille: 0,
+        held_per_mille: 0,
+        broken_per_mille: 0,
+    };
+}
+
+/// How consensus messages travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// To every member directly, once: small committees.
+    Direct,
+    /// By gossip: whoever accepts a message relays it.
+    Gossip,
+}
+
+/// A member that breaks the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Villain {
+    /// Two mouths with one key.
+    Equivocator {
+        /// Which node.
+        node: usize,
+    },
+    /// Serves damaged slivers.
+    Corrupter {
+        /// Which node.
+        node: usize,
+    },
+    /// Is not there from this moment of the storm on, to the end.
+    Silent {
+        /// Which node.
+        node: usize,
+        /// Milliseconds after the beginning.
+        from_millis: u64,
+    },
+}
+
+impl Villain {
+    /// Which node.
+    #[must_use]
+    pub fn node(self) -> usize {
+        match self {
+            Villain::Equivocator { node } | Villain::Corrupter { node } | Villain::Silent { node, .. } => node,
+        }
+    }
+}
+
+/// The plan of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// Members of the committee.
+    pub members: usize,
+    /// Shards.
+    pub shards: u16,
+    /// The least length of an epoch in milliseconds.
+    pub epoch_millis: u64,
+    /// How long the storm lasts, in epochs.
+    pub storm_epochs: u64,
+    /// How consensus messages travel.
+    pub spread: Spread,
+    /// The links during the storm.
+    pub weather: Weather,
+    /// Mean time between partitions in milliseconds, when there are any.
+    pub partition_every: Option<u64>,
+    /// Mean time between falls of one node in milliseconds, when there are any.
+    pub crash_every: Option<u64>,
+    /// The longest a fallen node stays down, in milliseconds.
+    pub down_max: u64,
+    /// Whether a fall takes what was not synced.
+    pub power_loss: PowerLoss,
+    /// How far each node's clock is off, in milliseconds.
+    pub clock_offsets: Vec<i64>,
+    /// Members that break the protocol.
+    pub villains: Vec<Villain>,
+    /// Blobs to be stored in the storm.
+    pub stores: u64,
+    /// Classes that are on.
+    pub classes: Vec<FaultClass>,
+}
+
+/// What a fall does to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PowerLoss {
+    /// What was written stays, synced or not: the process died alone.
+    Spared,
+    /// What was not synced is lost from some point on.
+    Taken,
+}
+
+impl Plan {
+    /// Draws the plan of `seed`; `epochs` is the length of the storm.
+    #[must_use]
+    pub fn draw(seed: u64, epochs: u64) -> Plan {
+        let mut chance = Chance::new(seed, Stream::Plan);
+        let members = *chance.pick(&[4, 4, 4, 4, 7, 7, 7, 10]);
+        let shards = match members {
+            4 => *chance.pick(&[4, 4, 7, 10]),
+            7 => *chance.pick(&[7, 7, 14, 28]),
+            _ => 10,
+        };
+        let classes: Vec<_> = FaultClass::ALL.into_iter().filter(|_| chance.coin()).collect();
+        let mut plan = Plan {
+            seed,
+            members,
+            shards,
+            epoch_millis: chance.between(3_000, 5_000),
+            storm_epochs: epochs,
+            spread: if chance.in_thousand(700) { Spread::Direct } else { Spread::Gossip },
+            weather: weather(&mut chance, &classes),
+            partition_every: None,
+            crash_every: None,
+            down_max: 0,
+            power_loss: PowerLoss::Spared,
+            clock_offsets: vec![0; members],
+            villains: Vec::new(),
+            stores: chance.between(1, 4),
+            classes,
+        };
+        plan.draw_faults(&mut chance);
+        plan.draw_villains(&mut chance);
+        plan
+    }
+
+    /// Whether this class is on.
+    #[must_use]
+    pub fn has(&self, class: FaultClass) -> bool {
+        self.classes.contains(&class)
+    }
+
+    /// Shards that may be held by villains.
+    #[must_use]
+    pub fn faulty(&self) -> u16 {
+        (self.shards - 1) / 3
+    }
+
+    /// Shards of one member.
+    #[must_use]
+    pub fn shards_of(&self, node: usize) -> u16 {
+        floe_types::committee::deal(self.shards, self.members).get(node).map_or(0, |dealt| dealt.len() as u16)
+    }
+
+    fn draw_faults(&mut self, chance: &mut Chance) {
+        // Drawn whether used or not, so that a class more does not change the rest.
+        let (partition, crash) = (chance.between(2_000, 15_000), chance.between(3_000, 40_000));
+        self.partition_every = self.has(FaultClass::Partition).then_some(partition);
+        self.crash_every = self.has(FaultClass::Crash).then_some(crash);
+        self.down_max = *chance.pick(&[500, 3_000, 15_000, 60_000]);
+        if self.has(FaultClass::PowerLoss) {
+            self.power_loss = PowerLoss::Taken;
+        }
+        for node in 0..self.members {
+            let offset = chance.between(0, 400) as i64 - 200;
+            if self.has(FaultClass::Clock) {
+                self.clock_offsets[node] = offset;
+            }
+        }
+    }
+
+    /// Villains as long as the budget lasts, in random order.
+    fn draw_villains(&mut self, chance: &mut Chance) {
+        let mut wanted: Vec<_> = [FaultClass::Equivocator, FaultClass::Corrupter, FaultClass::Silent]
+            .into_iter()
+            .filter(|class| self.has(*class))
+            .collect();
+        chance.shuffle(&mut wanted);
+        let mut nodes: Vec<usize> = (0..self.members).collect();
+        chance.shuffle(&mut nodes);
+        let mut left = self.faulty();
+        for class in wanted {
+            let from_millis = chance.below(self.storm_epochs * self.epoch_millis);
+            let Some(node) = nodes.pop() else { return };
+            let Some(rest) = left.checked_sub(self.shards_of(node)) else {
+                // Not within the bound: the class stays out of this seed.
+                self.classes.retain(|on| *on != class);
+                continue;
+            };
+            left = rest;
+            self.villains.push(match class {
+                FaultClass::Equivocator => Villain::Equivocator { node },
+                FaultClass::Corrupter => Villain::Corrupter { node },
+                _ => Villain::Silent { node, from_millis },
+            });
+        }
+    }
+}
+
+fn weather(chance: &mut Chance, classes: &[FaultClass]) -> Weather {
+    let fair = Weather::FAIR;
+    let mut drawn = |class, least, most, otherwise| {
+        let value = chance.between(least, most);
+        if classes.contains(&class) { value } else { otherwise }
+    };
+    Weather {
+        delay_mean: drawn(FaultClass::Delay, 5, 300, fair.delay_mean),
+        tail_per_mille: drawn(FaultClass::Delay, 0, 20, 0),
+        loss_per_mille: drawn(FaultClass::Loss, 5, 300, 0),
+        duplicate_per_mille: drawn(FaultClass::Duplication, 5, 200, 0),
+        held_per_mille: drawn(FaultClass::Reordering, 20, 300, 0),
+        broken_per_mille: drawn(FaultClass::Streams, 20, 300, 0),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.classes.iter().map(|class| class.name()).collect();
+        write!(
+            f,
+            "{} members, {} shards, epochs of {} ms, {} in the storm, {:?}; faults: {}",
+            self.members,
+            self.shards,
+            self.epoch_millis,
+            self.storm_epochs,
+            self.spread,
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn villains_never_hold_more_than_f_shards() {
+        for seed in 0..2_000 {
+            let plan = Plan::draw(seed, 8);
+            let held: u16 = plan.villains.iter().map(|villain| plan.shards_of(villain.node())).sum();
+            assert!(held <= plan.faulty(), "seed {seed}");
+            let mut nodes: Vec<_> = plan.villains.iter().map(|villain| villain.node()).collect();
+            nodes.dedup();
+            assert_eq!(nodes.len(), plan.villains.len());
+        }
+    }
+
+    #[test]
+    fn every_class_is_on_in_some_seeds_and_off_in_others() {
+        let plans: Vec<_> = (0..200).map(|seed| Plan::draw(seed, 8)).collect();
+        for class in FaultClass::ALL {
+            let on = plans.iter().filter(|plan| plan.has(class)).count();
+            assert!((20..180).contains(&on), "{} is on in {on} of 200", class.name());
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What runs come to: the outcome of a seed, and the tally of many.
+
+use crate::laws::Violation;
+use crate::plan::{FaultClass, Plan};
+use crate::trace::Digest;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What happened in a run, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say what is counted")]
+pub struct Stats {
+    pub seeds: u64,
+    pub events: u64,
+    pub virtual_millis: u64,
+    /// Heights decided.
+    pub heights: u64,
+    /// Epochs ended.
+    pub epochs: u64,
+    /// Blocks written, by all nodes.
+    pub commits: u64,
+    /// Rounds beyond the first that decisions took.
+    pub rounds: u64,
+    pub catch_ups: u64,
+    pub stores: u64,
+    pub stores_failed: u64,
+    pub resumed: u64,
+    pub fragments: u64,
+    pub confirmations: u64,
+    pub attestations: u64,
+    pub undelivered: u64,
+    pub reads: u64,
+    /// Reads of the storm that ended without the blob.
+    pub reads_failed: u64,
+    pub transfers: u64,
+    pub crashes: u64,
+    pub partitions: u64,
+    pub silenced: u64,
+    pub messages: u64,
+    pub lost: u64,
+    pub cut: u64,
+    pub doubled: u64,
+    pub held: u64,
+    pub broken_streams: u64,
+    pub corrupted: u64,
+    pub equivocations: u64,
+    pub rejected: u64,
+    pub blames: u64,
+    pub forgotten_bytes: u64,
+    /// Milliseconds of calm until everybody moved again, the worst seed's.
+    pub settle_millis_max: u64,
+    /// Seeds with each class of faults.
+    pub classes: BTreeMap<FaultClass, u64>,
+}
+
+impl Stats {
+    /// Adds what another run did.
+    pub fn add(&mut self, other: &Stats) {
+        macro_rules! sum {
+            ($($field:ident),*) => { $(self.$field += other.$field;)* };
+        }
+        sum!(
+            seeds, events, virtual_millis, heights, epochs, commits, rounds, catch_ups, stores, stores_failed, resumed,
+            fragments, confirmations, attestations, undelivered, reads, reads_failed, transfers, crashes, partitions,
+            silenced, messages, lost, cut, doubled, held, broken_streams, corrupted, equivocations, rejected, blames,
+            forgotten_bytes
+        );
+        self.settle_millis_max = self.settle_millis_max.max(other.settle_millis_max);
+        for (class, count) in &other.classes {
+            *self.classes.entry(*class).or_insert(0) += count;
+        }
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.virtual_millis / 1_000;
+        writeln!(f, "seeds            {:>10}   virtual seconds {seconds}, events {}", self.seeds, self.events)?;
+        let rounds = format!("blocks written {}, rounds beyond the first {}", self.commits, self.rounds);
+        writeln!(f, "heights          {:>10}   {rounds}, catch-ups {}", self.heights, self.catch_ups)?;
+        let settled = format!("the slowest calm settled in {} ms", self.settle_millis_max);
+        writeln!(f, "epochs           {:>10}   {settled}", self.epochs)?;
+        let uploads = format!("failed {}, resumed after a fall {}", self.stores_failed, self.resumed);
+        writeln!(f, "stores           {:>10}   {uploads}, fragments kept {}", self.stores, self.fragments)?;
+        let late = format!("{} attestations, {} fragments never delivered", self.attestations, self.undelivered);
+        writeln!(f, "confirmations    {:>10}   {late}", self.confirmations)?;
+        writeln!(f, "reads            {:>10}   without the blob, in the storm, {}", self.reads, self.reads_failed)?;
+        let forgotten = self.forgotten_bytes;
+        writeln!(f, "transfers        {:>10}   bytes forgotten {forgotten}", self.transfers)?;
+        let others = format!("partitions {}, members silenced {}", self.partitions, self.silenced);
+        writeln!(f, "crashes          {:>10}   {others}", self.crashes)?;
+        let fates = format!("lost {}, into cut links {}, doubled {}", self.lost, self.cut, self.doubled);
+        writeln!(f, "messages         {:>10}   {fates}, held back {}", self.messages, self.held)?;
+        let lies = format!("slivers damaged {}, streams broken {}", self.corrupted, self.broken_streams);
+        writeln!(f, "equivocations    {:>10}   {lies}, messages rejected {}", self.equivocations, self.rejected)?;
+        let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", class.name())).collect();
+        write!(f, "seeds by fault   {}", classes.join(", "))
+    }
+}
+
+/// What a seed came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What it was.
+    pub plan: Plan,
+    /// The first law broken, if any.
+    pub violation: Option<Violation>,
+    /// What happened, counted.
+    pub stats: Stats,
+    /// The hash of everything that happened.
+    pub digest: Digest,
+    /// The last events in words, when they were asked for.
+    pub tail: Vec<String>,
+}
+
+impl Outcome {
+    /// The command that runs this seed again, for `epochs` epochs of storm.
+    #[must_use]
+    pub fn replay_command(&self) -> String {
+        let (seed, epochs) = (self.seed, self.plan.storm_epochs);
+        format!("cargo run --release -p floe-simulator --bin floe-sim -- --seed {seed} --epochs {epochs}")
+    }
+
+    /// All there is to say about a seed that failed; empty for one that did not.
+    #[must_use]
+    pub fn failure(&self) -> String {
+        let Some(violation) = &self.violation else { return String::new() };
+        let tail = if self.tail.is_empty() { String::new() } else { format!("{}\n", self.tail.join("\n")) };
+        let (seed, plan, replay) = (self.seed, &self.plan, self.replay_command());
+        format!("{tail}seed {seed} FAILED: {violation}\n  plan: {plan}\n  replay: {replay}")
+    }
+}
+
+/// The tally of many seeds.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// All that happened.
+    pub stats: Stats,
+    /// Seeds that broke a law.
+    pub failures: Vec<Outcome>,
+    /// Seeds whose second run differed from the first.
+    pub unequal: Vec<u64>,
+}
+
+impl Tally {
+    /// Adds the outcome of a seed.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.stats.add(&outcome.stats);
+        if outcome.violation.is_some() {
+            self.failures.push(outcome);
+        }
+    }
+
+    /// Adds what another thread did.
+    pub fn merge(&mut self, other: Tally) {
+        self.stats.add(&other.stats);
+        self.failures.extend(other.failures);
+        self.unequal.extend(other.unequal);
+    }
+
+    /// Whether no law was broken and every second run was as the first.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failures.is_empty() && self.unequal.is_empty()
+    }
+}

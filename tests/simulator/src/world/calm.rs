@@ -1,0 +1,171 @@
+//! The calm: links heal, everybody but villains is back. Liveness must return.
+//!
+//! ```text
+//! Settling --every honest node decided a new height and saw a new epoch--> Storing
+//! Storing  --a new blob is certified, within two epochs-----------------> Reading
+//! Reading  --everything acknowledged and paid for reads back------------> over
+//! ```
+//!
+//! The run waits for states, never for time; only when a state does not come in time is a law broken.
+
+use super::{Event, World};
+use crate::plan::Weather;
+use floe_types::laws::Law;
+use floe_types::{BlobId, Epoch, Height};
+use std::collections::BTreeSet;
+
+/// How often the calm is looked at, in milliseconds.
+const WATCH_MILLIS: u64 = 100;
+/// How long it may take until everybody moves again: some rounds at the longest timeouts, and catching up.
+const SETTLE_MILLIS_MAX: u64 = 40_000;
+/// How long reading everything back may take.
+const READ_MILLIS_MAX: u64 = 30_000;
+/// Epochs within which a new store completes.
+const STORE_EPOCHS_MAX: u64 = 2;
+
+/// How far the calm is.
+#[derive(Debug)]
+pub(crate) struct Calm {
+    step: Step,
+    /// When this step has failed.
+    until: u64,
+    began: u64,
+}
+
+#[derive(Debug)]
+enum Step {
+    Settling { height: Height, epoch: Epoch },
+    Storing { wanted: usize, from: Epoch },
+    Reading { left: BTreeSet<BlobId> },
+}
+
+impl World {
+    pub(super) fn calm_begins(&mut self) {
+        self.trace.say(self.now, || "the calm begins".to_owned());
+        self.network.heal();
+        self.network.set_weather(Weather::FAIR);
+        for node in 0..self.nodes.len() {
+            self.nodes[node].falls_after = None;
+            if self.nodes[node].live.is_none() && !self.has_left(node) {
+                let at = self.now + self.process_luck.below(500);
+                self.queue.plan(at, Event::Rise { node });
+            }
+        }
+        let (height, epoch) = self.furthest();
+        let step = Step::Settling { height, epoch };
+        self.calm = Some(Calm { step, until: self.now + SETTLE_MILLIS_MAX, began: self.now });
+        self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
+    }
+
+    /// Whether a silent member has gone for good.
+    fn has_left(&self, node: usize) -> bool {
+        self.nodes[node].role == crate::node::Role::Silent
+    }
+
+    /// The greatest height and epoch of an honest node.
+    fn furthest(&self) -> (Height, Epoch) {
+        let heads = self.nodes.iter().filter(|node| node.is_honest()).filter_map(|node| node.live.as_ref());
+        heads.fold((Height(0), Epoch(0)), |(height, epoch), live| {
+            let head = live.coordinator.head();
+            (height.max(head.height), epoch.max(head.epoch))
+        })
+    }
+
+    /// The least height and epoch of an honest node that is there to stay; nothing while one is not up.
+    fn hindmost(&self) -> (Height, Epoch) {
+        let staying = self.nodes.iter().filter(|node| node.is_honest() && !self.has_left(node.index));
+        staying.fold((Height(u64::MAX), Epoch(u64::MAX)), |(height, epoch), node| match &node.live {
+            Some(live) => (height.min(live.coordinator.head().height), epoch.min(live.coordinator.head().epoch)),
+            None => (Height(0), Epoch(0)),
+        })
+    }
+
+    pub(super) fn watch(&mut self) {
+        let Some(mut calm) = self.calm.take() else { return };
+        self.look_on(&mut calm);
+        if self.violation.is_none() && !self.is_over && self.now >= calm.until {
+            let late = self.late(&calm.step);
+            self.judge(late);
+            self.is_over = true;
+        }
+        self.calm = Some(calm);
+        self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
+    }
+
+    fn look_on(&mut self, calm: &mut Calm) {
+        match &mut calm.step {
+            Step::Settling { height, epoch } => {
+                let (least, slowest) = self.hindmost();
+                if least > *height && slowest > *epoch {
+                    let took = self.now - calm.began;
+                    self.stats.settle_millis_max = took;
+                    self.trace.say(self.now, || format!("everybody moves again after {took} ms"));
+                    let from = self.furthest().1;
+                    calm.until = self.now + (STORE_EPOCHS_MAX + 1) * self.plan.epoch_millis * 2;
+                    let wanted = self.want_stored();
+                    calm.step = Step::Storing { wanted, from };
+                }
+            }
+            Step::Storing { wanted, from } => {
+                let (wanted, from) = (*wanted, *from);
+                if self.is_stored(wanted) {
+                    calm.until = self.now + READ_MILLIS_MAX;
+                    calm.step = Step::Reading { left: self.readable().into_iter().collect() };
+                    self.read_all();
+                } else if self.hindmost().1.0 > from.0 + STORE_EPOCHS_MAX {
+                    calm.until = self.now;
+                }
+            }
+            Step::Reading { left } => {
+                if left.is_empty() {
+                    self.is_over = true;
+                }
+            }
+        }
+    }
+
+    /// A blob was read back.
+    pub(super) fn read_back(&mut self, blob: &BlobId) {
+        if let Some(Calm { step: Step::Reading { left }, .. }) = &mut self.calm {
+            left.remove(blob);
+        }
+    }
+
+    /// Everything that was acknowledged is read, each by another gateway.
+    fn read_all(&mut self) {
+        for blob in self.readable() {
+            let gateways: Vec<_> =
+                self.gateways().into_iter().filter(|node| !self.has_left(*node)).collect();
+            if !gateways.is_empty() {
+                let node = *self.work_luck.pick(&gateways);
+                self.read(node, blob);
+            }
+        }
+    }
+
+    fn late(&self, step: &Step) -> Result<(), crate::laws::Violation> {
+        let heads: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| match &node.live {
+                Some(live) => format!("{}@{}", live.coordinator.head().height, live.coordinator.head().epoch),
+                None => "down".to_owned(),
+            })
+            .collect();
+        let heads = heads.join(" ");
+        match step {
+            Step::Settling { height, epoch } => {
+                let words = format!("no progress beyond {height}@{epoch} in {SETTLE_MILLIS_MAX} ms of calm: {heads}");
+                self.laws.broken(Law::I18, words)
+            }
+            Step::Storing { from, .. } => {
+                let words = format!("a store begun in epoch {from} of the calm is not certified: {heads}");
+                self.laws.broken(Law::I18, words)
+            }
+            Step::Reading { left } => {
+                let blobs: Vec<_> = left.iter().map(ToString::to_string).collect();
+                self.laws.broken(Law::I2, format!("cannot be read in the calm: {}", blobs.join(", ")))
+            }
+        }
+    }
+}

@@ -218,7 +218,7 @@ impl Client {
             }
             match serde_json::from_str(&line) {
                 Ok(StoreLine::Progress(progress)) => told(Step::Node(progress)),
-                Ok(StoreLine::Result(answer)) => return Ok(answer),
+                Ok(StoreLine::Result(answer)) => return Ok(*answer),
                 Ok(StoreLine::Problem(problem)) => return Err(*problem),
                 Err(error) => return Err(outcome_unknown(&not_ours(&self.base, &error))),
             }
@@ -340,7 +340,8 @@ fn not_ours(base: &str, error: &serde_json::Error) -> Problem {
 
 fn outcome_unknown(problem: &Problem) -> Problem {
     let detail = format!("the blob was sent, but whether it is stored is not known: {}", problem.detail);
-    Problem::new(Code::OutcomeUnknown, detail).hint("run floe list to see whether it was certified; storing it again is safe")
+    Problem::new(Code::OutcomeUnknown, detail)
+        .hint("run floe list to see whether it was certified; storing it again is safe")
 }
 
 /// Text as it may stand in a path or header: everything but letters, digits and `-_.~` percent-encoded.

@@ -121,6 +121,8 @@ codes! {
     UnsupportedEncoding, "UNSUPPORTED_ENCODING", Usage, 415, "INVALID_ARGUMENT", "Compressed bodies are not taken";
     /// A configuration, key file or genesis that cannot be used.
     Configuration, "CONFIGURATION", Usage, 400, "INVALID_ARGUMENT", "The configuration cannot be used";
+    /// A file of the user that cannot be read or written.
+    FileUnusable, "FILE_UNUSABLE", Usage, 400, "INVALID_ARGUMENT", "The file cannot be used";
     /// No such route.
     RouteUnknown, "ROUTE_UNKNOWN", NotFound, 404, "NOT_FOUND", "No such page";
     /// Nobody ever registered this blob.

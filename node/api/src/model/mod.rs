@@ -11,10 +11,14 @@ mod ruler;
 mod scalar;
 mod store;
 
-pub use blob::{Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict};
+pub use blob::{
+    Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict,
+};
 pub use blob::{PaidTerm, Standing, Verdict};
 pub use health::{Axis, Check, CheckCode, Health, HealthState};
-pub use network::{AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView};
+pub use network::{
+    AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView,
+};
 pub use network::{Answering, Connection, QuorumLoss, VerdictRecord};
 pub use node::{NodePhase, NodeView, StoreBytes};
 pub use ruler::{Lines, Margin, Ruler};

@@ -254,7 +254,7 @@ pub enum StoreLine {
     /// It goes on.
     Progress(StoreProgress),
     /// It is done.
-    Result(StoreAnswer),
+    Result(Box<StoreAnswer>),
     /// It failed: a problem document.
     Problem(Box<crate::Problem>),
 }

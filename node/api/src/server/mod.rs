@@ -14,8 +14,8 @@
 //!   slow, 413 and 507 for what does not fit.
 
 mod admission;
-mod read;
 mod query;
+mod read;
 mod respond;
 mod spool;
 mod store;
@@ -172,24 +172,22 @@ pub fn bind(config: Config, service: Arc<dyn Service>) -> Result<Running, Error>
 
 fn routes(app: &mut web::ServiceConfig) {
     let get = |path: &str| web::resource(path).default_service(web::to(wrong_method));
-    app.service(
-        get("/v1/blobs").route(web::put().to(store::put)).route(web::get().to(views::list)),
-    )
-    .service(get("/v1/blobs/{id}").route(web::get().to(read::get)).route(web::head().to(read::head)))
-    .service(get("/v1/blobs/{id}/status").route(web::get().to(views::blob_status)))
-    .service(get("/v1/network").route(web::get().to(views::network)))
-    .service(get("/v1/committee").route(web::get().to(views::committee)))
-    .service(get("/v1/epochs").route(web::get().to(views::newest_epoch)))
-    .service(get("/v1/epochs/{epoch}").route(web::get().to(views::epoch)))
-    .service(get("/v1/accounts/{account}").route(web::get().to(views::account)))
-    .service(get("/v1/node").route(web::get().to(views::node)))
-    .service(get("/v1/health").route(web::get().to(views::health)))
-    .service(get("/healthz").route(web::get().to(views::healthz)))
-    .service(get("/livez").route(web::get().to(views::livez)))
-    .service(get("/status").route(web::get().to(views::livez)))
-    .service(get("/readyz").route(web::get().to(views::readyz)))
-    .service(get("/metrics").route(web::get().to(views::metrics)))
-    .service(get("/problems/{code}").route(web::get().to(views::problem_page)));
+    app.service(get("/v1/blobs").route(web::put().to(store::put)).route(web::get().to(views::list)))
+        .service(get("/v1/blobs/{id}").route(web::get().to(read::get)).route(web::head().to(read::head)))
+        .service(get("/v1/blobs/{id}/status").route(web::get().to(views::blob_status)))
+        .service(get("/v1/network").route(web::get().to(views::network)))
+        .service(get("/v1/committee").route(web::get().to(views::committee)))
+        .service(get("/v1/epochs").route(web::get().to(views::newest_epoch)))
+        .service(get("/v1/epochs/{epoch}").route(web::get().to(views::epoch)))
+        .service(get("/v1/accounts/{account}").route(web::get().to(views::account)))
+        .service(get("/v1/node").route(web::get().to(views::node)))
+        .service(get("/v1/health").route(web::get().to(views::health)))
+        .service(get("/healthz").route(web::get().to(views::healthz)))
+        .service(get("/livez").route(web::get().to(views::livez)))
+        .service(get("/status").route(web::get().to(views::livez)))
+        .service(get("/readyz").route(web::get().to(views::readyz)))
+        .service(get("/metrics").route(web::get().to(views::metrics)))
+        .service(get("/problems/{code}").route(web::get().to(views::problem_page)));
 }
 
 async fn no_such_route(request: HttpRequest) -> HttpResponse {

@@ -42,7 +42,8 @@ impl Query {
 
     /// A parameter read as `T`; `expected` says what it should have been.
     pub(super) fn value<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
-        let read = |text: &str| text.parse().map_err(|_| Problem::bad_request(name, format!("{name} must be {expected}")));
+        let read =
+            |text: &str| text.parse().map_err(|_| Problem::bad_request(name, format!("{name} must be {expected}")));
         self.text(name).map(read).transpose()
     }
 

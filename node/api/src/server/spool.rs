@@ -139,7 +139,8 @@ async fn room(config: &Config, wanted: u64) -> Result<(), Problem> {
     if free >= reserve.saturating_add(wanted) {
         return Ok(());
     }
-    let detail = format!("{wanted} bytes do not fit: {free} are free on this node's disk, {reserve} are kept in reserve");
+    let detail =
+        format!("{wanted} bytes do not fit: {free} are free on this node's disk, {reserve} are kept in reserve");
     Err(Problem::new(Code::Capacity, detail).hint("free space on this node or use another"))
 }
 

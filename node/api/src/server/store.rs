@@ -72,7 +72,8 @@ async fn accept(
 fn may_write(request: &HttpRequest, shared: &Shared) -> Result<(), Problem> {
     let listen = shared.config.listen;
     if !listen.ip().is_loopback() {
-        let detail = format!("stores are taken only by a node whose http address is a loopback one; this one is {listen}");
+        let detail =
+            format!("stores are taken only by a node whose http address is a loopback one; this one is {listen}");
         return Err(Problem::new(Code::WritesNotAllowed, detail)
             .hint("set http.listen to 127.0.0.1 and store from that machine"));
     }
@@ -141,9 +142,10 @@ fn attributes(headers: &HeaderMap) -> Result<Attributes, Problem> {
         headers.get(name).map(read).transpose()
     };
     let file_name = match text(FILE_NAME)? {
-        Some(coded) => Some(percent_decoded(&coded).ok_or_else(|| {
-            Problem::bad_request(FILE_NAME, "floe-file-name must be percent-encoded UTF-8")
-        })?),
+        Some(coded) => Some(
+            percent_decoded(&coded)
+                .ok_or_else(|| Problem::bad_request(FILE_NAME, "floe-file-name must be percent-encoded UTF-8"))?,
+        ),
         None => None,
     };
     let content_type = text(header::CONTENT_TYPE.as_str())?.filter(|kind| !kind.is_empty());
@@ -202,7 +204,7 @@ impl Told {
                 result = store => result,
             };
             self.store = Telling::Ending(match result {
-                Ok(receipt) => StoreLine::Result(receipt.into()),
+                Ok(receipt) => StoreLine::Result(Box::new(receipt.into())),
                 Err(problem) => StoreLine::Problem(Box::new(problem)),
             });
         }
@@ -242,7 +244,8 @@ mod tests {
         for good in ["localhost", "LOCALHOST:7101", "127.0.0.1:7101", "127.8.8.8", "[::1]:7101", "[::1]"] {
             assert!(is_loopback_name(good), "{good}");
         }
-        for bad in ["", "evil.example:7101", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1", "[::2]:1", ":7101"] {
+        for bad in ["", "evil.example:7101", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1", "[::2]:1", ":7101"]
+        {
             assert!(!is_loopback_name(bad), "{bad}");
         }
     }

@@ -342,7 +342,8 @@ fn a_blob_goes_in_and_comes_out_with_its_verdict() {
     let client = rig.client();
     let bytes: Vec<u8> = (0..3_000_000u32).map(|at| (at * 7 % 251) as u8).collect();
     let mut steps = Vec::new();
-    let answer = client.store(&upload(Some(bytes.len() as u64)), &mut &bytes[..], &mut |step| steps.push(step)).unwrap();
+    let answer =
+        client.store(&upload(Some(bytes.len() as u64)), &mut &bytes[..], &mut |step| steps.push(step)).unwrap();
     let StoreAnswer::NewlyCreated(new) = &answer else { panic!("{answer:?}") };
     assert_eq!((new.blob_object.size, new.blob_object.storage.end_epoch), (3_000_000, Epoch(19)));
     assert!(!new.blob_object.deletable);
@@ -378,7 +379,8 @@ fn a_blob_goes_in_and_comes_out_with_its_verdict() {
     assert!(head.ends_with("\r\n\r\n"), "no body");
     assert!(!head.contains("accept-ranges"));
     for tag in [format!("\"{id}\""), format!("W/\"x\", \"{id}\""), "*".to_owned()] {
-        let ask = format!("GET /v1/blobs/{id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-none-match: {tag}\r\n\r\n");
+        let ask =
+            format!("GET /v1/blobs/{id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-none-match: {tag}\r\n\r\n");
         let same = rig.raw(&ask, b"");
         assert_eq!(status_of(&same), 304, "{tag}");
         assert!(same.ends_with("\r\n\r\n"));
@@ -441,7 +443,8 @@ fn bad_requests_are_refused_by_name() {
     assert_eq!(problem_of(&rig.put("", &long, b"x")).facts.name.as_deref(), Some("attributes"));
     assert_eq!(problem_of(&rig.put("", "floe-file-name: %zz\r\n", b"x")).facts.name.as_deref(), Some("floe-file-name"));
     assert!(rig.memory.blobs.lock().unwrap().is_empty());
-    for path in ["/v1/blobs?limit=0", "/v1/blobs?limit=1001", "/v1/blobs?after=x", "/v1/node?verbose=1", "/v1/epochs/x"] {
+    for path in ["/v1/blobs?limit=0", "/v1/blobs?limit=1001", "/v1/blobs?after=x", "/v1/node?verbose=1", "/v1/epochs/x"]
+    {
         assert_eq!(status_of(&rig.get(path)), 400, "{path}");
     }
     for path in ["/v1/blobs/short", "/v1/blobs/abc/status", "/v1/blobs/ab%2fcd/status", "/v1/accounts/12"] {
@@ -490,7 +493,8 @@ fn uploads_are_bounded_in_bytes_before_and_while_they_are_read() {
     let announced = rig.raw(&head, b"");
     assert!(announced.contains("413 Payload Too Large"), "{announced}");
     assert!(announced.contains(&format!("\"limitBytes\":{LIMIT}")));
-    let chunked = "PUT /v1/blobs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked =
+        "PUT /v1/blobs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut body = Vec::new();
     for _ in 0..=LIMIT >> 20 {
         body.extend_from_slice(b"100000\r\n");
@@ -578,7 +582,8 @@ fn a_read_that_breaks_off_is_not_taken_for_the_whole() {
 #[test]
 fn probes_answer_with_their_statuses() {
     let rig = Rig::start(|_| {});
-    for (path, status) in [("/livez", 200), ("/status", 200), ("/readyz", 200), ("/healthz", 503), ("/v1/health", 200)] {
+    for (path, status) in [("/livez", 200), ("/status", 200), ("/readyz", 200), ("/healthz", 503), ("/v1/health", 200)]
+    {
         assert_eq!(status_of(&rig.get(path)), status, "{path}");
     }
     assert!(rig.get("/metrics").ends_with("floe_build_info 1\n"));

@@ -1,0 +1,400 @@
+//! What can be typed. Words here are the help that people read.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A storage network run by many, that decides once an epoch what is true about every blob.
+#[derive(Debug, Parser)]
+#[command(name = "floe", version, propagate_version = true, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct Common {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub(super) json: bool,
+    /// Print no progress and no notes.
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    pub(super) quiet: bool,
+    /// Say more.
+    #[arg(long, short, global = true, help_heading = "Everywhere", conflicts_with = "quiet")]
+    pub(super) verbose: bool,
+    /// Print no colours. NO_COLOR does the same.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub(super) no_color: bool,
+    /// The node to talk to. Without it: a live node of ./devnet, else http://127.0.0.1:7101.
+    #[arg(long, global = true, env = "FLOE_URL", help_heading = "Everywhere", value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Give up after this time, such as 30s or 5m.
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "TIME", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Store a file and print its id.
+    Store(Store),
+    /// Read a blob back, verified against its id.
+    Read(Read),
+    /// Show what the network decided about a blob, or, without an id, about itself.
+    Status(Status),
+    /// List certified blobs.
+    List(List),
+    /// Show what was decided in an epoch.
+    Epoch(EpochArgs),
+    /// Show who holds the shards.
+    Committee(CommitteeArgs),
+    /// Show an account.
+    Account(Account),
+    /// Say what is wrong. Exits 0 when all is well, 1 on a warning, 2 on an error, 3 when unknown.
+    Health,
+    /// Set up and run a node.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Make and show the document a network begins with.
+    #[command(subcommand)]
+    Genesis(GenesisCommand),
+    /// Run a whole network on this machine.
+    #[command(subcommand)]
+    Devnet(DevnetCommand),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Store {
+    /// The file, or - for standard input.
+    pub(super) file: PathBuf,
+    /// Epochs to pay for, the current one included.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) epochs: u64,
+    /// Media type to keep with the blob, such as image/jpeg.
+    #[arg(long, value_name = "TYPE")]
+    pub(super) content_type: Option<String>,
+    /// Do not keep the file's name with the blob.
+    #[arg(long)]
+    pub(super) no_name: bool,
+    /// Keep it until its term ends: nobody can end it early.
+    #[arg(long)]
+    pub(super) permanent: bool,
+    /// Register and pay again when the blob is there already.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Read {
+    /// The blob's id or its first characters, at least 4.
+    pub(super) id: String,
+    /// Where to write, or - for standard output.
+    #[arg(long, short, default_value = "-", value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Read also what the network no longer defends.
+    #[arg(long)]
+    pub(super) undefended: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Status {
+    /// The blob's id or its first characters, at least 4. Without it, the network.
+    pub(super) id: Option<String>,
+    /// Go on and print a line for every decision.
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// Wait until the blob has its first verdict.
+    #[arg(long, requires = "id", conflicts_with = "watch")]
+    pub(super) wait_verdict: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct List {
+    /// At most this many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: u64,
+    /// Only blobs certified after the one with this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) after: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct EpochArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<EpochCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EpochCommand {
+    /// Show one epoch.
+    Show {
+        /// The epoch.
+        epoch: u64,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct CommitteeArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<CommitteeCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CommitteeCommand {
+    /// Show the members and their shards.
+    Show,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Account {
+    #[command(subcommand)]
+    pub(super) command: Option<AccountCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountCommand {
+    /// Show an account.
+    Show {
+        /// The account, 64 hexadecimal digits. Without it, the node's own.
+        account: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// Create keys and configuration; with a genesis, give the keys to its network.
+    Init(NodeInit),
+    /// Run a node until it is told to stop.
+    Run(NodeRun),
+    /// Show the node at --url.
+    Status,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodeInit {
+    /// Where to put floe.toml, keys and data.
+    #[arg(long, default_value = "./floe", value_name = "DIRECTORY")]
+    pub(super) dir: PathBuf,
+    /// The node's name, of a-z, 0-9 and -.
+    #[arg(long, default_value = "node")]
+    pub(super) name: String,
+    /// Where other nodes reach it, such as /ip4/203.0.113.7/tcp/7100. May be given several times.
+    #[arg(long, value_name = "MULTIADDRESS")]
+    pub(super) address: Vec<String>,
+    /// What fails together with it.
+    #[arg(long, default_value = "")]
+    pub(super) domain: String,
+    /// Bytes of fragments it promises to have room for.
+    #[arg(long, default_value_t = 100 << 30, value_name = "BYTES")]
+    pub(super) capacity: u64,
+    /// The network's genesis document: writes floe.toml and gives the keys to the network.
+    #[arg(long, value_name = "FILE")]
+    pub(super) genesis: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodeRun {
+    /// The configuration.
+    #[arg(long, default_value = "/etc/floe/floe.toml", value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// Leave the terminal's session, as a process in the background.
+    #[arg(long, hide = true)]
+    pub(super) own_session: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GenesisCommand {
+    /// Make a genesis from the member files of its first members.
+    New(GenesisNew),
+    /// Show a genesis and its id.
+    Show(GenesisShow),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct GenesisNew {
+    /// The network's name, of a-z, 0-9 and -.
+    #[arg(long)]
+    pub(super) name: String,
+    /// member.json of a first member, as written by floe node init. Shards are dealt evenly.
+    #[arg(long = "member", required = true, value_name = "FILE")]
+    pub(super) members: Vec<PathBuf>,
+    /// Shards in all.
+    #[arg(long, default_value_t = 100)]
+    pub(super) shards: u16,
+    /// How long an epoch lasts. Without it, an hour.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) epoch: Option<Duration>,
+    /// WAL that each member's account holds from the start.
+    #[arg(long, default_value_t = 1_000_000, value_name = "WAL")]
+    pub(super) wal: u64,
+    /// Where to write it.
+    #[arg(long, short, default_value = "genesis.json", value_name = "FILE")]
+    pub(super) output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct GenesisShow {
+    /// The genesis document.
+    #[arg(default_value = "genesis.json")]
+    pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DevnetCommand {
+    /// Start a network on this machine; one that was stopped goes on where it was.
+    Up(DevnetUp),
+    /// Stop it.
+    Down(DevnetDown),
+    /// Kill nodes with SIGKILL, as a power cut would.
+    Kill(DevnetNodes),
+    /// Start nodes that are down; all of them when none is named.
+    Start(DevnetNodes),
+    /// Show what runs.
+    Status(DevnetAt),
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct DevnetAt {
+    /// The network's directory.
+    #[arg(long, default_value = "./devnet", value_name = "DIRECTORY")]
+    pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct DevnetUp {
+    #[command(flatten)]
+    pub(super) at: DevnetAt,
+    /// How many nodes.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) nodes: u16,
+    /// Shards in all, dealt evenly.
+    #[arg(long, default_value_t = 28, value_parser = clap::value_parser!(u16).range(4..=1024))]
+    pub(super) shards: u16,
+    /// How long an epoch lasts.
+    #[arg(long, default_value = "15s", value_name = "TIME", value_parser = duration)]
+    pub(super) epoch: Duration,
+    /// HTTP port of node-1; the others follow. Peers use the ports 100 above.
+    #[arg(long, default_value_t = 7101, value_name = "PORT")]
+    pub(super) base_port: u16,
+    /// WAL that each node's account holds from the start.
+    #[arg(long, default_value_t = 1, value_name = "WAL", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(super) wal: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct DevnetDown {
+    #[command(flatten)]
+    pub(super) at: DevnetAt,
+    /// Remove its directory with everything stored in it.
+    #[arg(long)]
+    pub(super) purge: bool,
+    /// Do not ask.
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct DevnetNodes {
+    #[command(flatten)]
+    pub(super) at: DevnetAt,
+    /// Names of nodes, such as node-7.
+    pub(super) nodes: Vec<String>,
+}
+
+/// Reads a length of time: digits and one of ms, s, m, h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is not a time; write it like 500ms, 15s, 5m or 1h");
+    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
+    let (digits, unit) = text.split_at(end);
+    let count: u64 = digits.parse().map_err(|_| refused())?;
+    let millis = match unit {
+        "ms" => Some(count),
+        "s" => count.checked_mul(1_000),
+        "m" | "min" => count.checked_mul(60_000),
+        "h" => count.checked_mul(3_600_000),
+        _ => None,
+    };
+    millis.filter(|millis| *millis > 0).map(Duration::from_millis).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_journeys_type_is_understood() {
+        let lines = [
+            "floe devnet up --nodes 7",
+            "floe devnet up --nodes 4 --shards 8 --epoch 3s --dir d --base-port 9000",
+            "floe store photo.jpg --epochs 16",
+            "floe store -",
+            "floe status q3Zb",
+            "floe status q3Zb --watch",
+            "floe status q3Zb --wait-verdict",
+            "floe status --watch",
+            "floe devnet kill node-7 node-6",
+            "floe devnet start node-6",
+            "floe health",
+            "floe read q3Zb -o back.jpg",
+            "floe read --undefended q3Zb",
+            "floe devnet down --purge --yes --dir x",
+            "floe list --json",
+            "floe epoch",
+            "floe epoch show 8 --url http://127.0.0.1:7102",
+            "floe committee show",
+            "floe committee",
+            "floe account show",
+            "floe --quiet --timeout 30s list",
+            "floe node init --dir n --name lyon-2 --address /ip4/1.2.3.4/tcp/7100",
+            "floe node run --config floe.toml",
+            "floe genesis new --name aurora --member a.json --member b.json --epoch 24h",
+            "floe genesis show genesis.json",
+        ];
+        for line in lines {
+            Args::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let lines = [
+            "floe",
+            "floe store",
+            "floe store a --epochs 0",
+            "floe store a --epochs -1",
+            "floe store a --epochs many",
+            "floe list --limit 0",
+            "floe devnet up --nodes 0",
+            "floe devnet up --epoch 15",
+            "floe devnet up --epoch 0s",
+            "floe devnet up --base-port 70000",
+            "floe status --wait-verdict",
+            "floe status a --watch --wait-verdict",
+            "floe --quiet --verbose list",
+            "floe repair now",
+        ];
+        for line in lines {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        let good = [("500ms", 500), ("15s", 15_000), ("5m", 300_000), ("24h", 86_400_000)];
+        for (text, millis) in good {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for bad in ["", "15", "s", "1d", "-1s", "1.5s", "0s", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The ruler and tables.
+
+use super::output::{Output, Tone};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Color, ContentArrangement, Table};
+use floe_api::model::{Freshness, Margin, Ruler, Standing, Verdict};
+
+/// The widest ruler in characters: a network of more shards is drawn to scale.
+const RULER_WIDTH_MAX: u16 = 50;
+
+/// The ruler with its lines, four rows with the margin.
+pub(super) fn ruler(ruler: &Ruler, margin: Option<&Margin>) -> String {
+    let lines = ruler.lines;
+    let width = lines.total.min(RULER_WIDTH_MAX);
+    let scaled = |shards: u16| usize::from(width) * usize::from(shards) / usize::from(lines.total.max(1));
+    let (held, answered) = (scaled(ruler.held), scaled(ruler.held.saturating_add(ruler.absent)));
+    let bar = format!(
+        "{}{}{}",
+        "█".repeat(held),
+        "▒".repeat(answered.saturating_sub(held)),
+        "░".repeat(usize::from(width).saturating_sub(answered)),
+    );
+    let (held, absent, uncovered) = (ruler.held, ruler.absent, ruler.uncovered);
+    let mut text =
+        format!("shards  {bar}  {held} held · {absent} absent · {uncovered} uncovered   of {}\n", lines.total);
+    let marks = [
+        (0, "0".to_owned()),
+        (scaled(lines.read), format!("read {}", lines.read)),
+        (scaled(lines.decide), format!("decide {}", lines.decide)),
+    ];
+    let (mut ticks, mut labels) = (String::new(), String::new());
+    for (at, label) in &marks {
+        pad_to(&mut ticks, *at);
+        ticks.push('|');
+        let start = (at.saturating_sub(2)).max(if labels.is_empty() { 0 } else { labels.len() + 2 });
+        pad_to(&mut labels, start);
+        labels.push_str(label);
+    }
+    text.push_str(&format!("        {ticks}\n        {labels}"));
+    if let Some(margin) = margin {
+        text.push_str(&format!("\nmargin  {}", margin_words(margin)));
+    }
+    text
+}
+
+fn pad_to(text: &mut String, column: usize) {
+    let missing = column.saturating_sub(text.chars().count());
+    text.push_str(&" ".repeat(missing));
+}
+
+/// `18 shards = any 4 of 7 nodes`.
+pub(super) fn margin_words(margin: &Margin) -> String {
+    format!("{} shards = any {} of {} nodes", margin.shards, margin.nodes, margin.of_nodes)
+}
+
+/// A verdict in capitals, in its colour.
+pub(super) fn verdict(verdict: Verdict, output: &Output) -> String {
+    output.paint(tone_of(verdict), &verdict.word().to_uppercase())
+}
+
+fn tone_of(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Intact => Tone::Good,
+        Verdict::Tolerated | Verdict::Pending | Verdict::Undecided => Tone::Thin,
+        Verdict::Unavailable | Verdict::Lost => Tone::Bad,
+        Verdict::Forgotten => Tone::Faint,
+    }
+}
+
+/// A verdict with its epoch, never bare: `INTACT in epoch 8 (no newer decision)`.
+pub(super) fn standing(standing: &Standing, output: &Output) -> String {
+    let mut text = verdict(standing.verdict, output);
+    if let Some(epoch) = standing.epoch {
+        text.push_str(&format!(" in epoch {epoch}"));
+    }
+    if standing.freshness == Freshness::NoNewerDecision && standing.verdict != Verdict::Pending {
+        text.push_str(" (no newer decision)");
+    }
+    if let Some(last) = &standing.last {
+        text.push_str(&format!(", last {} in epoch {}", verdict(last.verdict, output), last.epoch));
+    }
+    text
+}
+
+/// A cell of a table, with its colour.
+pub(super) struct Cell {
+    text: String,
+    tone: Option<Tone>,
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Cell {
+        Cell { text: text.into(), tone: None }
+    }
+}
+
+impl Cell {
+    pub(super) fn toned(tone: Tone, text: impl Into<String>) -> Cell {
+        Cell { text: text.into(), tone: Some(tone) }
+    }
+
+    pub(super) fn verdict(verdict: Verdict) -> Cell {
+        Cell::toned(tone_of(verdict), verdict.word().to_uppercase())
+    }
+
+    pub(super) fn standing(standing: &Standing, output: &Output) -> Cell {
+        Cell::toned(tone_of(standing.verdict), self::standing(standing, &output.plain()))
+    }
+}
+
+/// A table without rules, as wide as it needs.
+pub(super) fn table(output: &Output, head: &[&str], rows: Vec<Vec<Cell>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if output.is_colored() {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(head.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| {
+            let drawn = comfy_table::Cell::new(cell.text);
+            match cell.tone {
+                None => drawn,
+                Some(Tone::Good) => drawn.fg(Color::DarkGreen),
+                Some(Tone::Thin) => drawn.fg(Color::DarkYellow),
+                Some(Tone::Bad) => drawn.fg(Color::DarkRed),
+                Some(Tone::Faint) => drawn.fg(Color::DarkGrey),
+            }
+        }));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use floe_api::model::Lines;
+
+    #[test]
+    fn the_ruler_is_that_of_the_contract() {
+        let drawn = ruler(&Ruler::new(20, 4, Lines::of(28)), Some(&Margin::of(&[4; 5], 10)));
+        let wanted = "\
+shards  ████████████████████▒▒▒▒░░░░  20 held · 4 absent · 4 uncovered   of 28
+        |         |        |
+        0       read 10  decide 19
+margin  10 shards = any 2 of 5 nodes";
+        assert_eq!(drawn, wanted);
+    }
+
+    #[test]
+    fn a_large_network_is_drawn_to_scale() {
+        let drawn = ruler(&Ruler::new(1_024, 0, Lines::of(1_024)), None);
+        assert_eq!(drawn.lines().next().unwrap().matches('█').count(), 50);
+        let drawn = ruler(&Ruler::new(0, 0, Lines::of(4)), None);
+        assert!(drawn.starts_with("shards  ░░░░  0 held"), "{drawn}");
+    }
+
+    #[test]
+    fn a_table_lines_up() {
+        let output = Output::plain_text();
+        let rows = vec![vec![Cell::from("node-1"), Cell::verdict(Verdict::Intact), Cell::from("4")]];
+        let text = table(&output, &["name", "verdict", "n"], rows);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].rfind('n'), lines[1].find('4'));
+        assert!(!text.contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,206 @@
+//! Processes of a devnet: started in a session of their own, found again by pid file and command line, ended by signal.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CONFIG_FILE: &str = "floe.toml";
+const PID_FILE: &str = "node.pid";
+const LOG_FILE: &str = "node.log";
+/// How much of a log is looked at for its end.
+const TAIL_BYTES: u64 = 8 << 10;
+/// How many lines of it are shown.
+const TAIL_LINES: usize = 8;
+/// How often a process that should go is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A process that runs the node of one directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePid {
+    pid: Pid,
+    home: PathBuf,
+}
+
+impl NodePid {
+    /// The number.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Ends it at once, as a power cut would.
+    ///
+    /// # Errors
+    /// The system's refusal; that it is gone already is none.
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Asks it to stop in order.
+    ///
+    /// # Errors
+    /// The system's refusal; that it is gone already is none.
+    pub fn ask_to_stop(&self) -> io::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Waits until it is gone; `false` when it still runs after `patience`.
+    #[must_use]
+    pub fn gone_within(&self, patience: Duration) -> bool {
+        let began = Instant::now();
+        while runs(self.pid, &self.home) {
+            if began.elapsed() >= patience {
+                return false;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        true
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        match kill_process(self.pid, signal) {
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            other => other.map_err(io::Error::from),
+        }
+    }
+}
+
+/// A node that this process has just started.
+#[derive(Debug)]
+pub struct Started {
+    child: Child,
+    home: PathBuf,
+}
+
+impl Started {
+    /// How it ended, when it has.
+    pub fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(status) => status.map(|status| status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// Kills it and forgets it.
+    pub fn end(mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        forget(&self.home);
+    }
+}
+
+/// Starts the node of `home` with the program that runs now, its output going to its log.
+///
+/// # Errors
+/// The system's refusal.
+pub fn start(home: &Path) -> io::Result<Started> {
+    let log = OpenOptions::new().create(true).append(true).open(log_of(home))?;
+    let child = Command::new(std::env::current_exe()?)
+        .args(["node", "run", "--own-session", "--config"])
+        .arg(home.join(CONFIG_FILE))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    fs::write(home.join(PID_FILE), format!("{}\n", child.id()))?;
+    Ok(Started { child, home: home.to_owned() })
+}
+
+/// The process that runs the node of `home`, when one does.
+#[must_use]
+pub fn find(home: &Path) -> Option<NodePid> {
+    let text = fs::read_to_string(home.join(PID_FILE)).ok()?;
+    let pid = Pid::from_raw(text.trim().parse().ok()?)?;
+    runs(pid, home).then(|| NodePid { pid, home: home.to_owned() })
+}
+
+/// Removes the pid file of `home`.
+pub fn forget(home: &Path) {
+    // Absent when it was never started.
+    drop(fs::remove_file(home.join(PID_FILE)));
+}
+
+/// Where the node of `home` logs.
+#[must_use]
+pub fn log_of(home: &Path) -> PathBuf {
+    home.join(LOG_FILE)
+}
+
+/// Whether `pid` is the node of `home`: a number alone may have passed to another process. A zombie has no command line.
+fn runs(pid: Pid, home: &Path) -> bool {
+    let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
+    let Ok(line) = fs::read(path) else { return false };
+    let config = home.join(CONFIG_FILE);
+    line.split(|byte| *byte == 0).any(|word| word == config.as_os_str().as_encoded_bytes())
+}
+
+/// The last lines of a log.
+#[must_use]
+pub fn tail(log: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    match read() {
+        Ok(text) => {
+            let lines: Vec<&str> = text.lines().collect();
+            let shown = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
+            shown.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+        }
+        Err(error) => format!("    (cannot be read: {error})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_that_is_now_another_process_is_not_the_node() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(find(home.path()), None, "no pid file");
+        for stale in
+            [std::process::id().to_string(), "1".to_owned(), "999999999".to_owned(), "x".to_owned(), String::new()]
+        {
+            fs::write(home.path().join(PID_FILE), &stale).unwrap();
+            assert_eq!(find(home.path()), None, "{stale:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_with_the_nodes_command_line_is_found_and_killed() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join(CONFIG_FILE);
+        let script = "while true; do read -t 60 line; done";
+        let mut child =
+            Command::new("bash").args(["-c", script, "x"]).arg(&config).stdin(Stdio::piped()).spawn().unwrap();
+        fs::write(home.path().join(PID_FILE), child.id().to_string()).unwrap();
+        let found = find(home.path()).unwrap();
+        assert!(!found.gone_within(Duration::from_millis(50)));
+        found.kill().unwrap();
+        assert!(found.gone_within(Duration::from_secs(5)));
+        child.wait().unwrap();
+        assert_eq!(find(home.path()), None);
+        forget(home.path());
+        assert!(!home.path().join(PID_FILE).exists());
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let log = log_of(home.path());
+        assert!(tail(&log).contains("cannot be read"));
+        fs::write(&log, (0..1_000).map(|line| format!("line {line}\n")).collect::<String>()).unwrap();
+        let shown = tail(&log);
+        assert_eq!(shown.lines().count(), TAIL_LINES);
+        assert!(shown.ends_with("    line 999"), "{shown}");
+    }
+}

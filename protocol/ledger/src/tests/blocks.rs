@@ -17,6 +17,16 @@ fn a_block_time_is_above_its_parents_even_when_our_clock_is_behind() {
 }
 
 #[test]
+fn a_block_time_that_is_its_parents_is_refused() {
+    let mut world = World::new();
+    let parent = world.block(vec![transfer(&world, 1)]).block.header.time;
+    let mut block = build_block(&world.state, &world.context, node(0), BlockTime(0), vec![]).unwrap().block;
+    block.header.time = parent;
+    let refused = execute_decided(&world.state, &world.context, block);
+    assert_eq!(refused.unwrap_err(), BlockError::TimeNotAbove { found: parent, parent });
+}
+
+#[test]
 fn a_block_ahead_of_our_clock_waits_and_a_decided_one_does_not() {
     let world = World::new();
     let block = world.build(vec![transfer(&world, 1)]).block;
@@ -37,7 +47,7 @@ const TOUCHED: &[Touch] = &[
     ("height above", |block| block.header.height = Height(block.header.height.0 + 1)),
     ("height below", |block| block.header.height = Height(block.header.height.0 - 1)),
     ("parent", |block| block.header.parent = BlockId([1; 32])),
-    ("time at the parent's", |block| block.header.time = BlockTime(START)),
+    ("time below the parent's", |block| block.header.time = BlockTime(START)),
     ("proposer", |block| block.header.proposer = floe_types::NodeId([99; 32])),
     ("epoch", |block| block.header.epoch = Epoch(block.header.epoch.0 + 1)),
     ("transactions root", |block| block.header.transactions_root.0[0] ^= 1),

@@ -67,6 +67,20 @@ fn a_member_answered_when_others_with_more_than_f_shards_say_so() {
 }
 
 #[test]
+fn participation_turns_at_a_single_shard() {
+    let committee = uneven().committee().unwrap();
+    let say = |reporters: &[usize]| {
+        let reports = reporters.iter().map(|at| (floe_types::MemberIndex(*at as u16), members([6])));
+        Participation::of(&committee, &reports.collect())
+    };
+    // 9 shards are f, 10 are f + 1; 18 are below n - f, 19 are it.
+    assert_eq!(say(&[0]).answered, members([]));
+    assert_eq!(say(&[0, 1]).answered, members([6]));
+    assert_eq!(say(&[0, 2]).decision, Decision::Undecided);
+    assert_eq!(say(&[0, 2, 3]).decision, Decision::Decided);
+}
+
+#[test]
 fn too_few_answers_are_unavailable_and_too_little_coverage_is_lost() {
     let committee = genesis().committee().unwrap();
     let participation = |answered: &[usize], decision| Participation {

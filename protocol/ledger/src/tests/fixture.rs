@@ -6,7 +6,7 @@ use floe_types::committee::{Member, deal};
 use floe_types::genesis::{Genesis, GenesisAccount, PROTOCOL_VERSION};
 use floe_types::keys::SecretKey;
 use floe_types::{
-    AccountId, BlobId, BlockTime, Epoch, Frost, MemberIndex, NodeId, Params, RegistrationNumber, VoteKey,
+    AccountId, BlobId, BlockTime, Epoch, Frost, MemberIndex, NodeId, Params, RegistrationNumber, ShardIndex, VoteKey,
 };
 
 pub const NODES: usize = 7;
@@ -44,6 +44,16 @@ pub fn params() -> Params {
 }
 
 pub fn genesis() -> Genesis {
+    genesis_of(deal(28, NODES))
+}
+
+/// Seats dealt so that thresholds are met and missed by a single shard: 9, 1, 9, 1, 3, 3, 2 of 28, with `f` = 9.
+pub fn uneven() -> Genesis {
+    let mut next = 0..28u16;
+    genesis_of([9, 1, 9, 1, 3, 3, 2].map(|seats| next.by_ref().take(seats).map(ShardIndex).collect()).to_vec())
+}
+
+fn genesis_of(seats: Vec<Vec<ShardIndex>>) -> Genesis {
     let member = |(at, shards): (usize, Vec<_>)| Member {
         node: node(at),
         name: format!("node-{}", at + 1),
@@ -56,7 +66,7 @@ pub fn genesis() -> Genesis {
         capacity_bytes: 1 << 40,
         shards,
     };
-    let members = deal(28, NODES).into_iter().enumerate().map(member).collect();
+    let members = seats.into_iter().enumerate().map(member).collect();
     let nodes = (0..NODES).map(|at| AccountId(node_key(at).public()));
     let mut accounts: Vec<_> = (1..=3).map(user).chain(nodes).collect();
     accounts.sort();
@@ -90,10 +100,13 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        let genesis = genesis();
+        World::of(&genesis())
+    }
+
+    pub fn of(genesis: &Genesis) -> World {
         let mut state = MemoryState::new();
-        state.apply(&begin(&genesis).unwrap());
-        let context = Context::of(&genesis);
+        state.apply(&begin(genesis).unwrap());
+        let context = Context::of(genesis);
         World { context, twin: state.clone(), state, now: BlockTime(START), blocks: Vec::new() }
     }
 

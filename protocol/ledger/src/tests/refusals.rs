@@ -268,6 +268,16 @@ fn a_certificate_that_is_not_one_is_refused() {
 }
 
 #[test]
+fn a_certificate_one_shard_below_the_quorum_is_refused() {
+    let mut world = World::of(&uneven());
+    let number = world.register(blob(1), 4);
+    let below = world.certify_action(blob(1), number, &[0, 2]);
+    assert_eq!(world.refusal(&key(1), below), Refusal::BelowQuorum { found: 18, needed: 19 });
+    let at = world.certify_action(blob(1), number, &[0, 1, 2]);
+    world.act(&key(1), at);
+}
+
+#[test]
 fn a_certificate_after_the_deadline_is_refused() {
     let mut world = World::new();
     let number = world.register(blob(1), 9);

@@ -9,6 +9,7 @@ use floe_ledger::ChangeSet;
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore};
 use floe_storage::{Identity, Store, StoreConfig};
 use floe_types::{BlobId, Epoch, Height, NetworkId, NodeId, PairIndex, RegistrationNumber};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,14 @@ fn main() {
     }
     let height = store.last_height().unwrap().next();
 
+    let mut plain = std::fs::File::create(directory.join("plain.dbtmp")).unwrap();
+    report(
+        "for comparison: append 200 B to a file and sync it",
+        times(2_000, || {
+            plain.write_all(&VOTE).unwrap();
+            plain.sync_data().unwrap();
+        }),
+    );
     report("journal: append and sync one vote of 200 B", times(2_000, || vote(&store, height)));
     let twenty = [(height, &VOTE[..]); 20];
     report("journal: append and sync twenty", times(500, || store.journal_append(&twenty).unwrap()));

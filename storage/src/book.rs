@@ -17,6 +17,15 @@ pub const UPLOAD_KEY_BYTES_MAX: usize = 64;
 /// The longest value of an upload in bytes.
 pub const UPLOAD_BYTES_MAX: usize = 64 << 10;
 
+/// An unfinished upload. Both parts are the gateway's and opaque to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Its name, at most [`UPLOAD_KEY_BYTES_MAX`] bytes.
+    pub key: Vec<u8>,
+    /// What is needed to go on, at most [`UPLOAD_BYTES_MAX`] bytes.
+    pub value: Vec<u8>,
+}
+
 fn check_length(what: &'static str, bytes: &[u8], max: usize) -> Result<(), StorageError> {
     if bytes.len() <= max {
         return Ok(());
@@ -90,7 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn uploads_after(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    pub fn uploads_after(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Upload>, StorageError> {
         let mode = after.map_or(IteratorMode::Start, |key| IteratorMode::From(key, Direction::Forward));
         let entries = self.inner.db.iterator_cf(self.inner.column(Column::Uploads), mode);
         let mut uploads = Vec::new();
@@ -100,7 +109,7 @@ impl Store {
                 break;
             }
             if after != Some(key.as_ref()) {
-                uploads.push((key.into_vec(), value.into_vec()));
+                uploads.push(Upload { key: key.into_vec(), value: value.into_vec() });
             }
         }
         Ok(uploads)

@@ -16,6 +16,8 @@ use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 /// The longest block with its certificate that is kept, in bytes: a block, and as much again for its certificate.
 pub const BLOCK_AND_CERTIFICATE_BYTES_MAX: usize = 2 * floe_types::params::BLOCK_BYTES_MAX;
 
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A committed block. Both parts are opaque to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlock {
@@ -133,7 +135,7 @@ impl StateRead for Store {
         self.inner.read_state(ReadOptions::default(), key)
     }
 
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Entries, StateError> {
         self.inner.read_range(ReadOptions::default(), from, to, limit)
     }
 }
@@ -161,7 +163,7 @@ impl StateRead for StateSnapshot<'_> {
         self.store.inner.read_state(self.options(), key)
     }
 
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Entries, StateError> {
         self.store.inner.read_range(self.options(), from, to, limit)
     }
 }
@@ -197,7 +199,7 @@ impl Inner {
         from: &[u8],
         to: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    ) -> Result<Entries, StateError> {
         if from >= to {
             return Ok(Vec::new());
         }
@@ -206,7 +208,9 @@ impl Inner {
         let entries = self.db.iterator_cf_opt(column, options, IteratorMode::From(from, Direction::Forward));
         entries
             .take(limit)
-            .map(|entry| entry.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(|error| unreadable(&error)))
+            .map(|entry| {
+                entry.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(|error| unreadable(&error))
+            })
             .collect()
     }
 }

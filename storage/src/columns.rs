@@ -5,18 +5,19 @@
 //!
 //! | column | key | value | written |
 //! | --- | --- | --- | --- |
-//! | `meta` | a name of [`meta`] | fixed bytes, see there | at opening, with each block |
+//! | `meta` | a name of `meta` below | fixed bytes, see there | at opening, with each block |
 //! | `state` | the ledger's | the ledger's | with each block, synced |
 //! | `blocks` | height 8 | block length 4, block, certificate | with each block, synced |
 //! | `journal` | height 8, index 4 | one entry of consensus | synced before a vote leaves |
 //! | `fragment_data` | group 8, blob 32, pair 2, stage 8, chunk 4 | up to 256 KiB of fragment, checksum 16 | unsynced |
-//! | `fragments` | group 8, blob 32, pair 2 | codec [`StoredFragment`] | by `keep`, synced |
+//! | `fragments` | group 8, blob 32, pair 2 | codec `StoredFragment` | by `keep`, synced |
 //! | `fragment_index` | blob 32, pair 2, group 8 | bytes of the fragment 8 | with `fragments` |
-//! | `staging` | stage 8 | codec [`StagedMarker`] | unsynced, before the first chunk |
+//! | `staging` | stage 8 | codec `StagedMarker` | unsynced, before the first chunk |
 //! | `confirmations` | `r`, registration 8 | codec `ConfirmationRecord` | synced before a signature leaves |
 //! | | `g`, group 8, registration 8 | nothing | with the above |
 //! | `peers` | node 32 | the peer book's | unsynced: a hint |
 //! | `uploads` | the gateway's, at most 64 bytes | the gateway's | synced |
+//! | `evidence` | height 8, index 4 | one member's two signed messages | unsynced, before the block of the height |
 //!
 //! A *stage* is a number that no two arrivals of this store share, not even across restarts: what arrives a second time
 //! never writes over what is kept. The index carries the group last, so that the copy of the latest group is the last of
@@ -68,11 +69,13 @@ pub enum Column {
     Peers,
     /// What the gateway must go on sending after a restart.
     Uploads,
+    /// Members caught signing two things.
+    Evidence,
 }
 
 impl Column {
     /// Every column.
-    pub const ALL: [Column; 11] = [
+    pub const ALL: [Column; 12] = [
         Column::Meta,
         Column::State,
         Column::Blocks,
@@ -84,6 +87,7 @@ impl Column {
         Column::Confirmations,
         Column::Peers,
         Column::Uploads,
+        Column::Evidence,
     ];
 
     /// Its name in the database and in metrics.
@@ -101,6 +105,7 @@ impl Column {
             Column::Confirmations => "confirmations",
             Column::Peers => "peers",
             Column::Uploads => "uploads",
+            Column::Evidence => "evidence",
         }
     }
 }

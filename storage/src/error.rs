@@ -20,6 +20,17 @@ pub enum StorageError {
         /// The finder's words.
         reason: String,
     },
+    /// The database has met damage in the background and writes nothing more, votes included. Reading goes on.
+    #[error(
+        "the database met damage and has stopped writing ({reason}), noticed while {during}; restart the node and have it \
+         verify its fragments"
+    )]
+    Stopped {
+        /// What was being done.
+        during: &'static str,
+        /// The database's words.
+        reason: String,
+    },
     /// The disk or the database said no.
     #[error("{reason}, while {during}")]
     Io {

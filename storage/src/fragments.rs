@@ -357,13 +357,13 @@ impl Inner {
         self.tune_reclaiming()
     }
 
-    /// Has the database move fragments together while much of their files is garbage, and not otherwise. Files in which
-    /// everything is garbage it removes by itself.
+    /// Has the database move fragments together while much of their files is garbage, and not otherwise, nor after it has
+    /// met damage. Files in which everything is garbage it removes by itself.
     fn tune_reclaiming(&self) -> Result<(), StorageError> {
         const DURING: &str = "reclaiming space";
         let column = self.column(Column::FragmentData);
         let files = self.blob_files()?;
-        let much = files.bytes > 0 && files.garbage > files.bytes / GARBAGE_SHARE;
+        let much = files.garbage > files.bytes / GARBAGE_SHARE && !self.damage.is_there();
         let choice = if much { "true" } else { "false" };
         self.db
             .set_options_cf(column, &[("enable_blob_garbage_collection", choice)])

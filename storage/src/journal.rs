@@ -107,12 +107,7 @@ impl Store {
 
 impl Inner {
     /// Goes through the entries of heights from `from` to `to`, both included.
-    fn each_entry(
-        &self,
-        from: Height,
-        to: Height,
-        mut visit: impl FnMut(Height, &[u8]),
-    ) -> Result<(), StorageError> {
+    fn each_entry(&self, from: Height, to: Height, mut visit: impl FnMut(Height, &[u8])) -> Result<(), StorageError> {
         const DURING: &str = "reading the journal";
         let mut options = ReadOptions::default();
         if to.0 < u64::MAX {

@@ -12,6 +12,7 @@
 //! | `fragments`, `staged`, `chunk`, `space` | fragments: arriving, kept, read, dropped; room for them |
 //! | [`check`] | what was signed for against what is there |
 //! | [`book`] | peers and unfinished uploads |
+//! | `damage` | the note that damage was met, beside the database |
 //! | `mark` | how far the database had acknowledged, beside the database |
 //! | [`statistics`] | what the store says about itself |
 //!
@@ -25,7 +26,9 @@ pub mod check;
 mod chunk;
 pub mod columns;
 pub mod config;
+mod damage;
 mod error;
+pub mod evidence;
 mod fragments;
 pub mod journal;
 mod mark;
@@ -36,6 +39,7 @@ mod staged;
 pub mod statistics;
 mod store;
 
+pub use book::Upload;
 pub use chain::{StateSnapshot, StoredBlock};
 pub use check::{ConfirmationCheck, Gap, MissingFragment, Thoroughness};
 pub use columns::Column;

@@ -42,12 +42,7 @@ pub(crate) enum Marked {
 impl Mark {
     /// Opens the mark of the store in `directory`, making it when there is none.
     pub(crate) fn open(directory: &Path) -> std::io::Result<(Mark, Marked)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(directory.join(NAME))?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join(NAME))?;
         let mut bytes = [0u8; BYTES];
         let marked = match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => read(&bytes),

@@ -211,7 +211,7 @@ fn prepare(directory: &Path) -> Result<Found, OpenError> {
         match name.as_str() {
             "CURRENT" => return Ok(Found::Store),
             // Left by an opening that was cut short, or by the file system. Nothing was kept in them.
-            "LOCK" | "IDENTITY" | "acknowledged" | "lost+found" => {}
+            "LOCK" | "IDENTITY" | "acknowledged" | crate::damage::NAME | "lost+found" => {}
             _ if name.starts_with("LOG") || name.ends_with(".dbtmp") => {}
             _ if is_database_file(&name) => store_file = Some(name),
             _ => other_file = Some(name),
@@ -220,9 +220,10 @@ fn prepare(directory: &Path) -> Result<Found, OpenError> {
     match (store_file, other_file) {
         // The first manifest is written just before CURRENT: alone it is an opening cut short.
         (Some(name), None) if name == "MANIFEST-000001" => Ok(Found::Nothing),
-        (Some(name), _) => {
-            Err(OpenError::Corrupt { directory: directory.to_owned(), reason: format!("{name} is there, CURRENT is not") })
-        }
+        (Some(name), _) => Err(OpenError::Corrupt {
+            directory: directory.to_owned(),
+            reason: format!("{name} is there, CURRENT is not"),
+        }),
         (None, Some(found)) => Err(OpenError::NotAStore { directory: directory.to_owned(), found }),
         (None, None) => Ok(Found::Nothing),
     }
@@ -240,22 +241,14 @@ fn refuse_unknown_columns(directory: &Path, database: &rocksdb::Options) -> Resu
     let known = |name: &String| name == "default" || Column::ALL.iter().any(|column| column.name() == name);
     match names.into_iter().find(|name| !known(name)) {
         None => Ok(()),
-        Some(name) => Err(OpenError::Newer {
-            directory: directory.to_owned(),
-            found: format!("column {name:?}"),
-            known: FORMAT,
-        }),
+        Some(name) => {
+            Err(OpenError::Newer { directory: directory.to_owned(), found: format!("column {name:?}"), known: FORMAT })
+        }
     }
 }
 
 /// Compares the database with what it had acknowledged; answers how many changes are missing.
-fn check_mark(
-    directory: &Path,
-    config: &StoreConfig,
-    db: &DB,
-    mark: &Mark,
-    marked: Marked,
-) -> Result<u64, OpenError> {
+fn check_mark(directory: &Path, config: &StoreConfig, db: &DB, mark: &Mark, marked: Marked) -> Result<u64, OpenError> {
     let found = db.latest_sequence_number();
     match marked {
         Marked::At(marked) if marked > found => match config.lost_writes {

@@ -19,7 +19,8 @@
 use crate::columns::Column;
 use crate::config::StoreConfig;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+    WriteOptions,
 };
 
 /// Values of this length and more lie in blob files. Below it a file of their own costs more than moving them.
@@ -105,7 +106,8 @@ fn of(column: Column, config: &StoreConfig, cache: &Cache) -> Options {
         | Column::Staging
         | Column::Confirmations
         | Column::Peers
-        | Column::Uploads => {}
+        | Column::Uploads
+        | Column::Evidence => {}
     }
     options
 }

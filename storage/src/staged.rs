@@ -11,7 +11,6 @@
 
 use crate::chunk::{CHUNK_BYTES, Extent, VALUE_BYTES_MAX};
 use crate::columns::{Column, StagedMarker, number};
-use crate::error::StorageError;
 use crate::options;
 use crate::space::Disk;
 use crate::store::Inner;
@@ -105,7 +104,7 @@ impl Staged {
         let column = self.inner.column(Column::FragmentData);
         let result = self.inner.db.put_cf_opt(column, self.extent.chunk_key(chunk), &self.buffer, &options::patient());
         self.buffer.truncate(CHUNK_BYTES);
-        result.map_err(|error| StorageError::of("writing a fragment", &error).for_fragments(needed))?;
+        result.map_err(|error| self.inner.unwritten("writing a fragment", &error).for_fragments(needed))?;
         self.written = self.written.saturating_add(needed);
         self.inner.space.wrote(needed);
         self.buffer.clear();

@@ -90,7 +90,9 @@ impl Store {
             disk,
             reserve_bytes: inner.space.reserve(disk),
             room_bytes: inner.space.room(disk),
-            table_bytes: Column::ALL.map(|column| (column, inner.property(column, properties::LIVE_SST_FILES_SIZE))).to_vec(),
+            table_bytes: Column::ALL
+                .map(|column| (column, inner.property(column, properties::LIVE_SST_FILES_SIZE)))
+                .to_vec(),
             blob_files: inner.blob_files()?,
             buffer_bytes: over_columns(properties::CUR_SIZE_ALL_MEM_TABLES),
             cache_bytes: inner.cache.get_usage() as u64,

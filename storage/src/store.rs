@@ -2,6 +2,7 @@
 
 use crate::columns::{Column, meta, number_of};
 use crate::config::StoreConfig;
+use crate::damage::DamageNote;
 use crate::error::StorageError;
 use crate::journal::JournalTail;
 use crate::mark::Mark;
@@ -29,6 +30,9 @@ pub struct OpeningReport {
     pub lost_writes: u64,
     /// Fragments that were arriving when the node stopped and that were removed.
     pub abandoned: u64,
+    /// Whether damage had stopped an earlier run and its fragments have not been verified since:
+    /// [`Store::fragments_verified`].
+    pub damage_noted: bool,
     /// Kept fragments.
     pub fragments: u64,
     /// Their bytes.
@@ -47,6 +51,7 @@ pub(crate) struct Inner {
     /// Unfinished uploads remembered.
     pub uploads: Mutex<u64>,
     pub report: OpeningReport,
+    pub damage: DamageNote,
     mark: Mark,
     identity: Identity,
 }
@@ -73,8 +78,13 @@ impl Store {
             StorageError::Damaged { reason, .. } => OpenError::Corrupt { directory: directory.to_owned(), reason },
             other => OpenError::Io { directory: directory.to_owned(), reason: other.to_string() },
         };
-        let report =
-            OpeningReport { openings: opened.openings, lost_writes: opened.lost_writes, ..OpeningReport::default() };
+        let damage = DamageNote::of(directory);
+        let report = OpeningReport {
+            openings: opened.openings,
+            lost_writes: opened.lost_writes,
+            damage_noted: damage.is_there(),
+            ..OpeningReport::default()
+        };
         let mut inner = Inner {
             db: opened.db,
             cache: opened.cache,
@@ -85,6 +95,7 @@ impl Store {
             keeping: Mutex::new(()),
             uploads: Mutex::new(0),
             report,
+            damage,
             mark: opened.mark,
             identity,
         };
@@ -115,6 +126,16 @@ impl Store {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.inner.directory
+    }
+
+    /// Says that every kept fragment was verified or replaced, so that the store may again move fragments together to
+    /// give back space. Only needed when [`OpeningReport::damage_noted`].
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn fragments_verified(&self) -> Result<(), StorageError> {
+        let during = "clearing the note of damage";
+        self.inner.damage.clear().map_err(|error| StorageError::Io { during, reason: error.to_string() })
     }
 
     /// Writes everything buffered into files, so that the next start has no log to read. For an orderly stop; nothing
@@ -151,14 +172,26 @@ impl Inner {
         // Each change in a batch takes one number, and this batch gets its numbers after the one read here. So this many
         // are durable when it has returned, whatever others write unsynced meanwhile.
         let durable = self.db.latest_sequence_number().saturating_add(batch.len() as u64);
-        self.db.write_opt(batch, &options::synced()).map_err(|error| StorageError::of(during, &error))?;
+        self.db.write_opt(batch, &options::synced()).map_err(|error| self.unwritten(during, &error))?;
         self.mark.raise(durable);
         Ok(())
     }
 
     /// Writes all of `batch` or none of it. It survives the process at once, the loss of power with the next synced write.
     pub fn write_unsynced(&self, batch: WriteBatch, during: &'static str) -> Result<(), StorageError> {
-        self.db.write_opt(batch, &options::unsynced()).map_err(|error| StorageError::of(during, &error))
+        self.db.write_opt(batch, &options::unsynced()).map_err(|error| self.unwritten(during, &error))
+    }
+
+    /// Sorts what the database says to a write. A write meets no damage of its own: it is told of what stopped the
+    /// database in the background.
+    pub fn unwritten(&self, during: &'static str, error: &rocksdb::Error) -> StorageError {
+        match StorageError::of(during, error) {
+            StorageError::Damaged { during, reason } => {
+                self.damage.write(&reason);
+                StorageError::Stopped { during, reason }
+            }
+            other => other,
+        }
     }
 
     /// Times the high-water mark could not be written.

@@ -6,7 +6,7 @@ mod common;
 use common::open;
 use floe_ledger::{ChangeSet, MemoryState, StateRead};
 use floe_storage::book::{PEERS_MAX, UPLOAD_BYTES_MAX};
-use floe_storage::{StorageError, Store, StoreConfig};
+use floe_storage::{StorageError, Store, StoreConfig, Upload};
 use floe_types::{Height, NodeId};
 use proptest::prelude::*;
 
@@ -146,7 +146,7 @@ fn uploads_are_listed_in_pages_and_bounded() {
     drop(store);
     let store = open();
     assert!(matches!(store.put_upload(b"d", b""), Err(StorageError::TooMany { max: 3, .. })));
-    assert_eq!(store.uploads_after(Some(b"a"), 1).unwrap(), [(b"b".to_vec(), b"again".to_vec())]);
+    assert_eq!(store.uploads_after(Some(b"a"), 1).unwrap(), [Upload { key: b"b".to_vec(), value: b"again".to_vec() }]);
     store.remove_upload(b"a").unwrap();
     store.remove_upload(b"a").unwrap();
     store.put_upload(b"d", b"").unwrap();

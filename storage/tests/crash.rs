@@ -172,10 +172,10 @@ fn three_fragments(found: &Path) -> (u64, u64) {
 fn a_loss_of_power_takes_at_most_what_was_not_synced() {
     let found = tempfile::tempdir().unwrap();
     let (synced, end) = three_fragments(found.path());
-    for step in 0..=20 {
+    for step in 0..=10 {
         let directory = tempfile::tempdir().unwrap();
         copy(found.path(), directory.path());
-        cut(directory.path(), synced + (end - synced) * step / 20);
+        cut(directory.path(), synced + (end - synced) * step / 10);
         let store = open(directory.path());
         assert_eq!(read(&store, key(1, 1), LENGTH), bytes(1, LENGTH), "kept before the cut at step {step}");
         assert_eq!(store.records_after(None, 9).unwrap().len(), 1, "nothing half kept at step {step}");
@@ -200,10 +200,10 @@ fn a_record_that_is_there_has_all_its_chunks_wherever_the_log_is_cut() {
     // The mark would refuse these openings, rightly; here it is taken away to see what the database alone would give.
     std::fs::remove_file(whole.path().join("acknowledged")).unwrap();
     let mut seen = std::collections::BTreeSet::new();
-    for step in 0..=24 {
+    for step in 0..=16 {
         let directory = tempfile::tempdir().unwrap();
         copy(whole.path(), directory.path());
-        cut(directory.path(), begin + (end - begin) * step / 24);
+        cut(directory.path(), begin + (end - begin) * step / 16);
         let store = open(directory.path());
         let records = store.records_after(None, 9).unwrap();
         for record in &records {

@@ -7,6 +7,7 @@ use common::{bytes, confirmation, files, keep, key, open, read, record};
 use floe_machines::fragments::{FragmentRecord, FragmentStore, StoreError};
 use floe_storage::{Gap, Store, StoreConfig, Thoroughness};
 use floe_types::{Epoch, RegistrationNumber};
+use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 
 const MIB: usize = 1 << 20;
@@ -307,4 +308,50 @@ fn a_fragment_staged_by_another_store_is_refused() {
     let (one, two) = (open(one.path()), open(two.path()));
     let staged = one.stage(key(1, 1), 0).unwrap();
     assert!(matches!(two.keep(vec![(record(key(1, 1)), staged)]), Err(StoreError::Io(_))));
+}
+
+#[test]
+fn damage_met_while_moving_fragments_stops_writing_until_the_next_start_and_not_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for number in 0..32u32 {
+        keep(&store, key(1 + u64::from(number % 2), number), &bytes(number, 300_000));
+    }
+    store.flush().unwrap();
+    drop(store);
+    // Half of each file will be garbage; in the other half of each one a bit has flipped.
+    for blob in files(directory.path(), ".blob") {
+        let mut content = std::fs::read(&blob).unwrap();
+        let live: HashSet<Vec<u8>> = (1..32).step_by(2).map(|number| bytes(number, 16)).collect();
+        let at = content.windows(16).position(|part| live.contains(part)).unwrap();
+        content[at + 9] ^= 1;
+        std::fs::write(blob, content).unwrap();
+    }
+    let store = open(directory.path());
+    let _ = store.drop_groups(Epoch(1));
+    let vote = |store: &Store, entry: &[u8]| store.journal_append(&[(floe_types::Height(1), entry)]);
+    let begun = std::time::Instant::now();
+    let stopped = loop {
+        if let Err(error) = vote(&store, b"vote") {
+            break error;
+        }
+        assert!(begun.elapsed().as_secs() < 10, "the damage was not met: {:?}", store.statistics());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert!(matches!(stopped, floe_storage::StorageError::Stopped { .. }), "{stopped}");
+    drop(store);
+
+    let store = open(directory.path());
+    assert!(store.opening().damage_noted);
+    store.drop_groups(Epoch(1)).unwrap();
+    for _ in 0..50 {
+        vote(&store, b"vote").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let records = store.records_after(None, 99).unwrap();
+    let damaged = records.iter().filter(|record| store.verify(record).unwrap().is_some()).count();
+    assert!((1..=8).contains(&damaged), "{damaged} of {}", records.len());
+    store.fragments_verified().unwrap();
+    drop(store);
+    assert!(!open(directory.path()).opening().damage_noted);
 }

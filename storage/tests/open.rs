@@ -73,10 +73,7 @@ fn a_second_process_is_told_who_holds_the_store() {
     let error = refusal(directory.path());
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(
-        error,
-        OpenError::InUse { directory: directory.path().to_owned(), holder: Holder::Process(child.id()) }
-    );
+    assert_eq!(error, OpenError::InUse { directory: directory.path().to_owned(), holder: Holder::Process(child.id()) });
     assert!(error.to_string().contains(&format!("in use by process {}; stop that node", child.id())), "{error}");
     open(directory.path());
 }

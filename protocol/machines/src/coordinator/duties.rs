@@ -44,8 +44,9 @@ impl Coordinator {
         self.epoch_ends_at() - closing + closing / 8
     }
 
+    /// At height 0 too: a node that fell before the first block may have reported already, and nothing here would know.
     pub(super) fn abstain_if_restarted_in_closing(&mut self, now: u64) {
-        if self.head.height.0 > 0 && now + self.context.params.closing_millis >= self.epoch_ends_at() {
+        if now + self.context.params.closing_millis >= self.epoch_ends_at() {
             self.reported = Some(self.head.epoch);
         }
     }

@@ -130,7 +130,9 @@ pub(super) fn table(output: &Output, head: &[&str], rows: Vec<Vec<Cell>>) -> Str
             }
         }));
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    // Every cell is padded by one space; the first needs none.
+    let trimmed = |line: String| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned();
+    table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -183,7 +183,12 @@ mod tests {
         let mut child =
             Command::new("bash").args(["-c", script, "x"]).arg(&config).stdin(Stdio::piped()).spawn().unwrap();
         fs::write(home.path().join(PID_FILE), child.id().to_string()).unwrap();
-        let found = find(home.path()).unwrap();
+        // A process that is just becoming another program has no command line for a moment.
+        let found = (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            find(home.path())
+        });
+        let found = found.unwrap();
         assert!(!found.gone_within(Duration::from_millis(50)));
         found.kill().unwrap();
         assert!(found.gone_within(Duration::from_secs(5)));

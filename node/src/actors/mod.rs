@@ -9,3 +9,7 @@
 //! | [`gateway`] | uploads and reads of this node's clients | a client is answered 503 |
 
 pub mod coordinator;
+pub mod fragments;
+pub mod gateway;
+mod pipe;
+mod workers;

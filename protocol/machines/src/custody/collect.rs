@@ -5,7 +5,7 @@
 //! *refiled* under its present last epoch. Only when the whole walk succeeded is the group dropped; else the next epoch
 //! tries again. What is not refiled for a day is only late: the group is still there.
 
-use super::{Custody, Effect};
+use super::{Custody, Effect, StoreFailure};
 use crate::fragments::FragmentKey;
 use crate::ledger_view::LedgerView;
 use floe_types::Epoch;
@@ -51,10 +51,17 @@ impl Custody {
     }
 
     /// A page of records: refiles what is defended in the groups that go.
-    pub(super) fn listed(&mut self, view: &dyn LedgerView, keys: &[FragmentKey], effects: &mut Vec<Effect>) {
+    pub(super) fn listed(
+        &mut self,
+        view: &dyn LedgerView,
+        keys: Result<Vec<FragmentKey>, StoreFailure>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(walk) = self.collector.walk.as_mut() else { return };
+        walk.failed |= keys.is_err();
+        let keys = keys.unwrap_or_default();
         walk.at_end = keys.len() < self.config.refile_page;
-        for key in keys {
+        for key in &keys {
             if key.group > walk.up_to {
                 // Records come by group: nothing that goes is left.
                 walk.at_end = true;

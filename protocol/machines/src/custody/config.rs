@@ -72,7 +72,7 @@ impl Default for Config {
             busy_retry_millis: 250,
             full_retry_millis: 10_000,
             reclaim_after: EpochCount(24),
-            refile_page: 16,
+            refile_page: 4,
             attest_debounce_millis: 500,
             attest_runs_max: floe_ledger::transaction::ATTEST_RUNS_MAX,
             lookups_max: 64,

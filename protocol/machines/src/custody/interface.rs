@@ -134,8 +134,9 @@ pub enum Input {
     },
     /// Answers [`Effect::ListRecords`].
     Listed {
-        /// The keys, in order; fewer than the limit when there are no more.
-        keys: Vec<FragmentKey>,
+        /// The keys, in order; fewer than the limit when there are no more. When they cannot be read the walk is over,
+        /// and the next epoch begins another.
+        keys: Result<Vec<FragmentKey>, StoreFailure>,
     },
     /// Answers [`Effect::Refile`].
     Refiled {

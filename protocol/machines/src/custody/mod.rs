@@ -136,7 +136,7 @@ impl Custody {
             Input::ReadDone { stream } => self.reads.done(stream),
             Input::Gone { stream } => self.gone(now, view, stream, &mut effects),
             Input::LookedUp { blob, held } => self.looked_up(now, view, &blob, &held, &mut effects),
-            Input::Listed { keys } => self.listed(view, &keys, &mut effects),
+            Input::Listed { keys } => self.listed(view, keys, &mut effects),
             Input::Refiled { key, outcome } => self.refiled(&key, outcome.map_err(drop), &mut effects),
             Input::Tick => {}
         }

@@ -328,9 +328,9 @@ fn groups_go_when_their_epoch_and_the_reserve_have_passed() {
     for (epoch, expected) in [(24, None), (25, None), (26, Some(1)), (26, None), (40, Some(15))] {
         ledger.epoch = Epoch(epoch);
         let effects = custody.step(0, &ledger, Input::EpochBegan);
-        let list = expected.map(|_| Effect::ListRecords { after: None, limit: 16 });
+        let list = expected.map(|_| Effect::ListRecords { after: None, limit: 4 });
         assert_eq!(effects, list.into_iter().collect::<Vec<_>>());
-        let dropped = custody.step(0, &ledger, Input::Listed { keys: vec![] });
+        let dropped = custody.step(0, &ledger, Input::Listed { keys: Ok(vec![]) });
         let drop = expected.map(|up_to| Effect::DropGroups { up_to: Epoch(up_to) });
         assert_eq!(dropped, drop.into_iter().collect::<Vec<_>>());
     }
@@ -347,7 +347,7 @@ fn what_was_extended_is_refiled_before_its_group_goes() {
     let (first, second) = (key(&ledger, 0, 10), key(&ledger, 1, 10));
     let refile = |key| Effect::Refile { key, group: Epoch(50) };
     let refiled = |key, outcome| Input::Refiled { key, outcome };
-    let listed = |keys: &[FragmentKey]| Input::Listed { keys: keys.to_vec() };
+    let listed = |keys: &[FragmentKey]| Input::Listed { keys: Ok(keys.to_vec()) };
     let list = |after| Effect::ListRecords { after, limit: 2 };
 
     assert_eq!(custody.step(0, &ledger, Input::EpochBegan), [list(None)]);
@@ -355,6 +355,9 @@ fn what_was_extended_is_refiled_before_its_group_goes() {
     assert_eq!(custody.step(0, &ledger, refiled(first, Err(StoreFailure::Io))), [], "nothing is dropped");
 
     ledger.epoch = Epoch(36);
+    assert_eq!(custody.step(0, &ledger, Input::EpochBegan), [list(None)]);
+    let unread = Input::Listed { keys: Err(StoreFailure::Io) };
+    assert_eq!(custody.step(0, &ledger, unread), [], "nothing is dropped unread");
     assert_eq!(custody.step(0, &ledger, Input::EpochBegan), [list(None)]);
     assert_eq!(custody.step(0, &ledger, listed(&[forgotten, first])), [refile(first)]);
     assert_eq!(custody.step(0, &ledger, refiled(first, Ok(()))), [list(Some(first))]);

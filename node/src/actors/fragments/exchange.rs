@@ -1,0 +1,307 @@
+//! One stream from its first byte to its last: reads the request, asks the actor, does as instructed.
+
+use super::Parts;
+use super::actor::FragmentsActor;
+use super::ingress::{Asked, Over, Staged, Told};
+use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
+use crate::actors::workers::Stopping;
+use actix::Addr;
+use floe_erasure::{Options, pair_of};
+use floe_machines::custody::{self, Input, Offer, ReceiveFailure, StoreFailure, StreamId};
+use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError};
+use floe_machines::wire::fragment::{Answer, Ask, Refusal, frame_answer};
+use floe_network::Offence;
+use floe_types::{BlobId, Committee, NodeId, PairIndex};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Instructions on their way to one exchange: it never gets more than two.
+pub(super) const INSTRUCTIONS_MAX: usize = 4;
+/// How long the request may take to come.
+const HEADER_WAIT: Duration = Duration::from_secs(5);
+/// How long bytes that nobody wants are read after an answer, so that the answer is not lost with them.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What the machine wants of an exchange.
+#[derive(Debug)]
+pub(super) enum Instruction {
+    /// Stage and verify the fragment that follows.
+    Receive { key: FragmentKey, bytes: u64 },
+    /// Send this, and end.
+    Answer(Answer),
+    /// Send the sliver, and end.
+    Serve { bytes: u64 },
+    /// End.
+    Close,
+}
+
+/// An exchange under way.
+pub(super) struct Exchange {
+    pub parts: Arc<Parts>,
+    pub address: Addr<FragmentsActor>,
+    pub committee: Arc<Committee>,
+    pub stream: StreamId,
+    pub peer: NodeId,
+    pub pipe: BoxedPipe,
+}
+
+/// What was asked, as far as it needs to be remembered.
+enum Wanted {
+    Store(Offer),
+    Confirm,
+    Read(Option<FragmentRecord>),
+}
+
+impl Exchange {
+    /// Runs the exchange to its end.
+    pub(super) async fn run(mut self) {
+        let stream = self.stream;
+        let address = self.address.clone();
+        if let Err(error) = self.talk().await {
+            tracing::debug!(peer = %self.peer.short(), %error, "an exchange ended early");
+        }
+        // The pipe goes before its place is given back.
+        drop(self);
+        let _ = address.send(Over { stream }).await;
+    }
+
+    async fn talk(&mut self) -> Result<(), PipeError> {
+        let slow = |_| Err(PipeError::Io(io::ErrorKind::TimedOut.into()));
+        let header = tokio::time::timeout(HEADER_WAIT, read_header(&mut self.pipe)).await.unwrap_or_else(slow);
+        let header = match header {
+            Ok(header) => header,
+            Err(error) => {
+                self.blame(&error);
+                return Err(error);
+            }
+        };
+        let request = match floe_machines::wire::fragment::decode_request(&header) {
+            Ok(request) if request.network == self.parts.shared.context.network => request,
+            Ok(_) => return self.answer(&malformed()).await,
+            Err(error) => {
+                let error = PipeError::from(error);
+                self.blame(&error);
+                self.answer(&malformed()).await?;
+                return Err(error);
+            }
+        };
+        let Ok((input, wanted)) = self.look_up(request.ask).await else { return Ok(()) };
+        let (sender, mut instructions) = mpsc::channel(INSTRUCTIONS_MAX);
+        let asked = Asked { stream: self.stream, input, instructions: sender };
+        if self.address.send(asked).await.is_err() {
+            return Ok(());
+        }
+        self.obey(&mut instructions, wanted).await
+    }
+
+    fn blame(&self, error: &PipeError) {
+        if matches!(error, PipeError::Header(_)) {
+            self.parts.shared.network.report(self.peer, Offence::Garbage);
+        }
+    }
+
+    /// What the machine must know of the store to judge.
+    async fn look_up(&self, ask: Ask) -> Result<(Input, Wanted), Stopping> {
+        let (stream, peer, shards) = (self.stream, self.peer, self.committee.shards());
+        match ask {
+            Ask::Store(offer) => {
+                let pair = pair_of(&offer.blob, offer.shard, shards);
+                let held = self.parts.records(offer.blob, vec![pair]).await?.pop().map(|record| record.key);
+                Ok((Input::StoreOffered { stream, peer, offer: offer.clone(), held }, Wanted::Store(offer)))
+            }
+            Ask::Confirm { registration, blob } => {
+                let own = custody::own_pairs(&self.committee, &self.parts.shared.node, &blob).unwrap_or_default();
+                let pairs = own.into_iter().map(|(_, pair)| pair).collect();
+                let held = self.parts.records(blob, pairs).await?.into_iter().map(|record| record.key).collect();
+                Ok((Input::ConfirmAsked { stream, registration, blob, held }, Wanted::Confirm))
+            }
+            Ask::Read { blob, shard, axis: _, range: _ } => {
+                let pair = pair_of(&blob, shard, shards);
+                let record = self.parts.records(blob, vec![pair]).await?.pop();
+                let held = record.as_ref().map(|record| record.blob_bytes);
+                Ok((Input::ReadAsked { stream, peer, blob, shard, held }, Wanted::Read(record)))
+            }
+        }
+    }
+
+    async fn obey(&mut self, instructions: &mut mpsc::Receiver<Instruction>, wanted: Wanted) -> Result<(), PipeError> {
+        loop {
+            let Some(instruction) = instructions.recv().await else { return Ok(()) };
+            match (instruction, &wanted) {
+                (Instruction::Receive { key, bytes }, Wanted::Store(offer)) => {
+                    let offer = offer.clone();
+                    let next = tokio::select! {
+                        biased;
+                        next = instructions.recv() => Some(next),
+                        () = self.receive(offer, key, bytes) => None,
+                    };
+                    // Only a deadline comes while a fragment is still arriving.
+                    if let Some(next) = next {
+                        return match next {
+                            Some(Instruction::Answer(answer)) => self.answer(&answer).await,
+                            _ => Ok(()),
+                        };
+                    }
+                }
+                (Instruction::Serve { bytes }, Wanted::Read(Some(record))) => {
+                    let record = record.clone();
+                    let served = tokio::select! {
+                        biased;
+                        _ = instructions.recv() => Ok(()),
+                        served = self.serve(&record, bytes) => served,
+                    };
+                    let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
+                    return served;
+                }
+                (Instruction::Answer(answer), _) => return self.answer(&answer).await,
+                (Instruction::Close | Instruction::Receive { .. } | Instruction::Serve { .. }, _) => return Ok(()),
+            }
+        }
+    }
+
+    async fn answer(&mut self, answer: &Answer) -> Result<(), PipeError> {
+        write_frame(&mut self.pipe, &frame_answer(answer)).await?;
+        self.pipe.close().await?;
+        // What is still coming is read and dropped for a moment: a reset could overtake the answer.
+        let mut rest = vec![0u8; 16 << 10];
+        let drained = async { while matches!(self.pipe.read(&mut rest).await, Ok(read) if read > 0) {} };
+        let _ = tokio::time::timeout(DRAIN, drained).await;
+        Ok(())
+    }
+
+    /// Takes the fragment in and tells the machine how it went.
+    async fn receive(&mut self, offer: Offer, key: FragmentKey, bytes: u64) {
+        let stream = self.stream;
+        let told = match self.take_in(&offer, key, bytes).await {
+            Ok(staged) => {
+                self.parts.shared.metrics.fragment_bytes.with_label_values(&["in"]).inc_by(bytes);
+                let record = FragmentRecord {
+                    key,
+                    registration: offer.registration,
+                    blob_bytes: offer.blob_bytes,
+                    proof: offer.proof,
+                };
+                let staged = Some((stream, (record, staged) as Staged));
+                Told { input: Input::Received { stream, outcome: Ok(()) }, staged }
+            }
+            Err(Some(failure)) => Told::of(Input::Received { stream, outcome: Err(failure) }),
+            Err(None) => return,
+        };
+        let _ = self.address.send(told).await;
+    }
+
+    /// Stages and verifies. `Err(None)` when the node is stopping.
+    async fn take_in(
+        &mut self,
+        offer: &Offer,
+        key: FragmentKey,
+        bytes: u64,
+    ) -> Result<Box<dyn StagedFragment>, Option<ReceiveFailure>> {
+        let cut = |_: io::Error| Some(ReceiveFailure::Cut);
+        let stopping = |_: Stopping| None;
+        let shards = self.committee.shards();
+        let mut left = bytes;
+        let mut staged: Option<Box<dyn StagedFragment>> = None;
+        loop {
+            let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let mut chunk = vec![0u8; length];
+            self.pipe.read_exact(&mut chunk).await.map_err(cut)?;
+            left -= length as u64;
+            let (store, offer, before) = (self.parts.shared.store.clone(), offer.clone(), staged.take());
+            let is_last = left == 0;
+            // One visit to the workers for a small fragment: stage, write, verify.
+            let job = move || -> Result<Box<dyn StagedFragment>, ReceiveFailure> {
+                let mut staged = match before {
+                    Some(staged) => staged,
+                    None => store.stage(key, bytes).map_err(|error| store_failure(&error))?,
+                };
+                staged.append(&chunk).map_err(|error| store_failure(&error))?;
+                if is_last {
+                    custody::verify_staged(staged.as_ref(), &offer, shards, &Options::default())?;
+                }
+                Ok(staged)
+            };
+            let done = self.parts.workers.run(job).await.map_err(stopping)?.map_err(Some)?;
+            if is_last {
+                return Ok(done);
+            }
+            staged = Some(done);
+        }
+    }
+
+    /// Sends the primary sliver with its proof.
+    async fn serve(&mut self, record: &FragmentRecord, bytes: u64) -> Result<(), PipeError> {
+        let mut offset = 0u64;
+        while offset < bytes {
+            let length = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let (store, from) = (self.parts.shared.store.clone(), record.clone());
+            let job = move || {
+                let mut chunk = vec![0u8; length];
+                store.read_at(&from, &mut chunk, offset).map(|()| chunk)
+            };
+            let chunk = match self.parts.workers.run(job).await {
+                Ok(Ok(chunk)) => chunk,
+                Ok(Err(error)) => return self.cannot_serve(record, offset, &error).await,
+                Err(Stopping) => return Ok(()),
+            };
+            if offset == 0 {
+                let header = Answer::Sliver { blob_bytes: record.blob_bytes, proof: record.proof.clone() };
+                self.pipe.write_all(&frame_answer(&header)).await?;
+            }
+            self.pipe.write_all(&chunk).await?;
+            offset += length as u64;
+        }
+        self.pipe.flush().await?;
+        self.pipe.close().await?;
+        self.parts.shared.metrics.fragment_bytes.with_label_values(&["out"]).inc_by(bytes);
+        Ok(())
+    }
+
+    /// Before the first byte an answer can still say so; later the stream just ends.
+    async fn cannot_serve(
+        &mut self,
+        record: &FragmentRecord,
+        offset: u64,
+        error: &StoreError,
+    ) -> Result<(), PipeError> {
+        tracing::error!(blob = %record.key.blob, pair = record.key.pair.0, %error, "a kept fragment cannot be read");
+        if offset > 0 {
+            return Ok(());
+        }
+        self.answer(&Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None }).await
+    }
+}
+
+fn malformed() -> Answer {
+    Answer::Refused { reason: Refusal::Malformed, retry_after_millis: None }
+}
+
+/// What the machine is told of a failure; what exactly it was is for the log.
+pub(super) fn store_failure(error: &StoreError) -> ReceiveFailure {
+    let failure = StoreFailure::from(error);
+    if failure == StoreFailure::Io {
+        tracing::warn!(%error, "a fragment could not be staged");
+    }
+    ReceiveFailure::Store(failure)
+}
+
+impl Parts {
+    /// The latest records of these pairs; those that are not there, or cannot be read, are left out.
+    pub(super) async fn records(&self, blob: BlobId, pairs: Vec<PairIndex>) -> Result<Vec<FragmentRecord>, Stopping> {
+        let store = self.shared.store.clone();
+        let job = move || {
+            let record = |pair: PairIndex| match store.record(&blob, pair) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::error!(%blob, pair = pair.0, %error, "a record cannot be read");
+                    None
+                }
+            };
+            pairs.into_iter().filter_map(record).collect()
+        };
+        self.workers.run(job).await
+    }
+}

@@ -1,0 +1,222 @@
+//! Exchanges with holders, as the asker.
+
+use super::Parts;
+use super::slivers::{Sliver, SliverSink};
+use super::spool::Spool;
+use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
+use floe_erasure::{CheckedPrimary, FragmentProof, Layout, PairIndex, PrimaryVerifier, pair_of};
+use floe_machines::download::Trouble;
+use floe_machines::upload::{Outcome, UploadRecord};
+use floe_machines::wire::fragment::{
+    Answer, Ask, ReadAxis, ReadRange, Request, StoreRequest, decode_answer, frame_request,
+};
+use floe_network::Offence;
+use floe_types::bls::BlsSignature;
+use floe_types::{BlobId, NodeId, ShardIndex};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a holder may take none of our bytes before we look whether it has answered instead.
+const BLOCKED: Duration = Duration::from_secs(3);
+
+async fn ask(parts: &Parts, member: NodeId, ask: Ask) -> Result<BoxedPipe, PipeError> {
+    let opened = parts.fragments.open(member).await;
+    let mut pipe = opened.map_err(|error| PipeError::Io(io::Error::other(error.to_string())))?;
+    let request = Request { network: parts.shared.context.network, ask };
+    write_frame(&mut pipe, &frame_request(&request)).await?;
+    Ok(pipe)
+}
+
+async fn hear(parts: &Parts, member: NodeId, pipe: &mut BoxedPipe) -> Result<Answer, PipeError> {
+    let heard = async { Ok(decode_answer(&read_header(pipe).await?)?) };
+    let answer = heard.await;
+    if let Err(PipeError::Header(_)) = &answer {
+        parts.shared.network.report(member, Offence::Garbage);
+    }
+    answer
+}
+
+fn ended<T>(answer: Answer, done: Option<T>) -> Outcome<T> {
+    match (answer, done) {
+        (_, Some(done)) => Outcome::Done(done),
+        (Answer::Refused { reason, retry_after_millis }, _) => Outcome::Refused { reason, retry_after_millis },
+        (Answer::Busy { retry_after_millis }, _) => Outcome::Busy { retry_after_millis },
+        (Answer::QuietRetry { after_millis }, _) => Outcome::Busy { retry_after_millis: after_millis },
+        (Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. }, None) => Outcome::Broken,
+    }
+}
+
+/// Offers a fragment to the holder of its shard.
+pub(super) async fn store(
+    parts: &Parts,
+    spool: Arc<Spool>,
+    record: UploadRecord,
+    member: NodeId,
+    shard: ShardIndex,
+) -> Outcome<()> {
+    let pair = pair_of(&record.blob, shard, spool.layout().shards());
+    let UploadRecord { blob, blob_bytes, registration, .. } = record;
+    let request = StoreRequest { registration, blob, blob_bytes, shard, proof: spool.proof(pair) };
+    let exchange = async {
+        let mut pipe = ask(parts, member, Ask::Store(request)).await?;
+        // A holder that has answered already stops reading: its answer is what counts then.
+        if let Err(error) = send(parts, &spool, pair, &mut pipe).await {
+            tracing::debug!(member = %member.short(), %error, "a fragment was not taken whole");
+        }
+        hear(parts, member, &mut pipe).await
+    };
+    match exchange.await {
+        Ok(answer) => {
+            let done = (answer == Answer::Stored).then_some(());
+            ended(answer, done)
+        }
+        Err(error) => {
+            tracing::debug!(member = %member.short(), shard = shard.0, %error, "a fragment was not stored");
+            Outcome::Broken
+        }
+    }
+}
+
+async fn send(parts: &Parts, spool: &Arc<Spool>, pair: PairIndex, pipe: &mut BoxedPipe) -> io::Result<()> {
+    let bytes = spool.layout().fragment_bytes();
+    let mut offset = 0u64;
+    while offset < bytes {
+        let length = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let from = Arc::clone(spool);
+        let job = move || {
+            let mut chunk = vec![0u8; length];
+            from.read(pair, offset, &mut chunk).map(|()| chunk)
+        };
+        let chunk = parts.files.run(job).await.map_err(io::Error::other)??;
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let written = tokio::time::timeout(BLOCKED, pipe.write(rest)).await.map_err(io::Error::other)??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        offset += length as u64;
+    }
+    pipe.flush().await
+}
+
+/// Asks a holder for its confirmation.
+pub(super) async fn confirm(parts: &Parts, record: UploadRecord, member: NodeId) -> Outcome<BlsSignature> {
+    let wanted = Ask::Confirm { registration: record.registration, blob: record.blob };
+    let exchange = async {
+        let mut pipe = ask(parts, member, wanted).await?;
+        hear(parts, member, &mut pipe).await
+    };
+    match exchange.await {
+        Ok(answer) => {
+            let signature = match &answer {
+                Answer::Confirmation { signature } => Some(*signature),
+                _ => None,
+            };
+            ended(answer, signature)
+        }
+        Err(error) => {
+            tracing::debug!(member = %member.short(), %error, "no confirmation");
+            Outcome::Broken
+        }
+    }
+}
+
+/// A sliver to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub blob: BlobId,
+    pub layout: Layout,
+    pub member: NodeId,
+    pub shard: ShardIndex,
+    pub pair: PairIndex,
+}
+
+/// Reads a primary sliver and verifies it while it comes in. `moved` is called with every part.
+pub(super) async fn read(
+    parts: &Parts,
+    wanted: Wanted,
+    sink: SliverSink,
+    moved: impl Fn(),
+) -> Result<(CheckedPrimary, Sliver), Trouble> {
+    let begun = Instant::now();
+    let Wanted { blob, layout, member, shard, .. } = wanted;
+    let request = Ask::Read { blob, shard, axis: ReadAxis::Primary, range: ReadRange::Whole };
+    let exchange = async {
+        let mut pipe = ask(parts, member, request).await?;
+        let answer = hear(parts, member, &mut pipe).await?;
+        Ok::<_, PipeError>((pipe, answer))
+    };
+    let result = match exchange.await {
+        Err(error) => {
+            tracing::debug!(member = %member.short(), shard = shard.0, %error, "no sliver");
+            Err(Trouble::Broken)
+        }
+        Ok((mut pipe, Answer::Sliver { blob_bytes, proof })) if blob_bytes == layout.blob_bytes() => {
+            let latency = millis(begun);
+            let taken = take(parts, &mut pipe, wanted, &proof, sink, moved).await;
+            if taken.is_ok() {
+                let moving = millis(begun).saturating_sub(latency);
+                speeds(parts).measured(member, latency, layout.primary_bytes(), moving);
+            }
+            return taken.inspect_err(|_| speeds(parts).failed(member));
+        }
+        Ok((_, Answer::Sliver { .. })) => Err(Trouble::Wrong),
+        Ok((_, Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis })) => {
+            return Err(Trouble::Later { after_millis });
+        }
+        Ok((_, Answer::Refused { reason, retry_after_millis })) => Err(match retry_after_millis {
+            Some(after_millis) if reason.may_pass() => Trouble::Later { after_millis },
+            _ => Trouble::NotThere,
+        }),
+        Ok((_, Answer::Stored | Answer::Confirmation { .. })) => Err(Trouble::Wrong),
+    };
+    speeds(parts).failed(member);
+    result
+}
+
+fn speeds(parts: &Parts) -> std::sync::MutexGuard<'_, floe_machines::download::SpeedBook> {
+    parts.speeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The sliver's bytes, verified: each part is hashed and written in one visit to the workers.
+async fn take(
+    parts: &Parts,
+    pipe: &mut BoxedPipe,
+    wanted: Wanted,
+    proof: &[u8],
+    mut sink: SliverSink,
+    moved: impl Fn(),
+) -> Result<(CheckedPrimary, Sliver), Trouble> {
+    let Wanted { blob, layout, pair, .. } = wanted;
+    let proof = FragmentProof::decode(proof, &layout).map_err(|_| Trouble::Wrong)?;
+    let mut verifier = PrimaryVerifier::new(&blob, &layout, pair, &proof).map_err(|_| Trouble::Wrong)?;
+    let mut left = layout.primary_bytes();
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let mut chunk = vec![0u8; length];
+        pipe.read_exact(&mut chunk).await.map_err(|_| Trouble::Broken)?;
+        left -= length as u64;
+        moved();
+        let job = move || {
+            let hashed = verifier.update(&chunk).map_err(|_| Trouble::Wrong);
+            let kept = hashed.and_then(|()| {
+                sink.write(&chunk).map_err(|error| {
+                    tracing::error!(%error, "a sliver could not be spooled");
+                    Trouble::Broken
+                })
+            });
+            kept.map(|()| (verifier, sink))
+        };
+        (verifier, sink) = parts.files.run(job).await.map_err(|_| Trouble::Broken)??;
+    }
+    let checked = verifier.finish().map_err(|_| Trouble::Wrong)?;
+    Ok((checked, sink.into_sliver()))
+}

@@ -1,0 +1,233 @@
+//! One read: carries out the effects of a download's machine, then puts the blob together and confirms its id.
+
+use super::feed::{Allowed, feed, withheld};
+use super::ingress::BodySender;
+use super::outbound::{self, Wanted};
+use super::slivers::{self, Place, Sliver, Source, Verified};
+use super::{Parts, problems};
+use floe_api::Problem;
+use floe_api::model::BlobHead;
+use floe_erasure::{CheckedPrimary, Layout, pair_of};
+use floe_machines::download::{Candidate, Download, Effect, Input, Trouble};
+use floe_machines::ledger_view::LedgerView;
+use floe_types::{BlobId, NodeId, PairIndex, ShardIndex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Things that exchanges tell a read.
+enum News {
+    Moved(PairIndex),
+    Ended(PairIndex, Result<(CheckedPrimary, Sliver), Trouble>),
+}
+
+/// News that wait for a read: each exchange waits for its own to be taken.
+const NEWS_MAX: usize = 64;
+
+/// Stops work on the coding threads when the read is over, however it ended.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Reading {
+    parts: Arc<Parts>,
+    blob: BlobId,
+    layout: Layout,
+    place: Place,
+    verified: Verified,
+    exchanges: BTreeMap<PairIndex, AbortHandle>,
+    tasks: JoinSet<()>,
+    news: mpsc::Sender<News>,
+    allow: watch::Sender<Allowed>,
+}
+
+/// Reads the blob of `head` into `body`.
+pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, body: BodySender) {
+    let begun = Instant::now();
+    let metrics = Arc::clone(&parts.shared.metrics);
+    let (allow, allowed) = watch::channel(Allowed::Nothing);
+    let first = {
+        let metrics = Arc::clone(&metrics);
+        move || metrics.read_seconds.observe(begun.elapsed().as_secs_f64())
+    };
+    let gone = body.clone();
+    let feeding = feed(parts.files.clone(), head.length, allowed, body.clone(), first);
+    let reading = async {
+        let result = tokio::select! {
+            result = read(Arc::clone(&parts), &head, &allow) => result,
+            () = gone.closed() => return "abandoned",
+        };
+        match result {
+            Ok(source) => {
+                allow.send_replace(Allowed::UpTo { bytes: head.length, source });
+                "complete"
+            }
+            Err(problem) => {
+                // An empty blob has no bytes on which the feeder could tell.
+                if head.length == 0 {
+                    let _ = body.send(Err(problem.clone())).await;
+                }
+                allow.send_replace(Allowed::Failed(problem));
+                "failed"
+            }
+        }
+    };
+    let (mut outcome, sent) = tokio::join!(reading, feeding);
+    if outcome == "complete" && sent < head.length {
+        outcome = "abandoned";
+    }
+    metrics.reads.with_label_values(&[outcome]).inc();
+    metrics.gateway_bytes.with_label_values(&["out"]).inc_by(sent);
+}
+
+/// Gathers slivers, puts the blob together, confirms its id.
+async fn read(parts: Arc<Parts>, head: &BlobHead, allow: &watch::Sender<Allowed>) -> Result<Source, Problem> {
+    let blob = head.blob_id;
+    let committee = parts.ledger.committee();
+    let layout = Layout::new(committee.shards(), head.length).map_err(|error| problems::internal("reading", &error))?;
+    let place = Place::new(&parts, &layout).map_err(|error| problems::internal("the spool", &error))?;
+    let (news, mut heard) = mpsc::channel(NEWS_MAX);
+    let mut reading = Reading {
+        blob,
+        layout,
+        place,
+        verified: Verified::new(),
+        exchanges: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        news,
+        allow: allow.clone(),
+        parts,
+    };
+    let candidates = reading.candidates();
+    let machine =
+        Download::new(reading.parts.config.download.clone(), layout.rows(), layout.primary_bytes(), candidates);
+    reading.gather(machine, &mut heard).await?;
+    reading.confirm().await
+}
+
+impl Reading {
+    /// Who covers which sliver, as the ledger says.
+    fn candidates(&self) -> Vec<Candidate> {
+        let shards = self.layout.shards();
+        let covering = self.parts.ledger.look(|view| {
+            let facts = view.blob(&self.blob);
+            let rows = facts.map(|facts| facts.coverage).unwrap_or_default();
+            let node = |row: &floe_machines::ledger_view::Covering| {
+                Some((row.shard, view.committee().member(row.member)?.node))
+            };
+            rows.iter().filter_map(node).collect::<Vec<(ShardIndex, NodeId)>>()
+        });
+        let speeds = self.parts.speeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidate = |(shard, member)| {
+            let pair = pair_of(&self.blob, shard, shards);
+            Candidate { pair, shard, member, speed: speeds.speed(&member) }
+        };
+        covering.into_iter().map(candidate).collect()
+    }
+
+    /// Runs the machine until there are enough slivers.
+    async fn gather(&mut self, mut machine: Download, heard: &mut mpsc::Receiver<News>) -> Result<(), Problem> {
+        let begun = Instant::now();
+        let now = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut input = Input::Started;
+        loop {
+            for effect in machine.step(now(), input) {
+                match effect {
+                    Effect::Ask { member, shard, pair } => self.ask(member, shard, pair),
+                    Effect::Cancel { pair } => {
+                        if let Some(exchange) = self.exchanges.remove(&pair) {
+                            exchange.abort();
+                        }
+                    }
+                    Effect::Misbehaved { member, shard } => {
+                        tracing::warn!(member = %member.short(), shard = shard.0, blob = %self.blob, "a holder sent a wrong sliver");
+                        self.parts.shared.network.report(member, floe_network::Offence::Garbage);
+                    }
+                    Effect::Prefix { rows } => self.allow_prefix(rows),
+                    Effect::Ready { pairs } => {
+                        self.verified.retain(|pair, _| pairs.contains(pair));
+                        return Ok(());
+                    }
+                    Effect::Failed { failure } => return Err(problems::unavailable(self.blob, failure)),
+                }
+            }
+            let wait = machine
+                .wake_at()
+                .map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.saturating_sub(now()).max(1)));
+            input = tokio::select! {
+                // Never closed: this holds a sender.
+                Some(news) = heard.recv() => self.hear(news),
+                () = tokio::time::sleep(wait) => Input::Tick,
+            };
+        }
+    }
+
+    fn hear(&mut self, news: News) -> Input {
+        match news {
+            News::Moved(pair) => Input::Moved { pair },
+            News::Ended(pair, Ok(sliver)) => {
+                self.exchanges.remove(&pair);
+                self.verified.insert(pair, sliver);
+                Input::Verified { pair }
+            }
+            News::Ended(pair, Err(trouble)) => {
+                self.exchanges.remove(&pair);
+                Input::Failed { pair, trouble }
+            }
+        }
+    }
+
+    fn ask(&mut self, member: NodeId, shard: ShardIndex, pair: PairIndex) {
+        let wanted = Wanted { blob: self.blob, layout: self.layout, member, shard, pair };
+        let (parts, news, sink) = (Arc::clone(&self.parts), self.news.clone(), self.place.sink(&self.layout, pair));
+        let exchange = async move {
+            // Full: other news are on their way, which say that something moves as well.
+            let moved = || drop(news.try_send(News::Moved(pair)));
+            let ended = outbound::read(&parts, wanted, sink, moved).await;
+            let _ = news.send(News::Ended(pair, ended)).await;
+        };
+        self.exchanges.insert(pair, self.tasks.spawn_local(exchange));
+    }
+
+    /// Lets the client have what the first systematic slivers hold, but the end of the blob.
+    fn allow_prefix(&self, rows: u16) {
+        let bytes = (u64::from(rows) * self.layout.primary_bytes()).min(self.confirmed_from());
+        if bytes > 0 {
+            let source = slivers::rows(&self.verified, &self.layout, rows);
+            self.allow.send_replace(Allowed::UpTo { bytes, source });
+        }
+    }
+
+    /// Where the part begins that is sent only after the id is confirmed.
+    fn confirmed_from(&self) -> u64 {
+        let length = self.layout.blob_bytes();
+        length - withheld(length)
+    }
+
+    /// Puts the blob together, lets the client have all but its end, and confirms the id over the very same bytes.
+    async fn confirm(self) -> Result<Source, Problem> {
+        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
+        let (layout, into, flag) =
+            (self.layout, slivers::decoded_path(&self.parts, &self.place), Arc::clone(&cancel.0));
+        let bytes = self.confirmed_from();
+        let verified = self.verified;
+        let assembled = self.parts.coding.run(move || slivers::assemble(&verified, &layout, into, &flag)).await;
+        let source = assembled.map_err(|_| problems::stopping())?;
+        let source = source.map_err(|error| problems::internal("decoding", &error))?;
+        if bytes > 0 {
+            self.allow.send_replace(Allowed::UpTo { bytes, source: source.clone() });
+        }
+        let (flag, from) = (Arc::clone(&cancel.0), source.clone());
+        let derived = self.parts.coding.run(move || slivers::derive(&from, &layout, &flag)).await;
+        let derived = derived.map_err(|_| problems::stopping())?;
+        let derived = derived.map_err(|error| problems::internal("deriving the blob id", &error))?;
+        if derived == self.blob { Ok(source) } else { Err(problems::inconsistent(self.blob)) }
+    }
+}

@@ -2,11 +2,22 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`config`], [`keys`] | what one operator chooses, and the secrets |
-//! | [`clock`] | the one place that reads the system's clock for the machines |
-//! | [`peer_book`] | the network's peer book in the store |
+//! | [`run`] | a node from its configuration to its end |
+//! | [`actors`] | thin shells round the machines, one per concern |
+//! | [`service`] | answers the HTTP surface |
+//! | [`telemetry`] | what is counted |
+//! | [`cli`], [`devnet`] | what people type, and whole networks on one machine |
+//! | [`config`], [`keys`], [`member`] | what one operator chooses, the secrets, and what others are told |
+//! | [`clock`], [`peer_book`] | the system's clock, and where peers are remembered |
 
+pub mod actors;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod devnet;
 pub mod keys;
+pub mod member;
 pub mod peer_book;
+pub mod run;
+pub mod service;
+pub mod telemetry;

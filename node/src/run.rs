@@ -114,10 +114,9 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     let shared = Shared { context, node, store, network, coordinator, metrics };
     let fragments = fragments::start(&shared, keys.confirmation.clone())?;
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
-    network::start(&shared, fragments.clone(), lanes.requests);
+    network::start(&shared, fragments, lanes.requests);
 
-    let parts =
-        ServiceParts { shared: shared.clone(), gateway: gateway.clone(), fragments, genesis, account: keys.account };
+    let parts = ServiceParts { shared: shared.clone(), gateway: gateway.clone(), genesis, account: keys.account };
     let service = Arc::new(NodeService::new(parts));
     let server = floe_api::server::bind(config.http_server(shared.context.params.blob_bytes_max), service)?;
     let serving = server.server.handle();

@@ -1,1 +1,185 @@
-//! floe-tests
+//! A devnet of real processes, for tests and benchmarks: the `floe` binary, real sockets, real disks, real signals.
+//!
+//! Everything goes through the command line and the HTTP surface, as a person or a program would.
+
+use floe_api::client::Client;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// How long a state may take to come about before a test gives up. Longer than anything should take on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The `floe` binary beside this one.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn floe_binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let beside = own.ancestors().skip(1).map(|folder| folder.join("floe")).find(|path| path.is_file());
+    beside.expect("the floe binary is missing: run `cargo build --release --bins` first")
+}
+
+/// A network of `nodes` processes in a temporary directory, taken down and removed when dropped.
+pub struct Devnet {
+    directory: tempfile::TempDir,
+    base_port: u16,
+}
+
+/// Nodes have HTTP from the base port on and peers a hundred above.
+const PORTS_EACH: u16 = 200;
+
+fn free_base_port() -> u16 {
+    let seed = std::process::id() as u16;
+    let candidates = (0..150u16).map(|step| 10_000 + ((seed.wrapping_mul(31).wrapping_add(step)) % 200) * PORTS_EACH);
+    let is_free = |base: &u16| {
+        [0, 3, 6, 100, 103, 106].iter().all(|offset| {
+            let port = base + offset;
+            TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+        })
+    };
+    candidates.into_iter().find(is_free).expect("some block of ports is free")
+}
+
+impl Devnet {
+    /// Brings up `nodes` nodes with epochs of `epoch` (as `3s`) and waits until they are ready.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    #[must_use]
+    pub fn up(nodes: u16, epoch: &str) -> Devnet {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let devnet = Devnet { directory, base_port: free_base_port() };
+        let (nodes, port) = (nodes.to_string(), devnet.base_port.to_string());
+        devnet.floe_ok(&["devnet", "up", "--nodes", &nodes, "--epoch", epoch, "--base-port", &port]);
+        devnet
+    }
+
+    /// The directory commands run in.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where node `number` (from 1) listens for HTTP.
+    #[must_use]
+    pub fn url(&self, number: u16) -> String {
+        format!("http://127.0.0.1:{}", self.base_port + number - 1)
+    }
+
+    /// A client of node `number`.
+    ///
+    /// # Panics
+    /// Never: the address is well-formed.
+    #[must_use]
+    pub fn client(&self, number: u16) -> Client {
+        Client::new(&self.url(number), Some(Duration::from_secs(120))).expect("the address is well-formed")
+    }
+
+    /// Runs `floe` in the devnet's directory.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    pub fn floe(&self, arguments: &[&str]) -> Output {
+        Command::new(floe_binary())
+            .args(arguments)
+            .current_dir(self.path())
+            .env_remove("FLOE_URL")
+            .output()
+            .expect("the floe binary starts")
+    }
+
+    /// Runs `floe`, which must succeed, and gives its standard output.
+    ///
+    /// # Panics
+    /// When it fails, with what it said.
+    pub fn floe_ok(&self, arguments: &[&str]) -> String {
+        let output = self.floe(arguments);
+        assert!(
+            output.status.success(),
+            "floe {arguments:?} failed with {:?}\n{}{}\n{}",
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+            self.logs(),
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The last lines of every node's log, for a failure's message.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for number in 1..=31 {
+            let path = self.path().join(format!("devnet/node-{number}/node.log"));
+            let Ok(log) = std::fs::read_to_string(&path) else { continue };
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+            text.push_str(&format!("--- node-{number}\n{tail}\n"));
+        }
+        text
+    }
+
+    /// Writes a file of `bytes` bytes that differ by `seed`.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    #[must_use]
+    pub fn file(&self, name: &str, bytes: usize, seed: u64) -> PathBuf {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut content = Vec::with_capacity(bytes + 8);
+        while content.len() < bytes {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            content.extend_from_slice(&state.to_le_bytes());
+        }
+        content.truncate(bytes);
+        let path = self.path().join(name);
+        std::fs::write(&path, content).expect("there is room for the file");
+        path
+    }
+
+    /// Stores a file through node `number` and gives the blob's id.
+    ///
+    /// # Panics
+    /// When the store fails.
+    pub fn store(&self, number: u16, file: &Path, epochs: u64) -> String {
+        let (epochs, file) = (epochs.to_string(), file.display().to_string());
+        let said = self.floe_ok(&["store", &file, "--epochs", &epochs, "--url", &self.url(number)]);
+        said.lines().last().expect("store prints the id last").trim().to_owned()
+    }
+
+    /// Reads a blob through node `number` and compares it with `file`.
+    ///
+    /// # Panics
+    /// When it cannot be read or differs.
+    pub fn read_back(&self, number: u16, id: &str, file: &Path) {
+        let to = self.path().join(format!("back-{number}-{id}"));
+        self.floe_ok(&["read", id, "-o", &to.display().to_string(), "--url", &self.url(number)]);
+        let (was, is) = (std::fs::read(file).expect("the file is there"), std::fs::read(&to).expect("it was read"));
+        assert!(was == is, "blob {id} came back different");
+        // Large files add up over a test.
+        let _ = std::fs::remove_file(to);
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        let _ = self.floe(&["devnet", "down", "--purge", "--yes"]);
+    }
+}
+
+/// Waits until `state` holds.
+///
+/// # Panics
+/// With `what` when it does not within [`PATIENCE`].
+pub fn wait_until(what: &str, mut state: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !state() {
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

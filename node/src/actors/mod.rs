@@ -11,5 +11,6 @@
 pub mod coordinator;
 pub mod fragments;
 pub mod gateway;
+pub mod network;
 mod pipe;
 mod workers;

@@ -8,7 +8,6 @@ mod network;
 
 pub use look::Look;
 
-use crate::actors::fragments::FragmentsHandle;
 use crate::actors::gateway::GatewayHandle;
 use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
@@ -16,7 +15,7 @@ use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodePhase, NodeView,
     Receipt, StoreBytes, Time,
 };
-use floe_api::service::{Answer, BlobRef, Page, ReadStream, StoreRequest, Undefended};
+use floe_api::service::{Answer, BlobRef, Page, ReadStream, Served, StoreRequest, Undefended};
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
 use floe_types::keys::SecretKey;
@@ -29,8 +28,6 @@ pub struct ServiceParts {
     pub shared: Shared,
     /// Stores and reads.
     pub gateway: GatewayHandle,
-    /// What is kept here.
-    pub fragments: FragmentsHandle,
     /// Names and the committee's founding.
     pub genesis: Genesis,
     /// This node's account.
@@ -42,7 +39,6 @@ pub struct ServiceParts {
 pub struct NodeService {
     shared: Shared,
     gateway: GatewayHandle,
-    fragments: FragmentsHandle,
     genesis: Arc<Genesis>,
     account: AccountId,
     started: Time,
@@ -55,7 +51,6 @@ impl NodeService {
         NodeService {
             shared: parts.shared,
             gateway: parts.gateway,
-            fragments: parts.fragments,
             genesis: Arc::new(parts.genesis),
             account: AccountId(parts.account.public()),
             started: Time::now(),
@@ -208,6 +203,13 @@ impl Service for NodeService {
             }
             Ok(())
         })
+    }
+
+    fn served(&self, served: &Served<'_>) {
+        let metrics = &self.shared.metrics;
+        let status = served.status.to_string();
+        metrics.http_requests.with_label_values(&[served.route, served.method, &status]).inc();
+        metrics.http_seconds.with_label_values(&[served.route]).observe(served.took.as_secs_f64());
     }
 
     fn metrics(&self) -> Answer<String> {

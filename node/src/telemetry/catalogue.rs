@@ -2,10 +2,14 @@
 
 use floe_machines::coordinator::Commit;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 use std::sync::Mutex;
 use std::time::Instant;
+
+/// Buckets of every duration, in seconds.
+const SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 
 trait Family: Sized {
     fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self>;
@@ -36,8 +40,13 @@ labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
 
 impl Family for Histogram {
     fn make(name: &str, help: &str, _labels: &[&str]) -> prometheus::Result<Self> {
-        let buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
-        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))
+    }
+}
+
+impl Family for HistogramVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
+        HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)
     }
 }
 
@@ -112,6 +121,8 @@ catalogue! {
     reads: IntCounterVec = "floe_gateway_reads_total", "Reads by this gateway's clients, by outcome.", ["outcome"];
     read_seconds: Histogram = "floe_gateway_read_first_byte_seconds", "Time to the first verified byte of a read.";
     gateway_bytes: IntCounterVec = "floe_gateway_bytes_total", "Bytes of blobs to and from this gateway's clients.", ["direction"];
+    http_requests: IntCounterVec = "floe_http_requests_total", "HTTP requests answered.", ["route", "method", "code"];
+    http_seconds: HistogramVec = "floe_http_request_duration_seconds", "Time from a request's head to its answer's.", ["route"];
     account_frost: IntGauge = "floe_account_frost", "Balance of this node's account in FROST.";
 }
 

@@ -63,7 +63,8 @@ pub fn start(mut parts: CoordinatorParts) -> Result<(CoordinatorHandle, Arbiter)
         for lane in [&mut parts.consensus, &mut parts.transactions] {
             let (_, closed) = tokio::sync::mpsc::channel(1);
             let mut lane = std::mem::replace(lane, closed);
-            context.add_stream(futures::stream::poll_fn(move |task| lane.poll_recv(task)));
+            let lane = futures::stream::poll_fn(move |task| lane.poll_recv(task));
+            <CoordinatorActor as StreamHandler<Event>>::add_stream(lane, context);
         }
         let mut actor = CoordinatorActor {
             parts,
@@ -214,10 +215,15 @@ impl CoordinatorActor {
     }
 
     fn write_evidence(&self, commit: &Commit) -> Result<(), Halt> {
-        for equivocation in &commit.equivocations {
-            tracing::warn!(height = commit.height.0, key = %hex::encode(equivocation.key().0), "a member signed two things");
-            self.parts.store.keep_evidence(commit.height, &equivocation.encode())?;
+        if commit.equivocations.is_empty() {
+            return Ok(());
         }
+        for equivocation in &commit.equivocations {
+            let key = hex::encode(equivocation.key().0);
+            tracing::warn!(height = commit.height.0, %key, "a member signed two things");
+        }
+        let pieces: Vec<_> = commit.equivocations.iter().map(floe_consensus::Equivocation::encode).collect();
+        self.parts.store.keep_evidence(commit.height, &pieces)?;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub struct CoordinatorParts {
 /// Another node asks for our status.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct StatusAsked {
+pub(super) struct StatusAsked {
     pub bytes: Bytes,
     pub reply: Reply,
 }
@@ -131,8 +131,9 @@ impl CoordinatorHandle {
         let _ = self.address.send(Stop).await;
     }
 
-    pub(in crate::actors) fn status_asked(&self, asked: StatusAsked) {
+    /// Another node asks for our status.
+    pub(in crate::actors) fn status_asked(&self, bytes: Bytes, reply: Reply) {
         // Full: the asker counts it as not answered, which is the truth.
-        let _ = self.address.try_send(asked);
+        let _ = self.address.try_send(StatusAsked { bytes, reply });
     }
 }

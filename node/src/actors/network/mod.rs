@@ -1,7 +1,7 @@
 //! Says where the requests of other nodes go: status to the coordinator, blocks to the block server, fragment streams to
 //! the fragments actor. Votes and transactions do not come by here: the coordinator reads those queues itself.
 
-use super::coordinator::{CoordinatorHandle, StatusAsked};
+use super::coordinator::CoordinatorHandle;
 use super::fragments::FragmentsHandle;
 use crate::run::Shared;
 use actix::{Actor, ActorContext, Context, StreamHandler};
@@ -28,7 +28,8 @@ pub struct NetworkActor {
 pub fn start(shared: &Shared, fragments: FragmentsHandle, mut requests: mpsc::Receiver<Event>) {
     let (network, store, coordinator) = (shared.context.network, shared.store.clone(), shared.coordinator.clone());
     NetworkActor::create(move |context| {
-        context.add_stream(futures::stream::poll_fn(move |task| requests.poll_recv(task)));
+        let requests = futures::stream::poll_fn(move |task| requests.poll_recv(task));
+        <NetworkActor as StreamHandler<Event>>::add_stream(requests, context);
         NetworkActor { network, store, coordinator, fragments, serving: Arc::new(Semaphore::new(BLOCK_REQUESTS_MAX)) }
     });
 }
@@ -40,9 +41,7 @@ impl Actor for NetworkActor {
 impl StreamHandler<Event> for NetworkActor {
     fn handle(&mut self, event: Event, _context: &mut Context<Self>) {
         match event {
-            Event::StatusRequest { bytes, reply, from: _ } => {
-                self.coordinator.status_asked(StatusAsked { bytes, reply })
-            }
+            Event::StatusRequest { bytes, reply, from: _ } => self.coordinator.status_asked(bytes, reply),
             Event::BlocksRequest { bytes, reply, from: _ } => self.serve_blocks(&bytes, reply),
             Event::FragmentStream { from, stream } => self.fragments.serve(from, stream),
             Event::Gossip { .. } | Event::Connected(_) | Event::Disconnected(_) | Event::Listening(_) => {}

@@ -42,6 +42,7 @@ enum Step {
 impl World {
     pub(super) fn calm_begins(&mut self) {
         self.trace.say(self.now, || "the calm begins".to_owned());
+        self.is_calm = true;
         self.network.heal();
         self.network.set_weather(Weather::FAIR);
         for node in 0..self.nodes.len() {
@@ -110,8 +111,11 @@ impl World {
                 let (wanted, from) = (*wanted, *from);
                 if self.is_stored(wanted) {
                     calm.until = self.now + READ_MILLIS_MAX;
-                    calm.step = Step::Reading { left: self.readable().into_iter().collect() };
-                    self.read_all();
+                    let left: BTreeSet<BlobId> = self.readable().into_iter().collect();
+                    for blob in &left {
+                        self.read_somewhere(*blob);
+                    }
+                    calm.step = Step::Reading { left };
                 } else if self.hindmost().1.0 > from.0 + STORE_EPOCHS_MAX {
                     calm.until = self.now;
                 }
@@ -128,18 +132,6 @@ impl World {
     pub(super) fn read_back(&mut self, blob: &BlobId) {
         if let Some(Calm { step: Step::Reading { left }, .. }) = &mut self.calm {
             left.remove(blob);
-        }
-    }
-
-    /// Everything that was acknowledged is read, each by another gateway.
-    fn read_all(&mut self) {
-        for blob in self.readable() {
-            let gateways: Vec<_> =
-                self.gateways().into_iter().filter(|node| !self.has_left(*node)).collect();
-            if !gateways.is_empty() {
-                let node = *self.work_luck.pick(&gateways);
-                self.read(node, blob);
-            }
         }
     }
 

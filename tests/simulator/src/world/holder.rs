@@ -148,8 +148,9 @@ impl World {
                 self.tell(node, Local::Submit { purpose: Purpose::Attest, action });
             }
             Effect::ListRecords { after, limit } => {
-                let records = self.nodes[node].disk.fragments.records_after(after, limit).unwrap_or_default();
-                return Some(Input::Listed { keys: records.iter().map(|record| record.key).collect() });
+                let records = self.nodes[node].disk.fragments.records_after(after, limit);
+                let keys = records.map(|records| records.iter().map(|record| record.key).collect());
+                return Some(Input::Listed { keys: keys.map_err(|error| StoreFailure::from(&error)) });
             }
             Effect::Refile { key, group } => {
                 let outcome = self.nodes[node].disk.fragments.refile(key, group);

@@ -152,6 +152,7 @@ pub(crate) struct World {
     pub streams: streams::Streams,
     pub workload: workload::Workload,
     pub calm: Option<calm::Calm>,
+    pub is_calm: bool,
     pub next_serial: u64,
 }
 
@@ -182,6 +183,7 @@ impl World {
             streams: streams::Streams::default(),
             workload: workload::Workload::default(),
             calm: None,
+            is_calm: false,
             next_serial: 0,
             plan,
         };

@@ -109,7 +109,7 @@ impl World {
                 self.stats.silenced += 1;
                 self.fall(node, u64::MAX);
             }
-            _ if self.calm.is_some() => {}
+            _ if self.is_calm => {}
             Fault::Cut => self.cut_links(),
             Fault::Heal => {
                 self.trace.say(self.now, || "links heal".to_owned());

@@ -1,6 +1,7 @@
 //! The shell round a node's downloads: slivers asked for on streams, verified, decoded, and the id compared at the end.
 
-use super::World;
+use super::workload::Work;
+use super::{Event, World};
 use super::gateway::Answered;
 use super::holder::primary_bytes;
 use crate::mutant::Mutant;
@@ -10,6 +11,9 @@ use floe_machines::ledger_view::LedgerView;
 use floe_machines::wire::fragment::{Answer, Ask, ReadAxis, ReadRange};
 use floe_types::{BlobId, NodeId, PairIndex};
 use std::collections::{BTreeMap, VecDeque};
+
+/// When a client whose read failed in the calm asks again, in milliseconds.
+const AGAIN_MILLIS: u64 = 500;
 
 /// Names a read within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +174,9 @@ impl World {
     /// A read came to nothing. In the storm that may be; in the calm the client asks again until time is up.
     fn read_failed(&mut self, node: usize, blob: &BlobId, reason: &str) {
         self.trace.say(self.now, || format!("{node} cannot read blob {blob}: {reason}"));
-        if self.calm.is_none() {
+        if self.is_calm {
+            self.queue.plan(self.now + AGAIN_MILLIS, Event::Work(Work::ReadAgain { blob: *blob }));
+        } else {
             self.stats.reads_failed += 1;
         }
     }

@@ -5,7 +5,7 @@
 use super::gateway::{Purpose, UploadId};
 use super::{Event, Local, World};
 use floe_ledger::Action;
-use floe_types::{AccountId, Epoch, Frost};
+use floe_types::{AccountId, BlobId, Epoch, Frost};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub(crate) enum Work {
     StoreAgain { wanted: usize },
     /// A stored blob to be read.
     Read,
+    /// A blob that could not be read to be asked for once more.
+    ReadAgain { blob: BlobId },
     /// Somebody to be paid.
     Transfer,
 }
@@ -69,12 +71,12 @@ impl World {
             Work::StoreAgain { wanted } => self.try_store(wanted),
             Work::Read => {
                 let blobs = self.readable();
-                let gateways = self.gateways();
-                if !blobs.is_empty() && !gateways.is_empty() {
-                    let (blob, node) = (*self.work_luck.pick(&blobs), *self.work_luck.pick(&gateways));
-                    self.read(node, blob);
+                if !blobs.is_empty() {
+                    let blob = *self.work_luck.pick(&blobs);
+                    self.read_somewhere(blob);
                 }
             }
+            Work::ReadAgain { blob } => self.read_somewhere(blob),
             Work::Transfer => {
                 let gateways = self.gateways();
                 if gateways.is_empty() {
@@ -86,6 +88,15 @@ impl World {
                 let amount = Frost(self.work_luck.between(1, 1_000));
                 self.tell(from, Local::Submit { purpose: Purpose::Transfer, action: Action::Transfer { to, amount } });
             }
+        }
+    }
+
+    /// A client reads a blob through a random gateway.
+    pub(super) fn read_somewhere(&mut self, blob: BlobId) {
+        let gateways = self.gateways();
+        if !gateways.is_empty() {
+            let node = *self.work_luck.pick(&gateways);
+            self.read(node, blob);
         }
     }
 
@@ -135,7 +146,7 @@ impl World {
             Err(reason) => {
                 self.stats.stores_failed += 1;
                 self.trace.say(self.now, || format!("storing through {node} failed: {reason}"));
-                if self.workload.wanted[wanted].tries < TRIES_MAX || self.calm.is_some() {
+                if self.workload.wanted[wanted].tries < TRIES_MAX || self.is_calm {
                     let after = self.work_luck.between(100, 500);
                     self.queue.plan(self.now + after, Event::Work(Work::StoreAgain { wanted }));
                 }
@@ -157,7 +168,7 @@ impl World {
     }
 
     /// Acknowledged blobs whose term has not ended for anybody.
-    pub(super) fn readable(&self) -> Vec<floe_types::BlobId> {
+    pub(super) fn readable(&self) -> Vec<BlobId> {
         let head = |node: &crate::node::Node| node.live.as_ref().map(|live| live.coordinator.head().epoch);
         let now = self.nodes.iter().filter_map(head).max().unwrap_or(Epoch(1));
         self.laws.acknowledged_blobs().into_iter().filter(|(_, last)| *last > now).map(|(blob, _)| blob).collect()

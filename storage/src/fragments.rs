@@ -353,6 +353,10 @@ impl Inner {
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(column, &from, &to);
         self.write_synced(batch, DURING)?;
+        if self.is_disk_full() {
+            // Sorting would wait for room, without end. The database does it when there is some.
+            return Ok(());
+        }
         self.db.compact_range_cf(column, Some(&from), Some(&to));
         self.tune_reclaiming()
     }

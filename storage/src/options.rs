@@ -132,21 +132,24 @@ fn small(config: &StoreConfig, cache: &Cache) -> Options {
     options
 }
 
-/// A write that has returned is on the disk.
+/// A write that has returned is on the disk. Refused, and not kept waiting, while the disk is behind: see
+/// `Inner::write`.
 pub(crate) fn synced() -> WriteOptions {
-    let mut options = WriteOptions::default();
+    let mut options = unsynced();
     options.set_sync(true);
     options
 }
 
-/// A write that survives the process at once and the loss of power soon.
+/// A write that survives the process at once and the loss of power soon. Refused while the disk is behind.
 pub(crate) fn unsynced() -> WriteOptions {
-    WriteOptions::default()
+    let mut options = WriteOptions::default();
+    options.set_no_slowdown(true);
+    options
 }
 
-/// As [`unsynced`], and it waits when the disk is behind, so that others need not.
+/// As [`unsynced`], and refused sooner, so that others are not.
 pub(crate) fn patient() -> WriteOptions {
-    let mut options = WriteOptions::default();
+    let mut options = unsynced();
     options.set_low_pri(true);
     options
 }

@@ -92,6 +92,12 @@ impl Space {
         self.reserve_bytes.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
     }
 
+    /// Free bytes below which not even what was admitted is written: half of the reserve. Sorting takes as much as the
+    /// buffers hold for a moment, which is at most the other half; somebody else's files may take it for good.
+    pub fn floor(&self, disk: Disk) -> u64 {
+        self.reserve(disk) / 2
+    }
+
     /// Bytes that fragments may still use.
     pub fn room(&self, disk: Disk) -> u64 {
         let books = locked(&self.books);

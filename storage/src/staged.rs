@@ -95,16 +95,16 @@ impl Staged {
     fn write_chunk(&mut self) -> Result<(), StoreError> {
         let needed = self.buffer.len() as u64;
         let disk = self.inner.disk()?;
-        if disk.free < self.inner.space.reserve(disk).saturating_add(needed) {
+        if disk.free < self.inner.space.floor(disk).saturating_add(needed) {
             return Err(StoreError::Full { needed });
         }
         self.inner.wait_for_buffers()?;
         let chunk = self.chunks_written();
         self.extent.seal(chunk, &mut self.buffer);
-        let column = self.inner.column(Column::FragmentData);
-        let result = self.inner.db.put_cf_opt(column, self.extent.chunk_key(chunk), &self.buffer, &options::patient());
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.inner.column(Column::FragmentData), self.extent.chunk_key(chunk), &self.buffer);
         self.buffer.truncate(CHUNK_BYTES);
-        result.map_err(|error| self.inner.unwritten("writing a fragment", &error).for_fragments(needed))?;
+        self.inner.write_patiently(batch, "writing a fragment").map_err(|error| error.for_fragments(needed))?;
         self.written = self.written.saturating_add(needed);
         self.inner.space.wrote(needed);
         self.buffer.clear();

@@ -8,11 +8,17 @@ use crate::journal::JournalTail;
 use crate::mark::Mark;
 use crate::open::{self, Identity, OpenError};
 use crate::options;
-use crate::space::Space;
+use crate::space::{Disk, Space};
 use floe_types::Height;
-use rocksdb::{Cache, ColumnFamily, DB, WriteBatch};
+use rocksdb::{Cache, ColumnFamily, DB, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long a write waits for the disk to catch up, how long when the disk is full, and how often it tries.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FULL_DISK_PATIENCE: Duration = Duration::from_millis(500);
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// What one storage node remembers. Cheap to clone; the database closes when the last clone and the last fragment
 /// arriving through it are dropped. Every call blocks: a shell runs them on threads of their own.
@@ -144,13 +150,15 @@ impl Store {
     /// # Errors
     /// What the disk says.
     pub fn flush(&self) -> Result<(), StorageError> {
+        const DURING: &str = "writing buffers to files";
+        if self.inner.is_disk_full() {
+            // The database would wait for room, without end.
+            return Err(StorageError::NoSpace { during: DURING });
+        }
         let columns: Vec<&ColumnFamily> = Column::ALL.iter().map(|column| self.inner.column(*column)).collect();
         let mut options = rocksdb::FlushOptions::default();
         options.set_wait(true);
-        self.inner
-            .db
-            .flush_cfs_opt(&columns, &options)
-            .map_err(|error| StorageError::of("writing buffers to files", &error))
+        self.inner.db.flush_cfs_opt(&columns, &options).map_err(|error| StorageError::of(DURING, &error))
     }
 }
 
@@ -172,14 +180,46 @@ impl Inner {
         // Each change in a batch takes one number, and this batch gets its numbers after the one read here. So this many
         // are durable when it has returned, whatever others write unsynced meanwhile.
         let durable = self.db.latest_sequence_number().saturating_add(batch.len() as u64);
-        self.db.write_opt(batch, &options::synced()).map_err(|error| self.unwritten(during, &error))?;
+        self.write(&batch, &options::synced(), during)?;
         self.mark.raise(durable);
         Ok(())
     }
 
     /// Writes all of `batch` or none of it. It survives the process at once, the loss of power with the next synced write.
     pub fn write_unsynced(&self, batch: WriteBatch, during: &'static str) -> Result<(), StorageError> {
-        self.db.write_opt(batch, &options::unsynced()).map_err(|error| self.unwritten(during, &error))
+        self.write(&batch, &options::unsynced(), during)
+    }
+
+    /// Writes a part of a fragment as [`Inner::write_unsynced`] does, and waits before others do when the disk is behind.
+    pub fn write_patiently(&self, batch: WriteBatch, during: &'static str) -> Result<(), StorageError> {
+        self.write(&batch, &options::patient(), during)
+    }
+
+    /// The one place that writes. RocksDB would wait without end for buffers to become free, on a full disk until
+    /// somebody makes room, and the node would hang; so it is told to refuse, and the waiting is done here, with a limit.
+    fn write(&self, batch: &WriteBatch, options: &WriteOptions, during: &'static str) -> Result<(), StorageError> {
+        let begun = Instant::now();
+        loop {
+            match self.db.write_opt(WriteBatch::from_data(batch.data()), options) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => {}
+                Err(error) => return Err(self.unwritten(during, &error)),
+            }
+            let waited = begun.elapsed();
+            if waited > FULL_DISK_PATIENCE && self.is_disk_full() {
+                return Err(StorageError::NoSpace { during });
+            }
+            if waited > PATIENCE {
+                let reason = format!("the disk has not kept up for {} s", PATIENCE.as_secs());
+                return Err(StorageError::Io { during, reason });
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// Whether there is less room than RocksDB asks for before it writes again: one buffer.
+    pub fn is_disk_full(&self) -> bool {
+        Disk::of(&self.directory).is_ok_and(|disk| disk.free < self.config.buffer_bytes / 4)
     }
 
     /// Sorts what the database says to a write. A write meets no damage of its own: it is told of what stopped the

@@ -159,6 +159,8 @@ fn gossip(
         .max_transmit_size_for_topic(consensus_max, names.consensus.clone())
         .connection_handler_queue_len(GOSSIP_QUEUE)
         .flood_publish(true)
+        // Whom to connect to is not for strangers to say.
+        .prune_peers(0)
         .build()
         .map_err(setup)?;
     let topics = [names.transactions.clone(), names.consensus.clone()].into_iter().collect();

@@ -2,11 +2,25 @@
 
 use crate::book::PeerBookStore;
 use floe_types::NetworkId;
+use floe_types::params::{BLOCK_BYTES_MAX, MEMBERS_MAX, TRANSACTION_BYTES_MAX};
 use std::time::Duration;
 
 /// Kibibyte and mebibyte, for the limits below.
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+
+/// Longest consensus message: a proposal carries a block, and a quarter of a mebibyte is room for its shell.
+const CONSENSUS_BYTES_MAX: usize = BLOCK_BYTES_MAX + 256 * KIB;
+/// Longest gossiped transaction with whatever is put around it.
+const GOSSIPED_TRANSACTION_BYTES_MAX: usize = 64 * KIB;
+/// Longest blocks answer.
+const BLOCKS_ANSWER_BYTES_MAX: usize = 4 * MIB;
+/// Bytes waiting for one slow peer.
+const DIRECT_QUEUE_BYTES_MAX: usize = 8 * MIB;
+
+const _: () = assert!(TRANSACTION_BYTES_MAX < GOSSIPED_TRANSACTION_BYTES_MAX, "every transaction can be gossiped");
+const _: () = assert!(BLOCKS_ANSWER_BYTES_MAX >= 2 * BLOCK_BYTES_MAX, "an answer holds more than one block");
+const _: () = assert!(DIRECT_QUEUE_BYTES_MAX >= 2 * CONSENSUS_BYTES_MAX, "a queue holds the longest two proposals");
 
 /// What is gossiped. Two topics and no third: subscriptions to anything else are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,8 +125,7 @@ pub struct ConnectionLimits {
     pub backoff_max: Duration,
     /// Below this number of connected peers, peers of the book are dialled.
     pub peers_wanted: usize,
-    /// How many members are remembered; `set_members` beyond it is cut. Larger than any committee (one seat a node
-    /// at 1,000 shards).
+    /// How many members are remembered; `set_members` beyond it is cut. The largest committee.
     pub members_max: usize,
 }
 
@@ -130,7 +143,7 @@ impl Default for ConnectionLimits {
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(10),
             peers_wanted: 8,
-            members_max: 1000,
+            members_max: MEMBERS_MAX,
         }
     }
 }
@@ -138,7 +151,7 @@ impl Default for ConnectionLimits {
 /// Sizes of messages, and how consensus travels.
 #[derive(Debug, Clone)]
 pub struct MessageLimits {
-    /// Longest consensus message: a proposal carries a block of at most 1 MiB, and a quarter is room for its shell.
+    /// Longest consensus message: a proposal with its block.
     pub consensus_bytes_max: usize,
     /// Longest transaction.
     pub transaction_bytes_max: usize,
@@ -160,12 +173,12 @@ pub struct MessageLimits {
 impl Default for MessageLimits {
     fn default() -> Self {
         Self {
-            consensus_bytes_max: MIB + 256 * KIB,
-            transaction_bytes_max: 256 * KIB,
+            consensus_bytes_max: CONSENSUS_BYTES_MAX,
+            transaction_bytes_max: GOSSIPED_TRANSACTION_BYTES_MAX,
             direct_members_max: 32,
             direct_peers_max: 96,
             direct_queue_messages_max: 2048,
-            direct_queue_bytes_max: 8 * MIB,
+            direct_queue_bytes_max: DIRECT_QUEUE_BYTES_MAX,
             duplicate_window: Duration::from_secs(10),
         }
     }
@@ -199,7 +212,7 @@ impl Default for RequestLimits {
         Self {
             request_bytes_max: 64 * KIB,
             status_answer_bytes_max: 64 * KIB,
-            blocks_answer_bytes_max: 4 * MIB,
+            blocks_answer_bytes_max: BLOCKS_ANSWER_BYTES_MAX,
             status_timeout: Duration::from_secs(2),
             blocks_timeout: Duration::from_secs(20),
             in_flight_max: 256,

@@ -90,7 +90,8 @@ pub enum RequestError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The node was asked and declined to answer (busy, or the request was not to its liking).
+    /// The stream ended where the answer should have been: the node declined (busy, or the request was not to its
+    /// liking), or it stopped just then.
     #[error("the node declined to answer")]
     Refused,
     /// The node does not speak this protocol of this network: most likely it belongs to another network.

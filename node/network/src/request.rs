@@ -23,6 +23,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+/// How much longer an answer is waited for than its asker does.
+const ANSWER_SLACK: Duration = Duration::from_secs(1);
+
 /// Which request protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -74,9 +77,11 @@ fn failure(error: &io::Error) -> RequestError {
         return RequestError::TooLarge { bytes, limit };
     }
     match error.kind() {
-        // The stream ended where an answer should have been.
-        io::ErrorKind::UnexpectedEof => RequestError::Refused,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero => {
+        // The other side ended or reset the stream where an answer should have been.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::WriteZero => {
+            RequestError::Refused
+        }
+        io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected | io::ErrorKind::ConnectionAborted => {
             RequestError::ConnectionLost
         }
         _ => RequestError::Failed { reason: error.to_string() },
@@ -108,7 +113,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Reads a request, hands it to the node, and sends what the node answers. Ends within the request's time.
+    /// Reads a request, hands it to the node, and sends what the node answers. Ends soon after the request's
+    /// time.
     pub(crate) async fn serve(self, mut stream: libp2p::Stream) {
         let Ok(read) =
             timeout(self.limits.header_timeout, frame::read(&mut stream, self.limits.request_bytes_max)).await
@@ -127,7 +133,8 @@ impl Server {
         add(&self.feedback.counters.request_bytes_in, bytes.len());
         let (answer, answered) = oneshot::channel();
         self.events.send(self.event(bytes, answer));
-        let time = self.kind.timeout(&self.limits);
+        // A little longer than the asker waits, so that its own clock speaks first and says why.
+        let time = self.kind.timeout(&self.limits).saturating_add(ANSWER_SLACK);
         let limit = self.kind.answer_bytes_max(&self.limits);
         let answering = async {
             if let Ok(bytes) = answered.await {

@@ -24,6 +24,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A stream of bytes to or from a node. Dropping it resets what was not yet delivered; `close` first to deliver all.
 pub struct FragmentStream {
+    /// Boxed, because it travels in events whose other variants are small.
+    inner: Box<Inner>,
+}
+
+struct Inner {
     stream: libp2p::Stream,
     peer: NodeId,
     reading: Patience,
@@ -40,25 +45,26 @@ impl FragmentStream {
         counters: Arc<NetworkCounters>,
         place: Place,
     ) -> Self {
-        Self { stream, peer, reading: Patience::new(limits), writing: Patience::new(limits), counters, _place: place }
+        let (reading, writing) = (Patience::new(limits), Patience::new(limits));
+        Self { inner: Box::new(Inner { stream, peer, reading, writing, counters, _place: place }) }
     }
 
     /// The node at the other end.
     #[must_use]
     pub fn peer(&self) -> NodeId {
-        self.peer
+        self.inner.peer
     }
 }
 
 impl fmt::Debug for FragmentStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FragmentStream").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("FragmentStream").field("peer", &self.inner.peer).finish_non_exhaustive()
     }
 }
 
 impl AsyncRead for FragmentStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().inner;
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
         let bytes = ready!(this.reading.judge(polled, context))?;
         add(&this.counters.fragment_bytes_in, bytes);
@@ -68,7 +74,7 @@ impl AsyncRead for FragmentStream {
 
 impl AsyncWrite for FragmentStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().inner;
         let polled = Pin::new(&mut this.stream).poll_write(context, buffer);
         let bytes = ready!(this.writing.judge(polled, context))?;
         add(&this.counters.fragment_bytes_out, bytes);
@@ -76,13 +82,13 @@ impl AsyncWrite for FragmentStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().inner;
         let polled = Pin::new(&mut this.stream).poll_flush(context).map_ok(|()| 0);
         this.writing.judge(polled, context).map_ok(|_| ())
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().inner;
         let polled = Pin::new(&mut this.stream).poll_close(context).map_ok(|()| 0);
         this.writing.judge(polled, context).map_ok(|_| ())
     }

@@ -220,11 +220,11 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<Upgrade, Upgrade, (), Opening>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (purpose, stream), .. }) => {
-                if self.arrived.len() < WAITING_MAX {
-                    self.arrived.push_back(Arrived(purpose, stream));
-                    self.wake();
-                }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (purpose, stream), .. })
+                if self.arrived.len() < WAITING_MAX =>
+            {
+                self.arrived.push_back(Arrived(purpose, stream));
+                self.wake();
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (_, stream), info }) => {
                 // Who asked may have lost patience: the stream is then dropped, which resets it.

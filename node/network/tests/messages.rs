@@ -35,10 +35,10 @@ fn blocks(event: Event) -> Option<(NodeId, Bytes, Reply)> {
 }
 
 /// Publishes until somebody listens.
-async fn publish(node: &Node, topic: Topic, text: &'static str) {
+async fn publish(node: &Node, topic: Topic, text: &str) {
     let publishing = async {
         loop {
-            match node.network.publish(topic, text).await {
+            match node.network.publish(topic, text.to_owned()).await {
                 Ok(()) => return,
                 Err(PublishError::NoPeers) => tokio::time::sleep(Duration::from_millis(5)).await,
                 Err(error) => panic!("{error}"),
@@ -48,14 +48,15 @@ async fn publish(node: &Node, topic: Topic, text: &'static str) {
     tokio::time::timeout(PATIENCE, publishing).await.expect("somebody listens");
 }
 
-/// Publishes on a topic until the given node has heard it once.
-async fn heard(from: &Node, to: &mut Node, topic: Topic, text: &'static str) {
+/// Publishes on a topic until the given node has heard it once: the first tries may be too early for its ears. Each
+/// try has its own text, because gossip does not repeat itself.
+async fn heard(from: &Node, to: &mut Node, topic: Topic, text: &str) {
     let hearing = async {
-        loop {
-            publish(from, topic, text).await;
-            let next = to.next(|event| gossip(event).filter(|(_, _, bytes, _)| bytes == text));
-            if let Ok((of, sender, _, verdict)) = tokio::time::timeout(Duration::from_millis(500), next).await {
-                assert_eq!((of, sender), (topic, from.network.node()));
+        for attempt in 0.. {
+            publish(from, topic, &format!("{text} {attempt}")).await;
+            let next = to.next(|event| gossip(event).filter(|(_, _, bytes, _)| bytes.starts_with(text.as_bytes())));
+            if let Ok((of, _, _, verdict)) = tokio::time::timeout(Duration::from_millis(200), next).await {
+                assert_eq!(of, topic);
                 verdict.accept();
                 return;
             }
@@ -73,7 +74,7 @@ async fn consensus_and_transactions_reach_every_member() {
         heard(&a, node, Topic::Transactions, "a transaction").await;
     }
     let counters = a.network.counters().values();
-    assert!(counters.consensus_messages_out >= 2, "{counters:?}");
+    assert!(counters.consensus_messages_out >= 1, "{counters:?}");
 }
 
 #[tokio::test]
@@ -169,7 +170,8 @@ async fn what_is_rejected_goes_no_further_and_ten_cost_the_connection() {
         if bytes == "bad" { verdict.reject() } else { verdict.accept() }
     }
     // Streams keep their order: had "bad" been passed on, it would be here first.
-    let (_, from, bytes, _) = c.next(gossip).await;
+    let (_, from, bytes, _) =
+        c.next(|event| gossip(event).filter(|(_, _, bytes, _)| !bytes.starts_with(b"ready"))).await;
     assert_eq!((from, bytes), (id(1), Bytes::from("good")));
 
     for nonce in 3..=11 {
@@ -197,6 +199,25 @@ async fn what_is_rejected_goes_no_further_and_ten_cost_the_connection() {
     assert!(b.network.peers().iter().all(|peer| peer.node != id(66)));
 }
 
+/// The next frame of a votes stream.
+async fn frame_from(stream: &mut libp2p::Stream) -> Vec<u8> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await.unwrap();
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut body).await.unwrap();
+    body
+}
+
+/// The next message of a votes stream.
+async fn vote_from(stream: &mut libp2p::Stream) -> Vec<u8> {
+    loop {
+        let mut body = frame_from(stream).await;
+        if body.first() == Some(&0) {
+            return body.split_off(9);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_observer_with_one_connection_hears_everybody() {
     let mut nodes = committee(&[1, 2, 3], &Limits::default()).await;
@@ -210,23 +231,15 @@ async fn an_observer_with_one_connection_hears_everybody() {
     observer.connect(&b.address()).await;
     let _running = observer.run();
     let (_, mut stream) = tokio::time::timeout(PATIENCE, incoming.next()).await.unwrap().unwrap();
+    // The first frame says whom b reaches: from then on messages come too.
+    assert_eq!(tokio::time::timeout(PATIENCE, frame_from(&mut stream)).await.unwrap().first(), Some(&1));
 
     publish(&c, Topic::Consensus, "a vote of c").await;
     let (_, from, _, verdict) = b.next(|event| gossip(event).filter(|(_, _, bytes, _)| bytes == "a vote of c")).await;
     assert_eq!(from, id(3));
     verdict.accept();
-    let hearing = async {
-        loop {
-            let mut length = [0; 4];
-            stream.read_exact(&mut length).await.unwrap();
-            let mut body = vec![0; u32::from_le_bytes(length) as usize];
-            stream.read_exact(&mut body).await.unwrap();
-            if body.first() == Some(&0) {
-                return body.split_off(9);
-            }
-        }
-    };
-    assert_eq!(tokio::time::timeout(PATIENCE, hearing).await.unwrap(), b"a vote of c");
+    let heard = tokio::time::timeout(PATIENCE, vote_from(&mut stream)).await.unwrap();
+    assert_eq!(heard, b"a vote of c");
     assert!(b.network.counters().values().consensus_relayed >= 1);
 }
 
@@ -263,7 +276,8 @@ async fn gossip_that_is_rejected_goes_no_further() {
         assert_eq!(from, id(66));
         if bytes == "bad" { verdict.reject() } else { verdict.accept() }
     }
-    let (_, from, bytes, _) = c.next(gossip).await;
+    let (_, from, bytes, _) =
+        c.next(|event| gossip(event).filter(|(_, _, bytes, _)| !bytes.starts_with(b"ready"))).await;
     assert_eq!((from, bytes), (id(1), Bytes::from("good")));
 }
 

@@ -33,6 +33,8 @@ const VOTES_PAUSE_UNSUPPORTED: Duration = Duration::from_secs(10);
 /// Peers remembered as belonging to another network, and for how long: their operator may correct it.
 const OTHER_NETWORK_MAX: usize = 256;
 const OTHER_NETWORK_FOR: Duration = Duration::from_secs(60);
+/// Addresses of one connected peer that are given to Kademlia.
+const TOLD_MAX: usize = 32;
 /// Longest remote text that is kept.
 const TEXT_BYTES_MAX: usize = 64;
 
@@ -41,6 +43,8 @@ pub(super) struct Peer {
     pub id: PeerId,
     remote: Multiaddr,
     introduction: Option<Introduction>,
+    /// Where it told us it listens, all introductions together: what Kademlia knows of it.
+    told: BTreeSet<Multiaddr>,
     rtt: Option<Duration>,
     votes_out: Option<AbortHandle>,
     votes_in: Option<AbortHandle>,
@@ -98,6 +102,7 @@ impl Task {
             id,
             remote,
             introduction: None,
+            told: BTreeSet::new(),
             rtt: None,
             votes_out: None,
             votes_in: None,
@@ -169,7 +174,10 @@ impl Task {
         peer.introduction = Some(Introduction { agent: printable(&info.agent_version) });
         let addresses = useful_addresses(info.listen_addrs, &peer.remote, &self.limits.book);
         for address in &addresses {
-            self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
+            // Kademlia keeps every address it is given; a peer may introduce itself as often as it likes.
+            if peer.told.len() < TOLD_MAX && peer.told.insert(address.clone()) {
+                self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
+            }
         }
         self.book.learn(node, addresses.iter().map(Multiaddr::to_string).collect());
         self.book.seen(node, unix_millis());

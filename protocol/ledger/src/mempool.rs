@@ -10,7 +10,9 @@
 //! | of one sender | [`MempoolLimits::per_sender`] nonces ahead | `TooFarAhead` |
 //! | reports | members of the committee, times two epochs | `TooFarAhead` / `Stale` |
 //!
-//! Nothing is evicted for a higher fee yet: a full pool refuses.
+//! One that waits gives way to another of the same sender and nonce for a fee of at least [`outbid`]: that is how a sender
+//! frees its line from a transaction that has come to apply no more, on every node and not only on its own. Otherwise
+//! nothing is evicted for a higher fee yet: a full pool refuses.
 
 use crate::block::Block;
 use crate::execute::Context;
@@ -40,6 +42,13 @@ impl Default for MempoolLimits {
     }
 }
 
+/// The least fee for which another transaction takes the place of one that offers `fee`: an eighth more, so that a place
+/// changes hands a bounded number of times before its sender is out of money.
+#[must_use]
+pub fn outbid(fee: Frost) -> Frost {
+    Frost(fee.0.saturating_add(fee.0 / 8).saturating_add(1))
+}
+
 /// Why a transaction was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
@@ -53,7 +62,7 @@ pub enum MempoolError {
     Stale { found: u64, expected: u64 },
     #[error("nonce {found} is too far ahead of {expected}, at most {ahead} may wait")]
     TooFarAhead { found: u64, expected: u64, ahead: u64 },
-    #[error("another transaction with nonce {nonce} waits")]
+    #[error("another transaction with nonce {nonce} waits, for a fee as high")]
     NonceTaken { nonce: u64 },
     #[error("fee {found} FROST, at least {least} is asked")]
     TooCheap { found: Frost, least: Frost },
@@ -146,13 +155,15 @@ impl Mempool {
         if account.balance < fee {
             return Err(MempoolError::Insufficient { balance: account.balance, needed: fee });
         }
-        if self.paid.get(&sender).is_some_and(|queue| queue.contains_key(&nonce)) {
+        let waiting = self.paid.get(&sender).and_then(|queue| queue.get(&nonce));
+        if waiting.is_some_and(|waiting| fee < outbid(waiting.transaction().fee)) {
             return Err(MempoolError::NonceTaken { nonce });
         }
         if self.places.len() >= self.limits.count || self.bytes + bytes > self.limits.bytes {
             return Err(MempoolError::Full { count: self.places.len(), bytes: self.bytes });
         }
         let checked = signed.check(&context.network)?;
+        self.take(&sender, nonce);
         self.bytes += checked.bytes();
         self.places.insert(id, (sender, nonce));
         self.paid.entry(sender).or_default().insert(nonce, checked);

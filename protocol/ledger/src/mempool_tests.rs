@@ -29,7 +29,7 @@ fn each_refusal_has_its_answer() {
     let stranger = SecretKey::from_bytes([77; 32]);
     let mut answer = |signed: SignedTransaction| pool.add(&world.state, &world.context, signed).unwrap_err();
     assert_eq!(answer(good), MempoolError::Seen);
-    assert_eq!(answer(pay(&world, &key(1), 1, 6_000)), MempoolError::NonceTaken { nonce: 1 });
+    assert_eq!(answer(pay(&world, &key(1), 1, 5_625)), MempoolError::NonceTaken { nonce: 1 });
     assert_eq!(answer(pay(&world, &key(1), 0, 5_000)), MempoolError::Stale { found: 0, expected: 1 });
     assert_eq!(
         answer(pay(&world, &key(1), 11, 5_000)),
@@ -45,6 +45,22 @@ fn each_refusal_has_its_answer() {
     }
     let full = pool.add(&world.state, &world.context, pay(&world, &key(2), 0, 5_000)).unwrap_err();
     assert!(matches!(full, MempoolError::Full { count: 3, .. }));
+}
+
+#[test]
+fn a_higher_fee_takes_the_place_of_the_same_nonce() {
+    let world = World::new();
+    let mut pool = Mempool::new(MempoolLimits { count: 2, bytes: 10_000, per_sender: 10 });
+    let (first, second) = (pay(&world, &key(1), 0, 5_000), pay(&world, &key(1), 0, 5_626));
+    pool.add(&world.state, &world.context, first.clone()).unwrap();
+    pool.add(&world.state, &world.context, second.clone()).unwrap();
+    assert!(pool.contains(&second.id()) && !pool.contains(&first.id()));
+    assert_eq!((pool.len(), pool.bytes()), (1, second.encode().len()));
+    assert_eq!(pool.add(&world.state, &world.context, first), Err(MempoolError::NonceTaken { nonce: 0 }));
+    let mut forged = pay(&world, &key(1), 0, 9_000);
+    forged.signature.0[0] ^= 1;
+    assert!(pool.add(&world.state, &world.context, forged).is_err());
+    assert!(pool.contains(&second.id()), "what does not check takes nobody's place");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! takes its nonce. Whichever of the two gets in, nothing is done twice.
 
 use super::{SubmitError, Ticket};
+use floe_ledger::mempool::outbid;
 use floe_ledger::{Action, Refusal, SignedTransaction, Transaction};
 use floe_types::keys::SecretKey;
 use floe_types::{AccountId, Frost, NetworkId};
@@ -54,12 +55,13 @@ impl Wallet {
         transaction.sign(&self.key)
     }
 
-    /// Signs with a fee for the transaction's own length, which the fee's own digits may change: two passes, rounded up.
-    fn sign_with_fee(&self, action: Action, nonce: u64) -> SignedTransaction {
+    /// Signs with a fee for the transaction's own length, which the fee's own digits may change: two passes, rounded up. At
+    /// least `least`.
+    fn sign_with_fee(&self, action: Action, nonce: u64, least: Frost) -> SignedTransaction {
         let draft = self.sign(action.clone(), nonce, Frost(u64::from(u32::MAX)));
         let bytes = draft.encode().len() as u64;
         let fee = self.fee_per_byte.checked_mul(bytes).unwrap_or(Frost(u64::MAX));
-        self.sign(action, nonce, fee)
+        self.sign(action, nonce, fee.max(least))
     }
 
     /// Gives `action` the next nonce after those in the ledger and those waiting.
@@ -75,7 +77,7 @@ impl Wallet {
         }
         let after_pending = self.pending.last_key_value().map_or(0, |(nonce, _)| nonce + 1);
         let nonce = ledger_nonce.max(after_pending);
-        let transaction = self.sign_with_fee(action, nonce);
+        let transaction = self.sign_with_fee(action, nonce, Frost::ZERO);
         let pending = Pending { transaction: transaction.clone(), ticket, sent_at: now, replaced: None };
         self.pending.insert(nonce, pending);
         Ok(transaction)
@@ -100,7 +102,9 @@ impl Wallet {
     /// Gives the first one's nonce to a transfer to oneself, to be sent instead.
     pub fn replace_first(&mut self, now: u64, ledger_nonce: u64, refusal: Refusal) -> Option<SignedTransaction> {
         let harmless = Action::Transfer { to: self.account(), amount: Frost(1) };
-        let filler = self.sign_with_fee(harmless, ledger_nonce);
+        // Dear enough to take the place of what it replaces in the pools of others too.
+        let least = outbid(self.pending.get(&ledger_nonce)?.transaction.transaction.fee);
+        let filler = self.sign_with_fee(harmless, ledger_nonce, least);
         let pending = self.pending.get_mut(&ledger_nonce)?;
         pending.transaction = filler.clone();
         pending.sent_at = now;

@@ -7,7 +7,7 @@ use super::coordination::BlockNews;
 use super::streams::Carried;
 use super::{Event, Local, World};
 use floe_erasure::{Encoded, MemorySink, Options, encode, pair_of};
-use floe_ledger::{Action, Attributes};
+use floe_ledger::{Action, Attributes, Refusal};
 use floe_machines::coordinator::{Input as CoordinatorInput, Outcome as Settled, SubmitError, Ticket};
 use floe_machines::custody::StreamId;
 use floe_machines::upload::{self, Effect, Input, Outcome, Upload, UploadRecord};
@@ -15,6 +15,9 @@ use floe_machines::wire::fragment::{self, Answer, Ask, LENGTH_BYTES, Request, St
 use floe_types::{BlobId, Epoch, Frost, NodeId, RegistrationNumber, ShardIndex, TransactionId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+/// Times a registration is sent before the client is told that it failed.
+const REGISTRATIONS_MAX: u32 = 3;
 
 /// Names an upload in the whole run, through falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +43,8 @@ pub(crate) enum SubmissionNews {
     Sent,
     /// It is in a block.
     Included,
+    /// It will never be: the epoch it was for ended before it was executed.
+    Late,
     /// It will never be.
     Refused(String),
 }
@@ -53,6 +58,8 @@ pub(crate) struct Spool {
     pub last: Epoch,
     encoded: Option<Arc<(Encoded, MemorySink)>>,
     record: Option<UploadRecord>,
+    /// How often its registration came too late.
+    registrations: u32,
 }
 
 impl Spool {
@@ -129,7 +136,7 @@ impl World {
     pub(super) fn store(&mut self, node: usize, source: Arc<Vec<u8>>, last: Epoch) -> UploadId {
         let id = UploadId(self.serial());
         let upload = Upload::new(upload::Config::default(), id.0);
-        self.nodes[node].disk.spools.insert(id, Spool { source, last, encoded: None, record: None });
+        self.nodes[node].disk.spools.insert(id, Spool { source, last, encoded: None, record: None, registrations: 0 });
         if let Some(live) = self.nodes[node].live.as_mut() {
             live.gateway.uploads.insert(id, upload);
         }
@@ -273,6 +280,20 @@ impl World {
         self.tell(node, Local::Submit { purpose: Purpose::Register { upload: id }, action });
     }
 
+    /// An epoch ended while a registration was on its way: it is sent once more, for the new one.
+    fn register_again(&mut self, node: usize, id: UploadId) {
+        let Some(spool) = self.nodes[node].disk.spools.get_mut(&id) else { return };
+        spool.registrations += 1;
+        let (tries, length) = (spool.registrations, spool.source.len() as u64);
+        match spool.blob() {
+            Some(blob) if tries < REGISTRATIONS_MAX => self.register(node, id, blob, length),
+            _ => {
+                let reason = "an epoch ended each time it was sent".to_owned();
+                self.upload_step(node, id, Input::RegisterFailed { reason });
+            }
+        }
+    }
+
     fn blob_of(&self, node: usize, id: UploadId) -> Option<BlobId> {
         self.nodes[node].disk.spools.get(&id).and_then(Spool::blob)
     }
@@ -383,6 +404,7 @@ impl World {
         let Some(purpose) = live.gateway.tickets.remove(&ticket) else { return };
         let news = match outcome {
             Settled::Included { .. } => SubmissionNews::Included,
+            Settled::Refused { refusal: Refusal::FirstEpoch { .. } } => SubmissionNews::Late,
             Settled::Refused { refusal } => SubmissionNews::Refused(refusal.to_string()),
         };
         self.tell(node, Local::Told { purpose, news });
@@ -395,6 +417,7 @@ impl World {
             (Purpose::Register { upload }, SubmissionNews::Refused(reason)) => {
                 self.upload_step(node, upload, Input::RegisterFailed { reason });
             }
+            (Purpose::Register { upload }, SubmissionNews::Late) => self.register_again(node, upload),
             (Purpose::Certify { upload }, SubmissionNews::Refused(reason)) => {
                 self.upload_step(node, upload, Input::CertifyFailed { reason });
             }

@@ -9,11 +9,17 @@ mod scrape;
 pub use catalogue::{Metrics, NAMES};
 pub use scrape::{Scrape, StoreFigures};
 
+use std::io::IsTerminal;
+
+/// Ours from `info` up; of others' libraries only what an operator would want read aloud. The consensus core's `info` is a
+/// line a vote.
+const QUIET: &str = "warn,floe=info,floe_node=info,floe_network=info,floe_api=info,floe_storage=info";
+
 /// Sets up the process's log on stderr: `info` unless `FLOE_LOG` says otherwise, as JSON when `FLOE_LOG_FORMAT=json`.
 pub fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FLOE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,libp2p=warn,netlink_proto=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(QUIET));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let set = match std::env::var("FLOE_LOG_FORMAT").as_deref() {
         Ok("json") => builder.json().try_init(),
         _ => builder.try_init(),

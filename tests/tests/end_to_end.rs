@@ -1,0 +1,203 @@
+//! Real processes, real sockets, real disks, real signals: what a person can do by hand, done by a test.
+//!
+//! Tests here run one after the other: seven nodes share the machine's cores with nobody else.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use floe_tests::{Devnet, wait_until};
+use floe_types::Epoch;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn epoch_of(devnet: &Devnet, node: u16) -> u64 {
+    devnet.client(node).network().map_or(0, |network| network.epoch.0)
+}
+
+/// The verdict root of `epoch` as `node` shows it; none when it was not decided.
+fn verdict_root(devnet: &Devnet, node: u16, epoch: u64) -> Option<String> {
+    let view = devnet.client(node).epoch(Some(Epoch(epoch))).ok()?;
+    view.decision.map(|decision| decision.verdict_root)
+}
+
+fn metric(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+}
+
+#[test]
+fn a_file_comes_back_with_two_of_seven_nodes_killed_and_all_agree_on_every_verdict() {
+    let _alone = alone();
+    let began = Instant::now();
+    let devnet = Devnet::up(7, "3s");
+    assert!(began.elapsed() < Duration::from_secs(10), "ready after {:?}", began.elapsed());
+    let file = devnet.file("photo", 10 << 20, 1);
+    let id = devnet.store(1, &file, 20);
+    devnet.read_back(3, &id, &file);
+
+    let stored_in = epoch_of(&devnet, 1);
+    wait_until("the first verdict", || epoch_of(&devnet, 1) > stored_in);
+    let status = devnet.client(5).blob_status(&id).unwrap();
+    assert_eq!(status.attested, 28);
+
+    devnet.floe_ok(&["devnet", "kill", "node-7", "node-6"]);
+    devnet.read_back(1, &id, &file);
+    let killed_in = epoch_of(&devnet, 1);
+    wait_until("an epoch after the kill", || epoch_of(&devnet, 1) > killed_in + 2);
+    let ruler = devnet.client(1).blob_status(&id).unwrap().ruler.unwrap();
+    assert_eq!((ruler.held, ruler.absent, ruler.uncovered), (20, 8, 0), "two nodes of four shards are absent");
+    let said = devnet.floe_ok(&["status", &id]);
+    assert!(said.contains("TOLERATED"), "{said}");
+
+    devnet.floe_ok(&["devnet", "start", "node-7", "node-6"]);
+    let last = epoch_of(&devnet, 1);
+    wait_until("the returned nodes have caught up", || (6..=7).all(|node| epoch_of(&devnet, node) > last));
+    for epoch in 1..=last {
+        let first = verdict_root(&devnet, 1, epoch);
+        for node in 2..=7 {
+            assert_eq!(verdict_root(&devnet, node, epoch), first, "epoch {epoch} on node-{node}");
+        }
+    }
+    devnet.read_back(7, &id, &file);
+}
+
+#[test]
+fn with_three_killed_nothing_is_decided_reads_work_and_one_return_is_enough() {
+    let _alone = alone();
+    let devnet = Devnet::up(7, "3s");
+    let file = devnet.file("document", 300_001, 2);
+    let id = devnet.store(2, &file, 40);
+    devnet.floe_ok(&["devnet", "kill", "node-5", "node-6", "node-7"]);
+    wait_until("the loss of the quorum shows", || devnet.floe(&["health"]).status.code() == Some(2));
+    let height = devnet.client(1).network().unwrap().height;
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(devnet.client(1).network().unwrap().height, height, "nothing is decided");
+    let said = devnet.floe_ok(&["status"]);
+    assert!(said.contains("cannot decide"), "{said}");
+    devnet.read_back(1, &id, &file);
+    let refused = devnet.floe(&["store", &file.display().to_string(), "--epochs", "3"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", String::from_utf8_lossy(&refused.stderr));
+
+    devnet.floe_ok(&["devnet", "start", "node-6"]);
+    wait_until("decisions resume", || devnet.client(1).network().unwrap().height > height);
+    devnet.read_back(6, &id, &file);
+}
+
+#[test]
+fn killing_all_seven_at_once_ten_times_during_stores_loses_nothing_certified() {
+    let _alone = alone();
+    let devnet = Devnet::up(7, "3s");
+    let certified = Mutex::new(Vec::new());
+    let counter = AtomicU64::new(0);
+    let all = ["devnet", "kill", "node-1", "node-2", "node-3", "node-4", "node-5", "node-6", "node-7"];
+    let mut height = 0;
+    for round in 0..10 {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for worker in 1..=3u16 {
+                let (devnet, certified, counter, stop) = (&devnet, &certified, &counter, &stop);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let seed = counter.fetch_add(1, Ordering::Relaxed);
+                        let bytes = [0, 1, 1_000, 70_001, 400_000][seed as usize % 5];
+                        let file = devnet.file(&format!("file-{seed}"), bytes + 8, 1_000 + seed);
+                        let (text, url) = (file.display().to_string(), devnet.url(worker));
+                        let output = devnet.floe(&["store", &text, "--epochs", "400", "--url", &url]);
+                        if output.status.success() {
+                            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                            let id = said.lines().last().unwrap().trim().to_owned();
+                            certified.lock().unwrap().push((id, file));
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1_200 + 90 * round));
+            devnet.floe_ok(&all);
+            stop.store(true, Ordering::Relaxed);
+        });
+        let mut start = all;
+        start[1] = "start";
+        devnet.floe_ok(&start);
+        wait_until("heights resume", || devnet.client(4).network().is_ok_and(|network| network.height.0 > height));
+        height = devnet.client(4).network().unwrap().height.0;
+    }
+    let certified = certified.into_inner().unwrap();
+    assert!(certified.len() >= 10, "only {} stores were certified", certified.len());
+    for (place, (id, file)) in certified.iter().enumerate() {
+        devnet.read_back(1 + (place % 7) as u16, id, file);
+    }
+    for node in 1..=7 {
+        let text = devnet.client(node).metrics().unwrap();
+        assert_eq!(metric(&text, "floe_consensus_equivocations_total"), 0.0, "node-{node} saw a vote signed twice");
+    }
+}
+
+#[test]
+fn wrong_input_is_answered_with_what_to_do() {
+    let _alone = alone();
+    let devnet = Devnet::up(4, "3s");
+    let code = |arguments: &[&str]| {
+        let output = devnet.floe(arguments);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let unknown = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    assert_eq!(code(&["read", unknown, "-o", "nothing"]).0, Some(3));
+    assert!(!devnet.path().join("nothing").exists());
+    assert_eq!(code(&["status", unknown]).0, Some(3));
+    assert_eq!(code(&["read", "not an id!", "-o", "nothing"]).0, Some(2));
+    assert_eq!(code(&["store", "no-such-file", "--epochs", "2"]).0, Some(2));
+    assert_eq!(code(&["store", ".", "--epochs", "2"]).0, Some(2), "a directory is no file");
+    let file = devnet.file("small", 100, 3).display().to_string();
+    assert_eq!(code(&["store", &file, "--epochs", "0"]).0, Some(2));
+    let (dear, said) = code(&["store", &file, "--epochs", "8766"]);
+    assert!(matches!(dear, Some(2 | 8)), "{dear:?} {said}");
+    assert_eq!(code(&["epoch", "show", "9999"]).0, Some(3));
+    assert_eq!(code(&["status", "--url", "http://127.0.0.1:1"]).0, Some(4));
+
+    // A second process on one data directory, and a second devnet on the same ports.
+    let (second, said) = code(&["node", "run", "--config", "devnet/node-1/floe.toml"]);
+    assert_eq!(second, Some(2), "{said}");
+    assert!(said.contains("process") || said.contains("in use"), "{said}");
+    let (again, said) = code(&["devnet", "up", "--nodes", "4", "--epoch", "3s"]);
+    assert_eq!(again, Some(9), "{said}");
+
+    // A key of another network, and a key that others may read.
+    let other = devnet.path().join("other.key");
+    let key = devnet.path().join("devnet/node-1/keys/vote.key");
+    devnet.floe_ok(&["devnet", "kill", "node-1"]);
+    std::fs::copy(&key, &other).unwrap();
+    let text = std::fs::read_to_string(&key).unwrap();
+    let network = devnet.client(2).network().unwrap().network.to_string();
+    std::fs::write(&key, text.replace(&network, &"ab".repeat(32))).unwrap();
+    let (foreign, said) = code(&["node", "run", "--config", "devnet/node-1/floe.toml"]);
+    assert_eq!(foreign, Some(2), "{said}");
+    assert!(said.contains("network"), "{said}");
+    std::fs::copy(&other, &key).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (exposed, said) = code(&["node", "run", "--config", "devnet/node-1/floe.toml"]);
+    assert_eq!(exposed, Some(2), "{said}");
+    assert!(said.contains("chmod 600"), "{said}");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    devnet.floe_ok(&["devnet", "start", "node-1"]);
+    wait_until("node-1 is back", || devnet.client(1).ready().is_ok());
+}
+
+#[test]
+fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
+    let _alone = alone();
+    let devnet = Devnet::up(4, "3s");
+    let file = devnet.file("short", 5_000, 4);
+    let id = devnet.store(1, &file, 2);
+    devnet.read_back(2, &id, &file);
+    let forgotten = || devnet.floe(&["read", &id, "-o", "late", "--url", &devnet.url(3)]).status.code() == Some(5);
+    wait_until("the paid term has ended", forgotten);
+    let output = devnet.floe(&["read", &id, "-o", "late"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("BLOB_FORGOTTEN") && said.contains("--undefended"), "{said}");
+}

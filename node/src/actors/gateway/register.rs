@@ -34,7 +34,7 @@ pub(super) struct Registered {
 
 enum Try {
     Done(Registered),
-    /// Its first epoch was over before it was executed.
+    /// Its first epoch was over before it was executed, or its nonce was used by what this node sent before a restart.
     Late,
 }
 
@@ -85,7 +85,9 @@ async fn attempt(parts: &Parts, wish: &Wish, until: Instant) -> Result<Try, Prob
             outcome = &mut submission.settled, if !is_settled => match outcome {
                 // Its event is on its way here.
                 Ok(Outcome::Included { .. }) => is_settled = true,
-                Ok(Outcome::Refused { refusal: Refusal::FirstEpoch { .. } }) => return Ok(Try::Late),
+                Ok(Outcome::Refused { refusal: Refusal::FirstEpoch { .. } | Refusal::Nonce { .. } }) => {
+                    return Ok(Try::Late);
+                }
                 Ok(Outcome::Refused { refusal }) => return Err(problems::refused(&refusal)),
                 Err(_) => return Err(problems::stopping()),
             },

@@ -10,7 +10,7 @@ use crate::wire::status::{self, StatusAnswer};
 use bytes::Bytes;
 use floe_consensus::{Machine, ValueId};
 use floe_ledger::mempool::Mempool;
-use floe_ledger::{Action, Context, Executed, Head, MempoolError, SignedTransaction, StateRead, views};
+use floe_ledger::{Action, Context, Executed, Head, MempoolError, Refusal, SignedTransaction, StateRead, views};
 use floe_types::{AccountId, Committee, Epoch, Height, NodeId, TransactionId};
 use std::collections::BTreeMap;
 
@@ -200,9 +200,11 @@ impl Coordinator {
     pub(super) fn settle(&mut self, work: &mut Work<'_>, included: &[TransactionId]) -> Result<(), Error> {
         let nonce = self.own_nonce(work)?;
         for pending in self.wallet.settle(nonce) {
-            let outcome = match pending.replaced {
-                Some(refusal) if included.contains(&pending.transaction.id()) => Outcome::Refused { refusal },
-                _ => Outcome::Included { height: self.head.height },
+            // Its nonce is used, and not always by it: what this account sent before a restart may have waited elsewhere.
+            let used = Refusal::Nonce { found: pending.transaction.transaction.nonce, expected: nonce };
+            let outcome = match included.contains(&pending.submitted) {
+                true => Outcome::Included { height: self.head.height },
+                false => Outcome::Refused { refusal: pending.replaced.unwrap_or(used) },
             };
             work.out.push(Effect::Settled { ticket: pending.ticket, outcome });
         }

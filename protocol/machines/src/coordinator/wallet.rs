@@ -8,7 +8,7 @@ use super::{SubmitError, Ticket};
 use floe_ledger::mempool::outbid;
 use floe_ledger::{Action, Refusal, SignedTransaction, Transaction};
 use floe_types::keys::SecretKey;
-use floe_types::{AccountId, Frost, NetworkId};
+use floe_types::{AccountId, Frost, NetworkId, TransactionId};
 use std::collections::BTreeMap;
 
 /// The most own transactions that wait at a time; one more is refused as busy.
@@ -20,6 +20,8 @@ pub(super) struct Pending {
     pub transaction: SignedTransaction,
     pub ticket: Ticket,
     pub sent_at: u64,
+    /// What was submitted, whatever is sent now.
+    pub submitted: TransactionId,
     /// Why its nonce was given to a transfer to oneself.
     pub replaced: Option<Refusal>,
 }
@@ -78,7 +80,8 @@ impl Wallet {
         let after_pending = self.pending.last_key_value().map_or(0, |(nonce, _)| nonce + 1);
         let nonce = ledger_nonce.max(after_pending);
         let transaction = self.sign_with_fee(action, nonce, Frost::ZERO);
-        let pending = Pending { transaction: transaction.clone(), ticket, sent_at: now, replaced: None };
+        let submitted = transaction.id();
+        let pending = Pending { transaction: transaction.clone(), ticket, sent_at: now, submitted, replaced: None };
         self.pending.insert(nonce, pending);
         Ok(transaction)
     }

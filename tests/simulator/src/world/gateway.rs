@@ -43,7 +43,7 @@ pub(crate) enum SubmissionNews {
     Sent,
     /// It is in a block.
     Included,
-    /// It will never be: the epoch it was for ended before it was executed.
+    /// It will never be: its epoch ended before it was executed, or its nonce was used by what an earlier life sent.
     Late,
     /// It will never be.
     Refused(String),
@@ -354,6 +354,11 @@ impl World {
         let Some(live) = self.nodes[node].live.as_mut() else { return };
         let Some(asking) = live.gateway.asking.remove(&stream) else { return };
         let answered = carried.as_ref().and_then(read_answer);
+        self.trace.say(self.now, || match &answered {
+            Some(Answered { answer: Answer::Sliver { .. }, .. }) => format!("{node} got a sliver for {asking:?}"),
+            Some(Answered { answer, .. }) => format!("{node} got {answer:?} for {asking:?}"),
+            None => format!("{node} got nothing for {asking:?}"),
+        });
         match asking {
             Asking::Store { upload, shard } => {
                 let outcome = outcome(answered, |answer| matches!(answer, Answer::Stored).then_some(()));
@@ -404,7 +409,7 @@ impl World {
         let Some(purpose) = live.gateway.tickets.remove(&ticket) else { return };
         let news = match outcome {
             Settled::Included { .. } => SubmissionNews::Included,
-            Settled::Refused { refusal: Refusal::FirstEpoch { .. } } => SubmissionNews::Late,
+            Settled::Refused { refusal: Refusal::FirstEpoch { .. } | Refusal::Nonce { .. } } => SubmissionNews::Late,
             Settled::Refused { refusal } => SubmissionNews::Refused(refusal.to_string()),
         };
         self.tell(node, Local::Told { purpose, news });
@@ -418,6 +423,10 @@ impl World {
                 self.upload_step(node, upload, Input::RegisterFailed { reason });
             }
             (Purpose::Register { upload }, SubmissionNews::Late) => self.register_again(node, upload),
+            (Purpose::Certify { upload }, SubmissionNews::Late) => {
+                let reason = "another transaction used its nonce".to_owned();
+                self.upload_step(node, upload, Input::CertifyFailed { reason });
+            }
             (Purpose::Certify { upload }, SubmissionNews::Refused(reason)) => {
                 self.upload_step(node, upload, Input::CertifyFailed { reason });
             }

@@ -46,7 +46,14 @@ impl Disk {
     /// A disk on which a network has just begun.
     #[must_use]
     pub fn new(state: MemoryState, fragments: FragmentDisk) -> Disk {
-        Disk { state, blocks: BTreeMap::new(), journal: Vec::new(), journal_synced: 0, fragments, spools: BTreeMap::new() }
+        Disk {
+            state,
+            blocks: BTreeMap::new(),
+            journal: Vec::new(),
+            journal_synced: 0,
+            fragments,
+            spools: BTreeMap::new(),
+        }
     }
 
     /// Appends to the journal.

@@ -1,7 +1,7 @@
 //! The fragment store on a virtual disk: what a holder's shell keeps fragments in.
 //!
-//! Everything kept is synced when the call returns; a mutant's disk says so and does not sync, and then a power loss
-//! takes it. Reading sees what was written whether synced or not, as a page cache would show it.
+//! Everything kept is synced when the call returns; a mutant's disk says so of fragments and does not sync them, and then
+//! a power loss takes them, though not the confirmations that rest on them. Reading sees what was written whether synced or not, as a page cache would show it.
 
 use crate::chance::Chance;
 use crate::disk::Sync;
@@ -26,14 +26,8 @@ pub struct FragmentDisk {
 struct Kept {
     fragments: BTreeMap<FragmentKey, (FragmentRecord, Vec<u8>)>,
     confirmations: BTreeMap<RegistrationNumber, ConfirmationRecord>,
-    /// What was written and not synced, in order.
-    unsynced: Vec<Written>,
-}
-
-#[derive(Debug)]
-enum Written {
-    Fragments(Vec<FragmentKey>),
-    Confirmation(RegistrationNumber),
+    /// What was written and not synced, batch by batch.
+    unsynced: Vec<Vec<FragmentKey>>,
 }
 
 impl FragmentDisk {
@@ -47,9 +41,9 @@ impl FragmentDisk {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn written(&self, kept: &mut Kept, written: Written) {
+    fn written(&self, kept: &mut Kept, batch: Vec<FragmentKey>) {
         if self.sync == Sync::Never {
-            kept.unsynced.push(written);
+            kept.unsynced.push(batch);
         }
     }
 
@@ -59,15 +53,8 @@ impl FragmentDisk {
         let durable = chance.below(kept.unsynced.len() as u64 + 1) as usize;
         let gone = kept.unsynced.split_off(durable);
         kept.unsynced.clear();
-        for written in &gone {
-            match written {
-                Written::Fragments(keys) => keys.iter().for_each(|key| {
-                    kept.fragments.remove(key);
-                }),
-                Written::Confirmation(number) => {
-                    kept.confirmations.remove(number);
-                }
-            }
+        for key in gone.iter().flatten() {
+            kept.fragments.remove(key);
         }
         gone.len()
     }
@@ -82,7 +69,7 @@ impl FragmentDisk {
         let (record, bytes) = kept.fragments.get(&key).cloned().ok_or(absent)?;
         let copy = FragmentKey { group, ..key };
         if kept.fragments.insert(copy, (FragmentRecord { key: copy, ..record }, bytes)).is_none() {
-            self.written(&mut kept, Written::Fragments(vec![copy]));
+            self.written(&mut kept, vec![copy]);
         }
         Ok(())
     }
@@ -154,7 +141,7 @@ impl FragmentStore for FragmentDisk {
                 fresh.push(record.key);
             }
         }
-        self.written(&mut kept, Written::Fragments(fresh));
+        self.written(&mut kept, fresh);
         Ok(())
     }
 
@@ -179,11 +166,7 @@ impl FragmentStore for FragmentDisk {
     }
 
     fn keep_confirmation(&self, confirmation: &ConfirmationRecord) -> Result<(), StoreError> {
-        let mut kept = self.kept();
-        let number = confirmation.registration;
-        if kept.confirmations.insert(number, confirmation.clone()).is_none() {
-            self.written(&mut kept, Written::Confirmation(number));
-        }
+        self.kept().confirmations.insert(confirmation.registration, confirmation.clone());
         Ok(())
     }
 

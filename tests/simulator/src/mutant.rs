@@ -57,10 +57,7 @@ impl Mutant {
 
     /// Makes a plan one in which the defect can show: a missing sync hurts only who loses power.
     pub(crate) fn adjust(self, plan: &mut Plan) {
-        let falls = matches!(
-            self,
-            Mutant::ConfirmBeforeDurable | Mutant::PublishBeforeSync | Mutant::DeafAfterRestart
-        );
+        let falls = matches!(self, Mutant::ConfirmBeforeDurable | Mutant::PublishBeforeSync | Mutant::DeafAfterRestart);
         if falls {
             plan.crash_every = Some(4_000);
             plan.down_max = 500;

@@ -87,12 +87,7 @@ impl Network {
     /// A network with this weather and every link whole.
     #[must_use]
     pub fn new(seed: u64, weather: Weather) -> Network {
-        Network {
-            chance: Chance::new(seed, Stream::Network),
-            weather,
-            cut: BTreeSet::new(),
-            counts: Counts::default(),
-        }
+        Network { chance: Chance::new(seed, Stream::Network), weather, cut: BTreeSet::new(), counts: Counts::default() }
     }
 
     /// Changes the weather.

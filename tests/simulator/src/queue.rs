@@ -23,7 +23,7 @@ impl<T> Queue<T> {
     }
 
     /// The next event with its time.
-    pub fn next(&mut self) -> Option<(u64, T)> {
+    pub fn take_next(&mut self) -> Option<(u64, T)> {
         self.events.pop_first().map(|((at, _), event)| (at, event))
     }
 

@@ -61,7 +61,7 @@ impl Arguments {
     fn run(&self, seed: u64) -> (Outcome, Option<u64>) {
         let options = self.options(seed);
         let outcome = run(&options);
-        let again = outcome.violation.is_some() || seed % TWICE_ONE_IN == 0;
+        let again = outcome.violation.is_some() || seed.is_multiple_of(TWICE_ONE_IN);
         if !again {
             return (outcome, None);
         }

@@ -38,18 +38,16 @@ fn digest(state: &MemoryState) -> [u8; 32] {
 
 impl Agreement {
     pub(super) fn committed(&mut self, node: &Node, commit: &Commit) -> Result<(), Violation> {
-        let own = First {
-            node: node.who,
-            block: *blake3::hash(&commit.block).as_bytes(),
-            state: digest(&node.disk.state),
-        };
+        let own =
+            First { node: node.who, block: *blake3::hash(&commit.block).as_bytes(), state: digest(&node.disk.state) };
         let height = commit.height;
         let Some(first) = self.heights.get(&height) else {
             self.heights.insert(height, own);
             return Ok(());
         };
         let (one, two) = (first.node, own.node);
-        let broken = |what| Err(Violation::of(Law::I1, format!("nodes {one} and {two} have other {what} at height {height}")));
+        let broken =
+            |what| Err(Violation::of(Law::I1, format!("nodes {one} and {two} have other {what} at height {height}")));
         if first.block != own.block {
             return broken("blocks");
         }

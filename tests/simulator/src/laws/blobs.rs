@@ -38,7 +38,8 @@ impl Blobs {
         match self.acknowledged.get(blob) {
             Some(kept) if kept.source.as_slice() != bytes => {
                 let (found, length) = (bytes.len(), kept.source.len());
-                let words = format!("a reader at node {who} got {found} bytes of blob {blob} that are not its {length}");
+                let words =
+                    format!("a reader at node {who} got {found} bytes of blob {blob} that are not its {length}");
                 Err(Violation::of(Law::I4, words))
             }
             _ => Ok(()),

@@ -153,7 +153,8 @@ impl Chain {
         let mut classes = BTreeSet::new();
         for life in self.lives.iter().filter(|life| life.is_defended) {
             classes.insert(life.judged.iter().copied().collect::<Vec<_>>());
-            let verdict = judge(shards, faulty, decision, (life.judged.len(), life.judged.intersection(&answering).count()));
+            let verdict =
+                judge(shards, faulty, decision, (life.judged.len(), life.judged.intersection(&answering).count()));
             let weight = verdicts.entry(verdict).or_default();
             weight.blobs += 1;
             weight.bytes += u128::from(life.length);

@@ -117,7 +117,8 @@ impl Laws {
     /// I1, I7, I14 or I15.
     pub(crate) fn committed(&mut self, node: &Node, commit: &Commit) -> Result<(), Violation> {
         let block = Block::decode(&commit.block);
-        let block = block.map_err(|error| Violation::of(Law::I1, format!("a decided block does not decode: {error}")))?;
+        let block =
+            block.map_err(|error| Violation::of(Law::I1, format!("a decided block does not decode: {error}")))?;
         let evidence = self.signatures.accused(&commit.equivocations);
         self.if_watched(evidence)?;
         if self.is_watched(Law::I1) {

@@ -67,7 +67,8 @@ pub(super) fn replay(genesis: &Genesis, nodes: &[Node]) -> Result<(), Violation>
             let certificate = certificate.map_err(|error| failed(error.to_string()))?;
             certificate.verify(&context.network.0, &validators).map_err(|error| failed(error.to_string()))?;
         }
-        let executed = floe_ledger::execute_decided(&state, &context, block).map_err(|error| failed(error.to_string()))?;
+        let executed =
+            floe_ledger::execute_decided(&state, &context, block).map_err(|error| failed(error.to_string()))?;
         state.apply(&executed.changes);
         compare(*height, &state, honest())?;
     }
@@ -84,11 +85,7 @@ fn validators(genesis: &Genesis) -> ValidatorSet {
 }
 
 /// Every node whose newest block is at this height has this state.
-fn compare<'a>(
-    height: Height,
-    state: &MemoryState,
-    nodes: impl Iterator<Item = &'a Node>,
-) -> Result<(), Violation> {
+fn compare<'a>(height: Height, state: &MemoryState, nodes: impl Iterator<Item = &'a Node>) -> Result<(), Violation> {
     for node in nodes {
         let newest = node.disk.blocks.last_key_value().map_or(Height(0), |(newest, _)| *newest);
         if newest == height && node.disk.state != *state {

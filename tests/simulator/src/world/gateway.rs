@@ -206,12 +206,14 @@ impl World {
                 let ask = Ask::Confirm { registration, blob };
                 self.open(node, &member, (ask, Vec::new()), Asking::Confirm { upload: id, member });
             }
-            Effect::CancelStore { shard } => self.cancel(node, |asking| {
-                matches!(asking, Asking::Store { upload, shard: of } if *upload == id && *of == shard)
-            }),
-            Effect::CancelConfirm { member } => self.cancel(node, |asking| {
-                matches!(asking, Asking::Confirm { upload, member: of } if *upload == id && *of == member)
-            }),
+            Effect::CancelStore { shard } => self.cancel(
+                node,
+                |asking| matches!(asking, Asking::Store { upload, shard: of } if *upload == id && *of == shard),
+            ),
+            Effect::CancelConfirm { member } => self.cancel(
+                node,
+                |asking| matches!(asking, Asking::Confirm { upload, member: of } if *upload == id && *of == member),
+            ),
             Effect::SubmitCertify { blob, registration, members, signature } => {
                 let version = floe_ledger::transaction::ENCODING_VERSION;
                 let action = Action::Certify { blob, registration, version, members, signature };

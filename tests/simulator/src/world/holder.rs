@@ -7,9 +7,7 @@ use super::{Event, Local, World};
 use crate::node::Role;
 use floe_erasure::{Layout, Options, pair_of};
 use floe_ledger::Action;
-use floe_machines::custody::{
-    Effect, Input, KeepId, Offer, ReceiveFailure, StoreFailure, StreamId, verify_staged,
-};
+use floe_machines::custody::{Effect, Input, KeepId, Offer, ReceiveFailure, StoreFailure, StreamId, verify_staged};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StagedFragment};
 use floe_machines::wire::fragment::{self, Answer, Ask, LENGTH_BYTES, Refusal};
 use floe_types::{BlobId, NodeId, PairIndex};
@@ -176,13 +174,7 @@ impl World {
     }
 
     /// Stages what came and verifies it where it lies.
-    fn receive(
-        &mut self,
-        node: usize,
-        stream: StreamId,
-        key: FragmentKey,
-        bytes: u64,
-    ) -> Result<(), ReceiveFailure> {
+    fn receive(&mut self, node: usize, stream: StreamId, key: FragmentKey, bytes: u64) -> Result<(), ReceiveFailure> {
         let it = &mut self.nodes[node];
         let serving = it.live.as_mut().and_then(|live| live.serving.get_mut(&stream)).ok_or(ReceiveFailure::Cut)?;
         let store = |error: floe_machines::fragments::StoreError| ReceiveFailure::Store(StoreFailure::from(&error));

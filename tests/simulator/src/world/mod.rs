@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Outcome {
     let mut world = World::new(options);
     world.begin();
     while world.violation.is_none() && !world.is_over {
-        let Some((now, event)) = world.queue.next() else {
+        let Some((now, event)) = world.queue.take_next() else {
             world.violated(Violation::stuck("nothing is left to happen"));
             break;
         };

@@ -1,9 +1,9 @@
 //! The shell round a node's downloads: slivers asked for on streams, verified, decoded, and the id compared at the end.
 
-use super::workload::Work;
-use super::{Event, World};
 use super::gateway::Answered;
 use super::holder::primary_bytes;
+use super::workload::Work;
+use super::{Event, World};
 use crate::mutant::Mutant;
 use floe_erasure::{CheckedPrimary, FragmentProof, Layout, Options, ReadAt, decode, identify, pair_of, verify_primary};
 use floe_machines::download::{Candidate, Config, Download, Effect, Input, SpeedBook, Trouble};
@@ -104,7 +104,8 @@ impl World {
             }
             Effect::Misbehaved { member, shard } => {
                 self.stats.blames += 1;
-                self.trace.say(self.now, || format!("{node} got a false sliver of shard {shard} from {}", member.short()));
+                self.trace
+                    .say(self.now, || format!("{node} got a false sliver of shard {shard} from {}", member.short()));
             }
             Effect::Prefix { .. } => {}
             Effect::Ready { pairs } => self.read_ready(node, id, &pairs),

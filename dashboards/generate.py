@@ -266,7 +266,7 @@ def blobs_row():
         ),
         stat(
             "Which members are missing now?",
-            "Good looks like none. A member is missing when most of the others get no answer from it. One missing "
+            "Good looks like none. A member is missing when half of the others get no answer from it. One missing "
             "member is normal and costs nothing. Runbook: FloeMembersAbsent.",
             [target(missing, "{{node}}")],
             thresholds=steps((ORANGE, None)), text="name", noValue="none",
@@ -374,7 +374,7 @@ def members_row():
         timeline(
             "Which members were missing, and when?",
             "Good looks like green from edge to edge. Red at the same time in several rows: they share a cause. "
-            "A member is absent when at least half of the others get no answer from it.",
+            "A member is absent when half of the others get no answer from it.",
             [target(f"{live('floe_live_member_absent', 'node')} >= bool 0.5", "{{node}}")],
             states,
         ),
@@ -665,14 +665,8 @@ def process_panels():
 
 
 def rows():
-    return [
-        blobs_row(),
-        ruler_row(),
-        members_row(),
-        decisions_row(),
-        wal_row(),
-        ("This node", store_panels() + traffic_panels() + process_panels()),
-    ]
+    own = "This node", store_panels() + traffic_panels() + process_panels()
+    return [blobs_row(), ruler_row(), members_row(), decisions_row(), wal_row(), own]
 
 
 # The page.

@@ -77,7 +77,9 @@ macro_rules! catalogue {
                     let $field = <$kind as Family>::make($name, $help, &[$($($label),+)?])?;
                     registry.register(Box::new($field.clone()))?;
                 )*
-                Ok(Metrics { registry, last_block: Mutex::new(None), $($field),* })
+                let metrics = Metrics { registry, last_block: Mutex::new(None), $($field),* };
+                metrics.show_known_labels();
+                Ok(metrics)
             }
         }
     };
@@ -95,7 +97,7 @@ catalogue! {
     network_margin_shards: IntGauge = "floe_network_margin_min_shards", "Shards that may still go before the thinnest blob cannot be read.";
     network_margin_nodes: IntGauge = "floe_network_margin_min_nodes", "Largest members that may still go before the thinnest blob cannot be read.";
     network_lines: IntGaugeVec = "floe_network_line_shards", "Lines of the ruler in shards.", ["line"];
-    network_shards: IntGaugeVec = "floe_network_shards", "Shards of the thinnest blob by state at the newest boundary.", ["state"];
+    network_shards: IntGaugeVec = "floe_network_shards", "Seats by whether their member took part in the epoch last decided.", ["state"];
     network_members: IntGaugeVec = "floe_network_members", "Members by whether they took part in the epoch last decided.", ["state"];
     network_wal: GaugeVec = "floe_network_wal", "Where all WAL is.", ["bucket"];
     live_answering: IntGauge = "floe_live_answering_shards", "Shards of members that answer this node now, its own included.";
@@ -126,7 +128,34 @@ catalogue! {
     account_frost: IntGauge = "floe_account_frost", "Balance of this node's account in FROST.";
 }
 
+/// Labels of counters, from the first scrape on: a counter that appears with its first event hides that event from rates.
+const KNOWN_LABELS: &[(&str, &[&str])] = &[
+    ("floe_fragments_received_total", &["stored", "busy", "refused"]),
+    ("floe_fragments_served_total", &["served", "not_held"]),
+    ("floe_fragment_bytes_total", &["in", "out"]),
+    ("floe_gateway_stores_total", &["certified", "failed"]),
+    ("floe_gateway_reads_total", &["complete", "failed", "abandoned"]),
+    ("floe_gateway_bytes_total", &["in", "out"]),
+];
+
 impl Metrics {
+    /// Shows every known label at zero.
+    fn show_known_labels(&self) {
+        let counters = [
+            &self.fragments_received,
+            &self.fragments_served,
+            &self.fragment_bytes,
+            &self.stores,
+            &self.reads,
+            &self.gateway_bytes,
+        ];
+        for (counter, (_, labels)) in counters.into_iter().zip(KNOWN_LABELS) {
+            for label in *labels {
+                counter.with_label_values(&[label]).inc_by(0);
+            }
+        }
+    }
+
     /// Counts a decision.
     pub fn committed(&self, commit: &Commit) {
         self.consensus_height.set(commit.height.0 as i64);

@@ -59,7 +59,7 @@ impl Coordinator {
         {
             return Ok(());
         }
-        let Some(nodes) = self.attendance.report() else { return Ok(()) };
+        let Some(nodes) = self.attendance.report(&self.context.params) else { return Ok(()) };
         self.reported = Some(epoch);
         let mut answered = MemberSet::new();
         nodes.iter().filter_map(|node| self.committee.index_of(node)).for_each(|index| answered.insert(index));

@@ -94,11 +94,22 @@ impl Coordinator {
         let Some(stuck) = first.map(|first| first.transaction.clone()) else { return Ok(()) };
         let Some(refusal) = self.refusal_of(work, &stuck)?.filter(|refusal| !refusal.may_pass()) else { return Ok(()) };
         self.mempool.remove_refused(&[(stuck.id(), refusal.clone())]);
-        if let Some(filler) = self.wallet.replace_first(work.now, nonce, refusal) {
+        if let Some(filler) = self.wallet.replace(work.now, nonce, refusal) {
             // Whatever the pool says to it now, it is sent again until the nonce is used.
             let _ = self.send_own(work, filler);
         }
         Ok(())
+    }
+
+    /// An epoch has begun: registrations for the one before are freed from at once, all of them. One after the other, each
+    /// with a block of its own, would hold up what comes behind them for as long as there are of them.
+    pub(super) fn free_late_registrations(&mut self, work: &mut Work<'_>) {
+        for (nonce, late, refusal) in self.wallet.late_registrations(self.head.epoch) {
+            self.mempool.remove_refused(&[(late, refusal.clone())]);
+            if let Some(filler) = self.wallet.replace(work.now, nonce, refusal) {
+                let _ = self.send_own(work, filler);
+            }
+        }
     }
 
     /// Why a block made now would not take `transaction`; `None` when it would.

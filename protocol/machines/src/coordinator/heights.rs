@@ -228,6 +228,9 @@ impl Coordinator {
             self.attendance.begin_epoch();
         }
         self.settle(work, &included)?;
+        if self.head.epoch != epoch_before {
+            self.free_late_registrations(work);
+        }
         self.feed_fetched(work)
     }
 

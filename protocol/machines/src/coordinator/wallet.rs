@@ -8,7 +8,7 @@ use super::{SubmitError, Ticket};
 use floe_ledger::mempool::outbid;
 use floe_ledger::{Action, Refusal, SignedTransaction, Transaction};
 use floe_types::keys::SecretKey;
-use floe_types::{AccountId, Frost, NetworkId, TransactionId};
+use floe_types::{AccountId, Epoch, Frost, NetworkId, TransactionId};
 use std::collections::BTreeMap;
 
 /// The most own transactions that wait at a time; one more is refused as busy.
@@ -102,13 +102,24 @@ impl Wallet {
         self.pending.get(&ledger_nonce)
     }
 
-    /// Gives the first one's nonce to a transfer to oneself, to be sent instead.
-    pub fn replace_first(&mut self, now: u64, ledger_nonce: u64, refusal: Refusal) -> Option<SignedTransaction> {
+    /// Registrations that wait and are for an epoch before `current`, which no block will take any more.
+    pub fn late_registrations(&self, current: Epoch) -> Vec<(u64, TransactionId, Refusal)> {
+        let late = |(nonce, pending): (&u64, &Pending)| match pending.transaction.transaction.action {
+            Action::Register { first, .. } if first < current => {
+                Some((*nonce, pending.transaction.id(), Refusal::FirstEpoch { found: first, current }))
+            }
+            _ => None,
+        };
+        self.pending.iter().filter_map(late).collect()
+    }
+
+    /// Gives one's nonce to a transfer to oneself, to be sent instead.
+    pub fn replace(&mut self, now: u64, nonce: u64, refusal: Refusal) -> Option<SignedTransaction> {
         let harmless = Action::Transfer { to: self.account(), amount: Frost(1) };
         // Dear enough to take the place of what it replaces in the pools of others too.
-        let least = outbid(self.pending.get(&ledger_nonce)?.transaction.transaction.fee);
-        let filler = self.sign_with_fee(harmless, ledger_nonce, least);
-        let pending = self.pending.get_mut(&ledger_nonce)?;
+        let least = outbid(self.pending.get(&nonce)?.transaction.transaction.fee);
+        let filler = self.sign_with_fee(harmless, nonce, least);
+        let pending = self.pending.get_mut(&nonce)?;
         pending.transaction = filler.clone();
         pending.sent_at = now;
         pending.replaced = Some(refusal);

@@ -21,7 +21,7 @@ pub enum Role {
         /// Which.
         audience: BTreeSet<usize>,
     },
-    /// Keeps the protocol in consensus and serves damaged slivers.
+    /// Keeps the protocol, but what leaves it is damaged now and then.
     Corrupter,
     /// Leaves for good at some moment.
     Silent,

@@ -29,7 +29,7 @@ pub enum FaultClass {
     Streams,
     /// One member says two things.
     Equivocator,
-    /// One member serves damaged slivers.
+    /// One member damages what leaves it: messages, answers, slivers.
     Corrupter,
     /// One member says nothing.
     Silent,
@@ -118,7 +118,7 @@ pub enum Villain {
         /// Which node.
         node: usize,
     },
-    /// Serves damaged slivers.
+    /// Damages what leaves it: messages, answers, slivers.
     Corrupter {
         /// Which node.
         node: usize,

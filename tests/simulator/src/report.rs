@@ -119,7 +119,7 @@ impl fmt::Display for Stats {
         writeln!(f, "crashes          {:>10}   {others}", self.crashes)?;
         let fates = format!("lost {}, into cut links {}, doubled {}", self.lost, self.cut, self.doubled);
         writeln!(f, "messages         {:>10}   {fates}, held back {}", self.messages, self.held)?;
-        let lies = format!("slivers damaged {}, streams broken {}", self.corrupted, self.broken_streams);
+        let lies = format!("things damaged {}, streams broken {}", self.corrupted, self.broken_streams);
         writeln!(f, "equivocations    {:>10}   {lies}, messages rejected {}", self.equivocations, self.rejected)?;
         let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", class.name())).collect();
         write!(f, "seeds by fault   {}", classes.join(", "))

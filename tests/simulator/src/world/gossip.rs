@@ -6,13 +6,15 @@
 //! nobody. Both are the node's ways; the plan draws one.
 
 use super::{Event, World};
-use crate::node::Heard;
+use crate::node::{Heard, Role};
 use crate::plan::Spread;
 use bytes::Bytes;
 use floe_machines::coordinator::{GossipToken, Input, Judgement, Topic};
 
 /// How long gossip remembers what it has seen, in milliseconds: as the node's network is configured.
 const DUPLICATE_WINDOW_MILLIS: u64 = 10_000;
+/// Of a thousand messages, those that a corrupter damages.
+const DAMAGED_PER_MILLE: u64 = 100;
 /// What is remembered at most before the old is looked through.
 const SEEN_MAX: usize = 4_096;
 
@@ -50,10 +52,37 @@ impl World {
                 continue;
             }
             for after in self.network.carry(node, to) {
-                let event = Event::Message { to, from: node, topic, id, bytes: bytes.clone() };
+                let (bytes, id) = match self.damaged(node, bytes) {
+                    Some(damaged) => (damaged.clone(), message_id(topic, &damaged, None)),
+                    None => (bytes.clone(), id),
+                };
+                let event = Event::Message { to, from: node, topic, id, bytes };
                 self.queue.plan(self.now + after, event);
             }
         }
+    }
+
+    /// What a corrupter makes of bytes that leave it: now and then something else.
+    pub(super) fn damaged(&mut self, node: usize, bytes: &[u8]) -> Option<Bytes> {
+        if self.nodes[node].role != Role::Corrupter || !self.villain_luck.in_thousand(DAMAGED_PER_MILLE) {
+            return None;
+        }
+        let mut bytes = bytes.to_vec();
+        self.stats.corrupted += 1;
+        let at = self.villain_luck.index(bytes.len().max(1));
+        match self.villain_luck.below(4) {
+            0 => bytes.truncate(at),
+            1 => {
+                let more = self.villain_luck.between(1, 40) as usize;
+                bytes.extend(self.villain_luck.bytes(more));
+            }
+            _ => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << self.villain_luck.below(8);
+                }
+            }
+        }
+        Some(bytes.into())
     }
 
     /// Whether this message is new to the node, which remembers it from now on.

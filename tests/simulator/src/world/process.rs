@@ -14,7 +14,7 @@ use floe_consensus::Timeouts;
 use floe_ledger::MemoryState;
 use floe_machines::coordinator::{Config, Coordinator, Identity, Input};
 use floe_machines::custody::{self, Custody};
-use floe_types::Genesis;
+use floe_types::{EpochCount, Genesis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -41,6 +41,11 @@ fn timeouts() -> Timeouts {
         growth_per_round: Duration::from_millis(200),
         max: Duration::from_secs(6),
     }
+}
+
+/// How a holder keeps: as in production, but that it lets go of what is over soon enough for a run to see it.
+fn custody_config() -> custody::Config {
+    custody::Config { reclaim_after: EpochCount(1), ..custody::Config::default() }
 }
 
 impl World {
@@ -199,7 +204,7 @@ impl World {
             timers: BTreeMap::new(),
             seen: BTreeMap::new(),
             judging: None,
-            custody: Custody::new(id, custody::Config::default()),
+            custody: Custody::new(id, custody_config()),
             serving: BTreeMap::new(),
             gateway: Gateway::new(life),
             tick_at: None,

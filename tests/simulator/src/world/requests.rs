@@ -60,6 +60,7 @@ impl World {
         };
         let request = Request { number, asker, life, of, question };
         self.requests.open.insert(number);
+        let bytes = self.damaged(asker, &bytes).unwrap_or(bytes);
         if let Some(to) = self.reach(asker, &of) {
             for after in self.network.carry(asker, to) {
                 let event = RequestEvent::Asked { to, request: request.clone(), bytes: bytes.clone() };
@@ -112,7 +113,8 @@ impl World {
                 .map(|asked| codec::encode(&sync::answer(&node.disk, &asked))),
         };
         let Some(answer) = answer.filter(|_| !self.is_deaf(request.asker)) else { return };
-        let (asker, bytes) = (request.asker, Bytes::from(answer));
+        let asker = request.asker;
+        let bytes = self.damaged(to, &answer).unwrap_or(answer.into());
         debug_assert_eq!(node_id(self.nodes[to].who), request.of);
         for after in self.network.carry(to, asker) {
             let event = RequestEvent::Answered { request: request.clone(), bytes: bytes.clone() };

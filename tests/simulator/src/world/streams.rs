@@ -59,6 +59,7 @@ impl World {
         self.streams.links.insert(stream, Link { asker, asker_life, holder, holder_life: None });
         let open = self.network.is_open(asker, holder) && self.network.is_open(holder, asker);
         let (after, event) = if open {
+            let request = self.damaged(asker, &request).map_or(request, Vec::from);
             let carried = self.carried(request);
             (self.network.carry_reliably(), StreamEvent::Opened { stream, carried })
         } else {
@@ -82,6 +83,7 @@ impl World {
         if !self.network.is_open(link.holder, link.asker) {
             return;
         }
+        let answer = self.damaged(link.holder, &answer).map_or(answer, Vec::from);
         let carried = self.carried(answer);
         let after = self.network.carry_reliably();
         self.queue.plan(self.now + after, Event::Stream(StreamEvent::Answered { stream, carried }));

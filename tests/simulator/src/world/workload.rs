@@ -14,6 +14,9 @@ const BLOB_BYTES_MAX: u64 = 64 << 10;
 /// How often a client tries to store one blob.
 const TRIES_MAX: u32 = 4;
 
+/// Of a thousand stores, those of bytes that another client stored or stores at this moment.
+const KNOWN_PER_MILLE: u64 = 250;
+
 /// Something a client wants.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -102,6 +105,20 @@ impl World {
 
     /// A client comes with a new blob; answers which of the wanted it is.
     pub(super) fn want_stored(&mut self) -> usize {
+        let source = self.new_or_known_source();
+        let epochs = self.work_luck.between(2, 40);
+        self.workload.wanted.push(Wanted { source, epochs, tries: 0, is_stored: false });
+        let wanted = self.workload.wanted.len() - 1;
+        self.try_store(wanted);
+        wanted
+    }
+
+    /// Bytes to be stored: new ones as a rule, now and then those of an earlier client.
+    fn new_or_known_source(&mut self) -> Arc<Vec<u8>> {
+        if !self.workload.wanted.is_empty() && self.work_luck.in_thousand(KNOWN_PER_MILLE) {
+            let known = self.work_luck.index(self.workload.wanted.len());
+            return self.workload.wanted[known].source.clone();
+        }
         let bytes = match self.work_luck.below(5) {
             0 => self.work_luck.below(3),
             1 | 2 => self.work_luck.below(2_000),
@@ -111,11 +128,7 @@ impl World {
         if bytes > 64 && self.work_luck.in_thousand(200) {
             source.fill(7);
         }
-        let epochs = self.work_luck.between(2, 40);
-        self.workload.wanted.push(Wanted { source: Arc::new(source), epochs, tries: 0, is_stored: false });
-        let wanted = self.workload.wanted.len() - 1;
-        self.try_store(wanted);
-        wanted
+        Arc::new(source)
     }
 
     fn try_store(&mut self, wanted: usize) {

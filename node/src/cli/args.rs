@@ -1,6 +1,8 @@
 //! What can be typed. Words here are the help that people read.
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use floe_types::BlobId;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,6 +92,7 @@ pub(super) struct Store {
 #[derive(Debug, ClapArgs)]
 pub(super) struct Read {
     /// The blob's id or its first characters, at least 4.
+    #[arg(value_parser = unshield_id)]
     pub(super) id: String,
     /// Where to write, or - for standard output.
     #[arg(long, short, default_value = "-", value_name = "FILE")]
@@ -102,6 +105,7 @@ pub(super) struct Read {
 #[derive(Debug, ClapArgs)]
 pub(super) struct Status {
     /// The blob's id or its first characters, at least 4. Without it, the network.
+    #[arg(value_parser = unshield_id)]
     pub(super) id: Option<String>,
     /// Go on and print a line for every decision.
     #[arg(long)]
@@ -320,6 +324,21 @@ fn duration(text: &str) -> Result<Duration, String> {
     millis.filter(|millis| *millis > 0).map(Duration::from_millis).ok_or_else(refused)
 }
 
+/// Stands before a blob id that begins with a hyphen, as one in 64 does, so that it is not taken for an option.
+const SHIELD: &str = "id:";
+
+/// Puts the shield before an argument that is a whole blob id and looks like an option.
+pub(super) fn shield_id(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text.starts_with('-') && text.parse::<BlobId>().is_ok() => format!("{SHIELD}{text}").into(),
+        _ => argument,
+    }
+}
+
+fn unshield_id(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.strip_prefix(SHIELD).unwrap_or(text).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,6 +414,17 @@ mod tests {
         }
         for bad in ["", "15", "s", "1d", "-1s", "1.5s", "0s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_begins_with_a_hyphen_is_no_option() {
+        for first in ["-gwT6o", "-o3abc", "--json", "-vvvvv"] {
+            let id = format!("{first}{}", "A".repeat(43 - first.len()));
+            let given = ["floe", "read", id.as_str(), "-o", "back"].map(OsString::from);
+            let args = Args::try_parse_from(given.into_iter().map(shield_id)).unwrap();
+            let Command::Read(read) = args.command else { panic!("read was given") };
+            assert_eq!((read.id, read.output), (id, PathBuf::from("back")));
         }
     }
 }

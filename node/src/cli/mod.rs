@@ -43,7 +43,7 @@ const DONE: u8 = 0;
 /// Runs what the process was called with and returns its exit code.
 #[must_use]
 pub fn main() -> u8 {
-    let args = match args::Args::try_parse() {
+    let args = match args::Args::try_parse_from(std::env::args_os().map(args::shield_id)) {
         Ok(args) => args,
         Err(error) => {
             let asked = !error.use_stderr();

@@ -133,7 +133,7 @@ const KNOWN_LABELS: &[(&str, &[&str])] = &[
     ("floe_fragments_received_total", &["stored", "busy", "refused"]),
     ("floe_fragments_served_total", &["served", "not_held"]),
     ("floe_fragment_bytes_total", &["in", "out"]),
-    ("floe_gateway_stores_total", &["certified", "failed"]),
+    ("floe_gateway_stores_total", &["certified", "existing", "failed"]),
     ("floe_gateway_reads_total", &["complete", "failed", "abandoned"]),
     ("floe_gateway_bytes_total", &["in", "out"]),
 ];

@@ -63,6 +63,12 @@ pub(super) fn no_quorum(answering: u16, needed: u16) -> Problem {
         .retry_after(Duration::from_secs(5))
 }
 
+/// The disk has no room for the fragments on their way out.
+pub(super) fn capacity(needed: u64, free: u64) -> Problem {
+    let detail = format!("encoding takes {needed} bytes of this node's disk for a while, {free} are free above its reserve");
+    Problem::new(Code::Capacity, detail).hint("store through another node, or free space on this one")
+}
+
 /// The registration was sent and nothing was heard of it.
 pub(super) fn unknown_outcome(waited: Duration) -> Problem {
     let detail = format!("the registration was not decided within {} s; it may still be", waited.as_secs());

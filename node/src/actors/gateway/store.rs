@@ -13,7 +13,7 @@ use floe_machines::coordinator::Outcome as Settled;
 use floe_machines::ledger_view::LedgerView;
 use floe_machines::upload::{Effect, Failure, Input, Phase, Upload, UploadRecord};
 use floe_types::bls::BlsSignature;
-use floe_types::{BlobId, EpochCount, Height, NodeId, RegistrationNumber, ShardIndex, TransactionId};
+use floe_types::{BlobId, EpochCount, Height, Layout, NodeId, RegistrationNumber, ShardIndex, TransactionId};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -121,7 +121,8 @@ impl Storing {
     async fn run(mut self, mut heard: mpsc::Receiver<News>) {
         let mut blocks = self.parts.shared.coordinator.committed();
         let mut input = Some(Input::Started);
-        if let Some(problem) = self.client.as_ref().and_then(|_| no_quorum(&self.parts)) {
+        let length = self.client.as_ref().map(|client| client.request.body.length());
+        if let Some(problem) = length.and_then(|length| no_quorum(&self.parts).or_else(|| no_room(&self.parts, length))) {
             return self.reply(Err(problem));
         }
         loop {
@@ -439,6 +440,14 @@ async fn find(parts: &Arc<Parts>, wish: &Wish, begun: Instant) -> Result<Option<
     let (blob, looking) = (wish.blob, Arc::clone(parts));
     let found = parts.files.run(move || receipt::existing(&looking, &blob, last, begun.elapsed())).await;
     found.unwrap_or_else(|_| Err(problems::stopping()))
+}
+
+/// Why the fragments of a blob of `length` bytes would not fit into the spool: the disk's reserve is not given to them.
+fn no_room(parts: &Parts, length: u64) -> Option<Problem> {
+    let needed = Layout::new(parts.ledger.committee().shards(), length).ok()?.encoded_bytes();
+    let statistics = parts.shared.store.statistics().ok()?;
+    let free = statistics.disk.free.saturating_sub(statistics.reserve_bytes);
+    (needed > free).then(|| problems::capacity(needed, free))
 }
 
 /// Refuses a store at once while too few members answer for anything to be decided. A member that was not asked yet

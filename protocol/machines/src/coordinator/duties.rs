@@ -44,17 +44,18 @@ impl Coordinator {
         self.epoch_ends_at() - closing + closing / 8
     }
 
-    /// At height 0 too: a node that fell before the first block may have reported already, and nothing here would know.
-    pub(super) fn abstain_if_restarted_in_closing(&mut self, now: u64) {
-        if now + self.context.params.closing_millis >= self.epoch_ends_at() {
-            self.reported = Some(self.head.epoch);
-        }
+    /// Whether an earlier life may have reported in this epoch already: it had the time when this one began in the closing,
+    /// or later still. Asked when a report is due and not at the start: a loss of power may have taken the block that
+    /// began the epoch, and then the start did not know of it.
+    fn may_have_reported_before(&self) -> bool {
+        self.started_at + self.context.params.closing_millis >= self.epoch_ends_at()
     }
 
     pub(super) fn report(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
         let epoch = self.head.epoch;
         if self.reported >= Some(epoch)
             || work.now < self.report_due_at()
+            || self.may_have_reported_before()
             || self.committee.index_of(&self.node).is_none()
         {
             return Ok(());

@@ -64,7 +64,7 @@ pub(super) fn validators(committee: &Committee) -> ValidatorSet {
 impl Coordinator {
     pub(super) fn started(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) -> Result<(), Error> {
         let height = self.head.height.next();
-        self.abstain_if_restarted_in_closing(work.now);
+        self.started_at = work.now;
         self.running = Some((height, work.now));
         if journal.is_empty() {
             let start =

@@ -39,8 +39,10 @@ pub struct Coordinator {
     pub(super) wallet: Wallet,
     pub(super) attendance: Attendance,
     pub(super) catch_up: CatchUp,
-    /// The newest epoch in which this node has reported or must not.
+    /// The newest epoch in which this node has reported.
     pub(super) reported: Option<Epoch>,
+    /// When this life began.
+    pub(super) started_at: u64,
     pub(super) next_stall_at: u64,
     pub(super) next_stuck_check_at: u64,
     /// The time for which the wake timer is set.
@@ -90,6 +92,7 @@ impl Coordinator {
             executed: BTreeMap::new(),
             attendance,
             reported: None,
+            started_at: 0,
             next_stall_at: 0,
             next_stuck_check_at: 0,
             wake_at: None,

@@ -1,9 +1,9 @@
 //! The virtual disk of one node: what survives a fall, and what of it may not.
 //!
 //! It keeps the contract of the real one. A batch is written whole or not at all. What was written without a sync may be
-//! lost in a power loss, from some point on; a sync makes everything written before it durable. Committing a block is
-//! one synced batch: block, certificate, changes of state, end of the journal. Fragments and confirmations are synced
-//! when the call that keeps them returns.
+//! lost in a power loss, from some batch on; a sync makes everything written before it durable. A block is one batch:
+//! block, certificate, changes of state, end of the journal; it is written at once and synced with the journal's next
+//! entry (decision 007). Fragments and confirmations are synced when the call that keeps them returns.
 //!
 //! # Not here
 //! Damage to what was synced: the store's checksums are tested where the store is.
@@ -12,7 +12,7 @@ use crate::chance::Chance;
 use crate::fragment_disk::FragmentDisk;
 use crate::world::gateway::{Spool, UploadId};
 use floe_consensus::JournalEntry;
-use floe_ledger::{ChangeSet, MemoryState};
+use floe_ledger::{ChangeSet, MemoryState, StateRead};
 use floe_machines::wire::sync::{DecidedBlock, DecidedBlocks};
 use floe_types::Height;
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ pub struct Disk {
     /// Decided blocks by height.
     pub blocks: BTreeMap<Height, DecidedBlock>,
     journal: Vec<JournalEntry>,
-    /// Entries of the journal, from the front, that are synced.
-    journal_synced: usize,
+    /// What was written since the last sync, in order.
+    unsynced: Vec<Batch>,
     /// Fragments and confirmations.
     pub fragments: FragmentDisk,
     /// Blobs on their way in.
@@ -42,25 +42,37 @@ pub enum Sync {
     Never,
 }
 
+/// A batch that was written and not synced, with what undoes it.
+#[derive(Debug)]
+enum Batch {
+    /// So many entries at the end of the journal.
+    Journal(usize),
+    /// A block.
+    Commit(Box<Undo>),
+}
+
+/// What a disk had before a block was written.
+#[derive(Debug)]
+struct Undo {
+    height: Height,
+    values: ChangeSet,
+    journal: Vec<JournalEntry>,
+}
+
 impl Disk {
     /// A disk on which a network has just begun.
     #[must_use]
     pub fn new(state: MemoryState, fragments: FragmentDisk) -> Disk {
-        Disk {
-            state,
-            blocks: BTreeMap::new(),
-            journal: Vec::new(),
-            journal_synced: 0,
-            fragments,
-            spools: BTreeMap::new(),
-        }
+        let (blocks, spools) = (BTreeMap::new(), BTreeMap::new());
+        Disk { state, blocks, journal: Vec::new(), unsynced: Vec::new(), fragments, spools }
     }
 
-    /// Appends to the journal.
+    /// Appends to the journal. A sync makes everything written before it durable, too.
     pub fn append_journal(&mut self, entries: Vec<JournalEntry>, sync: Sync) {
+        self.unsynced.push(Batch::Journal(entries.len()));
         self.journal.extend(entries);
         if sync == Sync::Now {
-            self.journal_synced = self.journal.len();
+            self.unsynced.clear();
         }
     }
 
@@ -70,27 +82,41 @@ impl Disk {
         self.journal.iter().filter(|entry| entry.height.0 > height.0).cloned().collect()
     }
 
-    /// Writes a decided block with all that follows from it, in one synced batch.
+    /// Writes a decided block with all that follows from it, in one batch. It is not synced: the journal's next sync
+    /// covers it.
     pub fn commit(&mut self, height: Height, decided: DecidedBlock, changes: &ChangeSet) {
+        let before = changes.0.keys().map(|key| (key.clone(), self.state.get(key).ok().flatten()));
+        let values = ChangeSet(before.collect());
+        let journal = self.journal_above(height);
+        let journal = std::mem::replace(&mut self.journal, journal);
         self.state.apply(changes);
         self.blocks.insert(height, decided);
-        self.journal.retain(|entry| entry.height.0 > height.0);
-        self.journal_synced = self.journal.len();
+        self.unsynced.push(Batch::Commit(Box::new(Undo { height, values, journal })));
     }
 
     /// Somebody deletes the journal: what a villain does that wants to sign twice.
     pub fn forget_journal(&mut self) {
         self.journal.clear();
-        self.journal_synced = 0;
+        self.unsynced.clear();
     }
 
-    /// The machine lost power: of what was not synced, everything from some point on is gone.
+    /// The machine lost power: of what was not synced, everything from some batch on is gone. Answers how many batches.
     pub fn lose_power(&mut self, chance: &mut Chance) -> usize {
-        let unsynced = self.journal.len() - self.journal_synced;
-        let kept = chance.below(unsynced as u64 + 1) as usize;
-        self.journal.truncate(self.journal_synced + kept);
-        self.journal_synced = self.journal.len();
-        unsynced - kept + self.fragments.lose_power(chance)
+        let durable = chance.below(self.unsynced.len() as u64 + 1) as usize;
+        let gone = self.unsynced.split_off(durable);
+        self.unsynced.clear();
+        let count = gone.len();
+        for batch in gone.into_iter().rev() {
+            match batch {
+                Batch::Journal(entries) => self.journal.truncate(self.journal.len() - entries),
+                Batch::Commit(undo) => {
+                    self.state.apply(&undo.values);
+                    self.blocks.remove(&undo.height);
+                    self.journal = undo.journal;
+                }
+            }
+        }
+        count + self.fragments.lose_power(chance)
     }
 }
 
@@ -124,6 +150,30 @@ mod tests {
             shortest = shortest.min(kept);
         }
         assert_eq!(shortest, 2);
+    }
+
+    #[test]
+    fn a_block_that_was_not_synced_goes_whole_and_brings_its_journal_back() {
+        let mut chance = Chance::new(1, Stream::Process);
+        let changes = |value: u8| ChangeSet([(vec![1], Some(vec![value]))].into());
+        let decided = DecidedBlock { block: vec![1], certificate: vec![2] };
+        let mut heights = [0; 3];
+        for _ in 0..100 {
+            let mut disk = Disk::new(MemoryState::new(), FragmentDisk::new(Sync::Now));
+            disk.append_journal(vec![entry(1)], Sync::Now);
+            disk.commit(Height(1), decided.clone(), &changes(1));
+            disk.append_journal(vec![entry(2)], Sync::Never);
+            disk.commit(Height(2), decided.clone(), &changes(2));
+            disk.lose_power(&mut chance);
+            let height = disk.blocks.len();
+            heights[height] += 1;
+            let value = disk.state.get(&[1]).unwrap();
+            assert_eq!(value, (height > 0).then(|| vec![height as u8]));
+            let expected: &[_] = if height == 0 { &[entry(1)] } else { &[] };
+            let journal = disk.journal_above(Height(height as u64));
+            assert!(journal == expected || (height == 1 && journal == [entry(2)]));
+        }
+        assert!(heights.iter().all(|count| *count > 0), "{heights:?}");
     }
 
     #[test]

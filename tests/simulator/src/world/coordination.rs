@@ -1,7 +1,7 @@
 //! The shell round a node's coordinator: inputs in, effects carried out in order, as the node's actor does it.
 //!
-//! Journal entries are gathered and written with one sync before the next message leaves. A commit is one synced batch,
-//! answered at once. Between any two effects the node may fall.
+//! Journal entries are gathered and written with one sync before the next message leaves. A commit is one batch, synced
+//! with the journal's next entry, answered at once. Between any two effects the node may fall.
 
 use super::requests::Question;
 use super::{Event, Local, World};
@@ -119,13 +119,15 @@ impl World {
         None
     }
 
-    /// Writes what was gathered for the journal, synced.
+    /// Writes what was gathered for the journal, synced. Nothing gathered, nothing synced: as the actor does it.
     fn write_journal(&mut self, node: usize) {
         let sync = if self.mutant == Some(Mutant::PublishBeforeSync) { Sync::Never } else { Sync::Now };
         let it = &mut self.nodes[node];
         if let Some(live) = it.live.as_mut() {
             let entries = std::mem::take(&mut live.journal);
-            it.disk.append_journal(entries, sync);
+            if !entries.is_empty() {
+                it.disk.append_journal(entries, sync);
+            }
         }
     }
 
@@ -156,7 +158,7 @@ impl World {
         self.coordinate(node, Input::TimerFired(timer));
     }
 
-    /// One synced batch: block, certificate, changes, end of the journal. Then the laws look at it.
+    /// One batch: block, certificate, changes, end of the journal. Then the laws look at it.
     fn commit(&mut self, node: usize, mut commit: Commit) {
         self.meddle(node, &mut commit);
         let it = &mut self.nodes[node];

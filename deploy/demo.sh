@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 deploy/setup.sh
-cargo build --release --locked -p floe-node
+cargo build --release --locked --workspace --bins
 floe=$PWD/target/release/floe
 
 work=$(mktemp -d)

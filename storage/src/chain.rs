@@ -54,8 +54,12 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a decided block durable, with its certificate and the changes it makes, and forgets the journal up to its
-    /// height (ST-1). Not safe twice: a second time is a height that does not follow.
+    /// Writes a decided block with its certificate and the changes it makes, and forgets the journal up to its height, all
+    /// or nothing (ST-1). Not safe twice: a second time is a height that does not follow.
+    ///
+    /// It survives the death of the process at once, and the loss of power from the next synced write on, which is the
+    /// journal's before the next vote. Until then a loss of power also brings back the journal of this height, from which
+    /// the same block is decided again: decision 007.
     ///
     /// # Errors
     /// [`StorageError::TooLong`], or what the disk says. Then the state is as before and the call may be repeated.
@@ -82,7 +86,7 @@ impl Store {
         self.inner.put_changes(&mut batch, changes);
         self.inner.end_journal(&mut batch, &chain.journal, height);
         batch.put_cf(self.inner.column(Column::Meta), meta::LAST_HEIGHT, number(height.0));
-        self.inner.write_synced(batch, "committing a block")?;
+        self.inner.write_unsynced(batch, "committing a block")?;
         chain.last = Some(height);
         chain.journal.forget(height);
         Ok(())

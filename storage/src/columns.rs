@@ -6,8 +6,8 @@
 //! | column | key | value | written |
 //! | --- | --- | --- | --- |
 //! | `meta` | a name of `meta` below | fixed bytes, see there | at opening, with each block |
-//! | `state` | the ledger's | the ledger's | with each block, synced |
-//! | `blocks` | height 8 | block length 4, block, certificate | with each block, synced |
+//! | `state` | the ledger's | the ledger's | with each block, durable with the next synced write |
+//! | `blocks` | height 8 | block length 4, block, certificate | the same |
 //! | `journal` | height 8, index 4 | one entry of consensus | synced before a vote leaves |
 //! | `fragment_data` | group 8, blob 32, pair 2, stage 8, chunk 4 | up to 256 KiB of fragment, checksum 16 | unsynced |
 //! | `fragments` | group 8, blob 32, pair 2 | codec `StoredFragment` | by `keep`, synced |

@@ -21,6 +21,11 @@ use floe_network::Role;
 use floe_types::keys::SecretKey;
 use floe_types::{AccountId, BlobId, Epoch, Genesis};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a read waits for the certificate of a blob that is registered: whoever stored it through another node may
+/// have the certificate a block before this node.
+const CERTIFICATE_WAIT: Duration = Duration::from_secs(1);
 
 /// What the service needs.
 pub struct ServiceParts {
@@ -139,7 +144,18 @@ impl Service for NodeService {
     }
 
     fn head(&self, blob: BlobId, undefended: Undefended) -> Answer<BlobHead> {
-        self.look(move |look| look.blob_head(&blob, undefended))
+        let service = self.clone();
+        Box::pin(async move {
+            let mut committed = service.shared.coordinator.committed();
+            let deadline = tokio::time::Instant::now() + CERTIFICATE_WAIT;
+            loop {
+                let head = service.look(move |look| look.blob_head(&blob, undefended)).await;
+                let waits = matches!(&head, Err(problem) if problem.code == Code::BlobNotCertified);
+                if !waits || tokio::time::timeout_at(deadline, committed.recv()).await.is_err() {
+                    return head;
+                }
+            }
+        })
     }
 
     fn read(&self, blob: BlobId, undefended: Undefended) -> Answer<ReadStream> {

@@ -12,8 +12,8 @@
 //!    idle network begins none.
 //! 2. Consensus asks for a block ([`floe_ledger::build_block`]) or shows one ([`floe_ledger::check_block`]); what was
 //!    executed is kept, so that a decided block is not executed again.
-//! 3. On a decision one effect carries block, certificate and change set; the shell writes them in one atomic, synced
-//!    step and answers with [`Input::Committed`]. Only then the next height can begin.
+//! 3. On a decision one effect carries block, certificate and change set; the shell writes them in one atomic step, ordered
+//!    before every later journal entry, and answers with [`Input::Committed`]. Only then the next height can begin.
 //!
 //! # Laws
 //! - **CO-1** Between [`Effect::Commit`] and [`Input::Committed`] nothing is stepped: state is never read half-way.
@@ -151,7 +151,7 @@ pub enum Input {
     },
     /// A timer ran out.
     TimerFired(Timer),
-    /// The commit is durable and the state shows it.
+    /// The commit is written and the state shows it.
     Committed,
 }
 
@@ -185,7 +185,8 @@ pub enum Effect {
     CancelTimer(Timer),
     /// Forget all timers of consensus.
     CancelConsensusTimers,
-    /// Write all of it in one atomic, durable step, drop the journal up to its height, answer [`Input::Committed`].
+    /// Write all of it in one atomic step before any later journal entry, drop the journal up to its height, answer
+    /// [`Input::Committed`].
     Commit(Box<Commit>),
     /// Ask a member for its status; answered by [`Input::StatusAnswered`] or [`Input::StatusFailed`].
     AskStatus {

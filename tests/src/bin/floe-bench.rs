@@ -1,16 +1,16 @@
 //! What storing, reading and deciding cost on this machine, with all nodes as processes on it.
 //!
 //! Prints figures and ratios of one run: storing and reading a large blob, from `store` to certified for a small one, and
-//! decisions a second while small stores keep every block busy. Every vote is journalled; nothing is switched off.
+//! decisions a second while transfers keep every block busy. Every vote is journalled; nothing is switched off.
 
 use clap::Parser;
-use floe_api::client::Upload;
-use floe_api::service::{Existing, Persistence};
+use floe_ledger::{Action, Transaction};
+use floe_network::{LanDiscovery, MemoryPeerBook, Network, Topic};
+use floe_node::config::NodeConfig;
 use floe_tests::Devnet;
-use floe_types::EpochCount;
+use floe_types::{AccountId, Frost};
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Measures a devnet of real processes.
@@ -102,42 +102,60 @@ fn main() -> std::io::Result<()> {
     let certified = median(small);
     println!("store 1 KiB to certified       {certified:8.1} ms     {:.2} of the aim 150", certified / 150.0);
 
-    let decisions = decisions_a_second(&devnet, arguments.seconds);
+    let decisions = decisions_a_second(&devnet, arguments.seconds)?;
     println!("decisions                      {decisions:8.1} /s     {:.2} of the aim 58", decisions / 58.0);
     Ok(())
 }
 
-/// Heights a second while eight clients store small blobs without pause.
-fn decisions_a_second(devnet: &Devnet, seconds: u64) -> f64 {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for worker in 0..8u64 {
-            let (stop, devnet) = (&stop, devnet);
-            scope.spawn(move || {
-                let client = devnet.client(1 + (worker % 7) as u16);
-                let mut round = 0u64;
-                while !stop.load(Ordering::Relaxed) {
-                    let content = format!("worker {worker}, round {round}");
-                    let upload = Upload {
-                        length: Some(content.len() as u64),
-                        epochs: EpochCount(1),
-                        file_name: None,
-                        content_type: None,
-                        persistence: Persistence::Deletable,
-                        existing: Existing::Reuse,
-                    };
-                    // A refusal under load is part of the load.
-                    let _ = client.store(&upload, &mut content.as_bytes(), &mut |_| {});
-                    round += 1;
+/// Transfers that wait at a time: enough that no block is empty, few enough that a decision costs and not its transfers.
+const WAITING: u64 = 6;
+
+/// Heights a second while a peer gossips transfers, so that there is always something to decide.
+fn decisions_a_second(devnet: &Devnet, seconds: u64) -> std::io::Result<f64> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let client = devnet.client(1);
+        let view = client.network().map_err(std::io::Error::other)?;
+        let config = NodeConfig::load(&devnet.path().join("devnet/node-7/floe.toml")).map_err(std::io::Error::other)?;
+        let keys = config.keys(view.network).map_err(std::io::Error::other)?;
+        let peers = (1..=4).filter_map(|node| devnet.client(node).node().ok());
+        let (network, mut events) = Network::start(floe_network::Config {
+            identity_secret: [7; 32],
+            network: view.network,
+            listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+            bootstrap: peers.flat_map(|node| node.addresses.into_iter().take(1)).collect(),
+            lan_discovery: LanDiscovery::Off,
+            limits: floe_network::Limits::default(),
+            peer_book: Box::new(MemoryPeerBook::default()),
+        })
+        .map_err(std::io::Error::other)?;
+        tokio::spawn(async move { while events.recv().await.is_some() {} });
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let account = AccountId(keys.account.public());
+        let mut sent = client.account(Some(account)).map_err(std::io::Error::other)?.nonce;
+        let (mut began, mut from) = (Instant::now(), 0);
+        let warm = Instant::now() + Duration::from_secs(2);
+        let mut height = 0;
+        while from == 0 || began.elapsed() < Duration::from_secs(seconds) {
+            let seen = client.account(Some(account)).map_err(std::io::Error::other)?;
+            while sent < seen.nonce + WAITING {
+                let action = Action::Transfer { to: AccountId([9; 32]), amount: Frost(1) };
+                let transfer =
+                    Transaction { network: view.network, sender: account, nonce: sent, fee: Frost::ZERO, action };
+                // A full queue is tried again in the next round.
+                if network.publish(Topic::Transactions, transfer.sign(&keys.account).encode()).await.is_err() {
+                    break;
                 }
-            });
+                sent += 1;
+            }
+            height = seen.height.0;
+            if from == 0 && Instant::now() > warm {
+                (began, from) = (Instant::now(), height);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let height = || devnet.client(1).network().map_or(0, |network| network.height.0);
-        std::thread::sleep(Duration::from_secs(1));
-        let (began, from) = (Instant::now(), height());
-        std::thread::sleep(Duration::from_secs(seconds));
-        let speed = (height() - from) as f64 / began.elapsed().as_secs_f64();
-        stop.store(true, Ordering::Relaxed);
-        speed
+        let speed = (height - from) as f64 / began.elapsed().as_secs_f64();
+        network.shutdown().await;
+        Ok(speed)
     })
 }

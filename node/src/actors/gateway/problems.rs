@@ -65,7 +65,8 @@ pub(super) fn no_quorum(answering: u16, needed: u16) -> Problem {
 
 /// The disk has no room for the fragments on their way out.
 pub(super) fn capacity(needed: u64, free: u64) -> Problem {
-    let detail = format!("encoding takes {needed} bytes of this node's disk for a while, {free} are free above its reserve");
+    let detail =
+        format!("encoding takes {needed} bytes of this node's disk for a while, {free} are free above its reserve");
     Problem::new(Code::Capacity, detail).hint("store through another node, or free space on this one")
 }
 

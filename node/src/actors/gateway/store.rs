@@ -122,7 +122,8 @@ impl Storing {
         let mut blocks = self.parts.shared.coordinator.committed();
         let mut input = Some(Input::Started);
         let length = self.client.as_ref().map(|client| client.request.body.length());
-        if let Some(problem) = length.and_then(|length| no_quorum(&self.parts).or_else(|| no_room(&self.parts, length))) {
+        if let Some(problem) = length.and_then(|length| no_quorum(&self.parts).or_else(|| no_room(&self.parts, length)))
+        {
             return self.reply(Err(problem));
         }
         loop {

@@ -22,6 +22,10 @@ const MEMBER_FILE: &str = "member.json";
 pub(super) fn init(args: &args::NodeInit, output: &Output) -> Done {
     let directory = &args.dir;
     let (key_directory, data) = (directory.join("keys"), directory.join("data"));
+    if args.genesis.is_none() && args.address.is_empty() {
+        return Err(Problem::bad_request("address", "other nodes must know where to reach this one")
+            .hint("give --address /ip4/<address>/tcp/7100"));
+    }
     for made in [directory, &key_directory, &data] {
         fs::create_dir_all(made).map_err(|error| unusable(made, &error))?;
     }
@@ -34,10 +38,6 @@ pub(super) fn init(args: &args::NodeInit, output: &Output) -> Done {
 
 /// Creates keys and writes what the genesis says about this member.
 fn announce(args: &args::NodeInit, paths: &KeyPaths, output: &Output) -> Done {
-    if args.address.is_empty() {
-        return Err(Problem::bad_request("address", "other nodes must know where to reach this one")
-            .hint("give --address /ip4/<address>/tcp/7100"));
-    }
     let created = ensure_keys(paths, None)?;
     let secrets = member::Secrets::read(paths).map_err(misconfigured)?;
     let described = member::Described {
@@ -71,14 +71,16 @@ fn join(args: &args::NodeInit, paths: &KeyPaths, genesis: &Path, output: &Output
     let copy = args.dir.join("genesis.json");
     let text = fs::read(genesis).map_err(|error| unusable(genesis, &error))?;
     fs::write(&copy, text).map_err(|error| unusable(&copy, &error))?;
+    let keys = keys::NodeKeys::load(paths, network).map_err(misconfigured)?;
+    let member = document.members.iter().find(|member| member.node == keys.node());
     let file = args.dir.join("floe.toml");
     if !file.exists() {
-        let text = EXAMPLE.replace("/etc/floe/", "").replace("/var/lib/floe", "data");
+        let listen = listen_for(member.map(|member| &member.addresses[..]).unwrap_or_default());
+        let text = EXAMPLE.replace("/etc/floe/", "").replace("/var/lib/floe", "data").replace(EXAMPLE_LISTEN, &listen);
         fs::write(&file, text).map_err(|error| unusable(&file, &error))?;
     }
     let config = NodeConfig::load(&file).map_err(misconfigured)?;
-    let keys = config.keys(network).map_err(misconfigured)?;
-    let member = document.members.iter().find(|member| member.node == keys.node());
+    config.keys(network).map_err(misconfigured)?;
     let role = member.map_or_else(
         || "not a member: it will follow and serve reads".to_owned(),
         |member| format!("member {} with {} of {} shards", member.name, member.shards.len(), document.params.shards),
@@ -93,6 +95,22 @@ fn join(args: &args::NodeInit, paths: &KeyPaths, genesis: &Path, output: &Output
         )
     });
     Ok(DONE)
+}
+
+/// The line of the example that says where to listen.
+const EXAMPLE_LISTEN: &str = r#"listen = ["/ip4/0.0.0.0/tcp/7100", "/ip4/0.0.0.0/udp/7100/quic-v1"]"#;
+
+/// The same line for a member that told others to reach it at `addresses`: the same ports, on every interface. A port that
+/// is forwarded from another one is for the operator to change.
+fn listen_for(addresses: &[String]) -> String {
+    let port = |address: &String| address.split('/').nth(4).and_then(|port| port.parse::<u16>().ok());
+    let ports: std::collections::BTreeSet<u16> = addresses.iter().filter_map(port).collect();
+    if ports.is_empty() {
+        return EXAMPLE_LISTEN.to_owned();
+    }
+    let both = |port| [format!("\"/ip4/0.0.0.0/tcp/{port}\""), format!("\"/ip4/0.0.0.0/udp/{port}/quic-v1\"")];
+    let lines: Vec<String> = ports.into_iter().flat_map(both).collect();
+    format!("listen = [{}]", lines.join(", "))
 }
 
 /// Creates the keys that are missing and gives those that are there to `network`. Returns how many were created.
@@ -183,4 +201,17 @@ fn described(node: &NodeView) -> String {
         ),
     ]
     .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_listens_on_the_ports_that_others_were_told() {
+        assert!(EXAMPLE.contains(EXAMPLE_LISTEN));
+        assert_eq!(listen_for(&[]), EXAMPLE_LISTEN);
+        let told = ["/ip4/203.0.113.7/tcp/7200".to_owned(), "/ip4/203.0.113.7/udp/7200/quic-v1".to_owned()];
+        assert_eq!(listen_for(&told), EXAMPLE_LISTEN.replace("7100", "7200"));
+    }
 }

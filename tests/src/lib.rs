@@ -30,10 +30,12 @@ pub struct Devnet {
 
 /// Nodes have HTTP from the base port on and peers a hundred above.
 const PORTS_EACH: u16 = 200;
+/// Blocks of ports below 32768, from where on the system gives ports to outgoing connections.
+const BLOCKS: u16 = 110;
 
 fn free_base_port() -> u16 {
     let seed = std::process::id() as u16;
-    let candidates = (0..150u16).map(|step| 10_000 + ((seed.wrapping_mul(31).wrapping_add(step)) % 200) * PORTS_EACH);
+    let candidates = (0..BLOCKS).map(|step| 10_000 + (seed.wrapping_mul(31).wrapping_add(step) % BLOCKS) * PORTS_EACH);
     let is_free = |base: &u16| {
         [0, 3, 6, 100, 103, 106].iter().all(|offset| {
             let port = base + offset;

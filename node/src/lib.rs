@@ -10,6 +10,8 @@
 //! | [`config`], [`keys`], [`member`] | what one operator chooses, the secrets, and what others are told |
 //! | [`clock`], [`peer_book`] | the system's clock, and where peers are remembered |
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 pub mod actors;
 pub mod cli;
 pub mod clock;

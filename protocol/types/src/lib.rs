@@ -14,6 +14,8 @@
 //! | [`genesis`] | the document a network begins with |
 //! | [`laws`] | the invariants by name, cited by tests and simulator alike |
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 pub mod bls;
 pub mod codec;
 pub mod committee;

@@ -42,7 +42,6 @@ pub struct CoordinatorActor {
     next_ticket: u64,
     live: watch::Sender<Arc<Live>>,
     committed: broadcast::Sender<Arc<Committed>>,
-    undecided_since: Option<u64>,
     failed: bool,
 }
 
@@ -53,7 +52,7 @@ pub struct CoordinatorActor {
 pub fn start(mut parts: CoordinatorParts) -> Result<(CoordinatorHandle, Arbiter), StorageError> {
     let above = floe_types::Height(parts.machine.head().height.0 + 1);
     let journal = parts.store.journal_entries(above)?;
-    let live = live_view(&parts.machine, None);
+    let live = live_view(&parts.machine);
     let (live_sender, live_receiver) = watch::channel(Arc::new(live));
     let (committed, _) = broadcast::channel(COMMITTED_MAX);
     let arbiter = Arbiter::new();
@@ -76,7 +75,6 @@ pub fn start(mut parts: CoordinatorParts) -> Result<(CoordinatorHandle, Arbiter)
             next_ticket: 0,
             live: live_sender,
             committed: sender,
-            undecided_since: None,
             failed: false,
         };
         let entry = |bytes: Vec<u8>| JournalEntry { height: floe_consensus::Height(above.0), bytes: bytes.into() };
@@ -261,17 +259,15 @@ impl CoordinatorActor {
     }
 
     fn show_live(&mut self) {
-        let running = self.parts.machine.undecided_since();
-        self.undecided_since = running;
-        self.live.send_replace(Arc::new(live_view(&self.parts.machine, running)));
+        self.live.send_replace(Arc::new(live_view(&self.parts.machine)));
     }
 }
 
-fn live_view(machine: &Coordinator, undecided_since: Option<u64>) -> Live {
+fn live_view(machine: &Coordinator) -> Live {
     Live {
         head: machine.head().clone(),
         members: machine.attendance().live().iter().map(|(node, seen)| (*node, *seen)).collect(),
-        undecided_since,
+        undecided_since: machine.undecided_since(),
         behind: machine.is_behind(),
         waiting_transactions: machine.waiting_transactions(),
     }

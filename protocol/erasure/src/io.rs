@@ -15,6 +15,13 @@ pub trait ReadAt: Sync {
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when there are not that many; else what the medium says.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The `length` bytes from `offset` on where they lie, if they lie in memory in one piece: saves copying them.
+    /// Nothing otherwise, also when there are not that many.
+    fn borrow_at(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let _ = (offset, length);
+        None
+    }
 }
 
 /// A place for bytes that can be written at any offset, from several threads.
@@ -28,12 +35,13 @@ pub trait WriteAt: Sync {
 
 impl ReadAt for [u8] {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let part = usize::try_from(offset)
-            .ok()
-            .and_then(|start| self.get(start..)?.get(..buffer.len()))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let part = self.borrow_at(offset, buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(part);
         Ok(())
+    }
+
+    fn borrow_at(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        self.get(usize::try_from(offset).ok()?..)?.get(..length)
     }
 }
 
@@ -41,11 +49,19 @@ impl ReadAt for Vec<u8> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.as_slice().read_exact_at(buffer, offset)
     }
+
+    fn borrow_at(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        self.as_slice().borrow_at(offset, length)
+    }
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for &T {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buffer, offset)
+    }
+
+    fn borrow_at(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        (**self).borrow_at(offset, length)
     }
 }
 
@@ -169,6 +185,10 @@ impl ReadAt for Part<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let offset = self.offset.checked_add(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
         self.whole.read_exact_at(buffer, offset)
+    }
+
+    fn borrow_at(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        self.whole.borrow_at(self.offset.checked_add(offset)?, length)
     }
 }
 

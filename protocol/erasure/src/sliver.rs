@@ -31,6 +31,8 @@ pub(crate) struct StoredSliver {
 /// What was found in the bytes of a sliver and its extension.
 pub(crate) struct WholeSliver {
     pub(crate) roots: SliverRoots,
+    /// The hashes of all `n` symbols: the stored ones, then those of the extension.
+    pub(crate) hashes: Vec<Hash>,
     pub(crate) padding_is_zero: bool,
 }
 
@@ -196,14 +198,20 @@ pub(crate) fn check_whole(
         extender.update(kernel, buffer, stripe.bytes);
         options.report(offset + (stripe.start + stripe.bytes as u64) * stored as u64);
     }
-    let hashes = extender.hashes.finish(kernel);
-    let (stored, extension) = hashes.split_at_mut(stored);
+    let hashes = extender.finish(kernel);
+    let roots = roots_of(kernel, &hashes, stored);
+    Ok(WholeSliver { roots, hashes, padding_is_zero })
+}
+
+/// The roots of a sliver that stores `stored` symbols, from the hashes of all `n`.
+pub(crate) fn roots_of(kernel: Kernel, hashes: &[Hash], stored: usize) -> SliverRoots {
+    let (mut stored, mut extension) = (hashes[..stored].to_vec(), hashes[stored..].to_vec());
     let root = |hashes: &mut [Hash]| merkle::root(kernel, Domain::SymbolNode, hashes);
-    Ok(WholeSliver { roots: SliverRoots { stored: root(stored), extension: root(extension) }, padding_is_zero })
+    SliverRoots { stored: root(&mut stored), extension: root(&mut extension) }
 }
 
 /// Extends one codeword and hashes all its symbols, piece by piece.
-struct Extender {
+pub(crate) struct Extender {
     code: Code,
     engine: DefaultEngine,
     work: Vec<Block>,
@@ -212,7 +220,8 @@ struct Extender {
 }
 
 impl Extender {
-    fn new(source: usize, total: usize, symbol_bytes: u64) -> Self {
+    /// For a codeword of `total` symbols of `symbol_bytes`, the first `source` of which will come.
+    pub(crate) fn new(source: usize, total: usize, symbol_bytes: u64) -> Self {
         let code = Code::new(source, total);
         let piece = symbol_bytes.min(CHUNK_BYTES as u64) as usize;
         Self {
@@ -224,8 +233,13 @@ impl Extender {
         }
     }
 
-    /// Adds a stripe: `bytes` bytes of each source symbol, one after the other.
-    fn update(&mut self, kernel: Kernel, stripe: &[u8], bytes: usize) {
+    /// The hashes of all `total` symbols, when all stripes have come.
+    pub(crate) fn finish(mut self, kernel: Kernel) -> Vec<Hash> {
+        self.hashes.finish(kernel).to_vec()
+    }
+
+    /// Adds a stripe: `bytes` bytes of each source symbol, one after the other, as [`Stripes`] cuts them.
+    pub(crate) fn update(&mut self, kernel: Kernel, stripe: &[u8], bytes: usize) {
         for start in (0..bytes).step_by(CHUNK_BYTES) {
             let end = bytes.min(start + CHUNK_BYTES);
             let lanes = Lanes::new(end - start);

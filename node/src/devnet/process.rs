@@ -1,8 +1,14 @@
 //! Processes of a devnet: started in a session of their own, found again by pid file and command line, ended by signal.
+//!
+//! A process is gone when its last thread is. Its command line goes earlier, with the first thread, while the others may
+//! still hold its ports and the lock of its store; hence a descriptor of the process is waited on, which also makes sure
+//! that a signal never reaches another process that was given the same number.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,14 +20,12 @@ const LOG_FILE: &str = "node.log";
 const TAIL_BYTES: u64 = 8 << 10;
 /// How many lines of it are shown.
 const TAIL_LINES: usize = 8;
-/// How often a process that should go is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A process that runs the node of one directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct NodePid {
     pid: Pid,
-    home: PathBuf,
+    process: OwnedFd,
 }
 
 impl NodePid {
@@ -47,21 +51,24 @@ impl NodePid {
         self.signal(Signal::TERM)
     }
 
-    /// Waits until it is gone; `false` when it still runs after `patience`.
+    /// Waits until it is gone with all it held; `false` when it still runs after `patience`.
     #[must_use]
     pub fn gone_within(&self, patience: Duration) -> bool {
         let began = Instant::now();
-        while runs(self.pid, &self.home) {
-            if began.elapsed() >= patience {
-                return false;
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            // A patience that no clock can count is as good as one without end.
+            let timeout = Timespec::try_from(left).ok();
+            match poll(&mut [PollFd::new(&self.process, PollFlags::IN)], timeout.as_ref()) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(ready) => return ready > 0,
+                Err(_) => return false,
             }
-            std::thread::sleep(LOOK_EVERY);
         }
-        true
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        match kill_process(self.pid, signal) {
+        match pidfd_send_signal(&self.process, signal) {
             Err(rustix::io::Errno::SRCH) => Ok(()),
             other => other.map_err(io::Error::from),
         }
@@ -115,7 +122,9 @@ pub fn start(home: &Path) -> io::Result<Started> {
 pub fn find(home: &Path) -> Option<NodePid> {
     let text = fs::read_to_string(home.join(PID_FILE)).ok()?;
     let pid = Pid::from_raw(text.trim().parse().ok()?)?;
-    runs(pid, home).then(|| NodePid { pid, home: home.to_owned() })
+    // The descriptor first: what is asked of the number afterwards is asked of the process that the descriptor holds.
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    runs(pid, home).then_some(NodePid { pid, process })
 }
 
 /// Removes the pid file of `home`.
@@ -166,12 +175,12 @@ mod tests {
     #[test]
     fn a_pid_that_is_now_another_process_is_not_the_node() {
         let home = tempfile::tempdir().unwrap();
-        assert_eq!(find(home.path()), None, "no pid file");
+        assert!(find(home.path()).is_none(), "no pid file");
         for stale in
             [std::process::id().to_string(), "1".to_owned(), "999999999".to_owned(), "x".to_owned(), String::new()]
         {
             fs::write(home.path().join(PID_FILE), &stale).unwrap();
-            assert_eq!(find(home.path()), None, "{stale:?}");
+            assert!(find(home.path()).is_none(), "{stale:?}");
         }
     }
 
@@ -193,7 +202,7 @@ mod tests {
         found.kill().unwrap();
         assert!(found.gone_within(Duration::from_secs(5)));
         child.wait().unwrap();
-        assert_eq!(find(home.path()), None);
+        assert!(find(home.path()).is_none());
         forget(home.path());
         assert!(!home.path().join(PID_FILE).exists());
     }

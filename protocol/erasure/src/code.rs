@@ -27,6 +27,13 @@ enum Transform {
     Low,
 }
 
+/// Which points a set is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocatorOf {
+    Known,
+    Unknown,
+}
+
 /// A code of `n` symbols of which the first `k` are the source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Code {
@@ -57,6 +64,50 @@ impl Code {
     /// Symbols that are computed.
     pub(crate) fn parity(&self) -> usize {
         self.total - self.source
+    }
+
+    /// How many symbols a codeword has.
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Points of the smallest domain the codeword fits in: a power of two.
+    pub(crate) fn points(&self) -> usize {
+        let last = match self.transform {
+            Transform::High => self.source,
+            Transform::Low => self.parity(),
+        };
+        (self.chunk + last).next_power_of_two()
+    }
+
+    /// The point at which the symbol at `index` is a value of the codeword's polynomial.
+    pub(crate) fn point(&self, index: usize) -> usize {
+        match (self.transform, index.checked_sub(self.source)) {
+            (Transform::High, None) => self.chunk + index,
+            (Transform::High, Some(parity)) => parity,
+            (Transform::Low, None) => index,
+            (Transform::Low, Some(parity)) => self.chunk + parity,
+        }
+    }
+
+    /// For a decoding from the symbols at `known`: the set of points over which the products of the decoding's
+    /// factors run, and whether it is that of the known points (else that of the unknown ones). See
+    /// [`crate::locator`].
+    pub(crate) fn locator_points(&self, known: &[usize]) -> (Vec<usize>, LocatorOf) {
+        match self.transform {
+            // Zeros stand between the source and the end of its chunk.
+            Transform::Low => (
+                known.iter().map(|index| self.point(*index)).chain(self.source..self.chunk).collect(),
+                LocatorOf::Known,
+            ),
+            // All beyond the source are zeros; nobody has the parity between `n - k` and the chunk's end.
+            Transform::High => {
+                let mut there = vec![false; self.total];
+                known.iter().for_each(|index| there[*index] = true);
+                let missing = (0..self.total).filter(|index| !there[*index]).map(|index| self.point(index));
+                (missing.chain(self.parity()..self.chunk).collect(), LocatorOf::Unknown)
+            }
+        }
     }
 
     /// How many symbols the working memory of [`Code::extend`] has.

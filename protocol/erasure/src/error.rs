@@ -5,6 +5,7 @@ use std::io;
 
 use crate::id::PairIndex;
 use crate::layout::{Axis, LayoutError};
+use crate::opening::Place;
 
 /// Why a blob was not encoded or identified.
 #[derive(Debug, thiserror::Error)]
@@ -157,4 +158,52 @@ pub enum DecodeError {
     /// Somebody asked to stop.
     #[error("decoding was cancelled")]
     Cancelled,
+}
+
+/// Why a part of a symbol was not opened or not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    /// The layout has no such place, or it is not stored where it was looked for.
+    #[error("there is no {place:?}")]
+    Place {
+        /// What was asked for.
+        place: Place,
+    },
+    /// The opening has another length than the layout gives.
+    #[error("an opening of {actual} bytes, where the layout has {expected}")]
+    Length {
+        /// What the layout says, in bytes.
+        expected: usize,
+        /// What was given, in bytes.
+        actual: usize,
+    },
+    /// The part has another length than the layout gives.
+    #[error("a part of {actual} bytes, where the layout has {expected}")]
+    Bytes {
+        /// What the layout says, in bytes.
+        expected: u64,
+        /// What was given, in bytes.
+        actual: u64,
+    },
+    /// The proof that came with it is none.
+    #[error(transparent)]
+    Proof(#[from] FragmentError),
+    /// The bytes do not lead to the sliver's root.
+    #[error("the bytes do not lead from {place:?} of pair {pair} to the blob")]
+    Wrong {
+        /// Whose they were to be.
+        pair: PairIndex,
+        /// Where they were to be.
+        place: Place,
+    },
+    /// The symbol could not be read: nothing is known about it.
+    #[error("reading {bytes} bytes of the sliver at {offset} failed")]
+    Read {
+        /// Where in the sliver.
+        offset: u64,
+        /// How many bytes.
+        bytes: usize,
+        /// What the source said.
+        source: io::Error,
+    },
 }

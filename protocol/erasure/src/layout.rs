@@ -63,6 +63,16 @@ pub enum Axis {
     Secondary,
 }
 
+impl Axis {
+    /// The other of the two.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Primary => Self::Secondary,
+            Self::Secondary => Self::Primary,
+        }
+    }
+}
+
 impl std::fmt::Display for Axis {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
@@ -166,6 +176,17 @@ impl Layout {
             Axis::Primary => usize::from(self.columns()),
             Axis::Secondary => usize::from(self.rows()),
         }
+    }
+
+    /// Slivers of `axis` that give the blob: `p` primary or `c` secondary ones.
+    pub(crate) fn lines(&self, axis: Axis) -> usize {
+        self.sliver_symbols(axis.other())
+    }
+
+    /// The pair that has the sliver of `axis` with this index, which must be below `n`.
+    pub(crate) fn pair_with(&self, axis: Axis, sliver: u16) -> PairIndex {
+        // The rotation of secondaries is its own inverse.
+        PairIndex(self.sliver_of(axis, PairIndex(sliver)))
     }
 
     /// The sliver of `axis` in `pair`, which must be below `n`.

@@ -52,9 +52,11 @@ mod hash;
 mod id;
 mod io;
 mod layout;
+mod leaves;
 mod locator;
 mod medium;
 mod merkle;
+mod opening;
 mod options;
 mod parallel;
 mod proof;
@@ -65,14 +67,16 @@ mod symbols;
 mod tile;
 mod verify;
 
-pub use decode::decode;
+pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
-pub use error::{DecodeError, EncodeError, FragmentError};
+pub use error::{DecodeError, EncodeError, FragmentError, OpeningError};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
 pub use io::{MemorySink, Part, ReadAt, WriteAt};
 pub use layout::{Axis, Layout, LayoutError, PIECE_BYTES_MAX, SHARDS_MIN};
+pub use leaves::SliverHashes;
+pub use opening::{CheckedPart, Grain, Opening, Place, UNIT_BYTES};
 pub use options::{MEMORY_BYTES_DEFAULT, Options};
-pub use proof::{FragmentProof, ProofDecodeError, SliverRoots};
+pub use proof::{CheckedProof, FragmentProof, ProofDecodeError, SliverRoots};
 pub use verify::{
     CheckedFragment, CheckedPrimary, CheckedSecondary, PrimaryVerifier, SecondaryVerifier, verify_fragment,
     verify_primary, verify_secondary,

@@ -17,6 +17,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::commitment;
+use crate::error::FragmentError;
 use crate::hash::{HASH_BYTES, Hash};
 use crate::id::{BlobId, PairIndex};
 use crate::layout::{Axis, Layout, PIECE_BYTES_MAX};
@@ -152,6 +153,58 @@ impl FragmentProof {
     /// Whether the proof leads from `pair` to `blob`.
     pub(crate) fn leads_to(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> bool {
         self.piece.len() == layout.piece_bytes() && commitment::blob_of_path(layout, pair, self) == Some(*blob)
+    }
+}
+
+/// A proof that was seen to lead from its pair to its blob. Made by [`FragmentProof::check`] only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedProof {
+    blob: BlobId,
+    layout: Layout,
+    pair: PairIndex,
+    proof: FragmentProof,
+}
+
+impl FragmentProof {
+    /// Checks that the proof leads from `pair` to `blob`, whose length and shards are those of `layout`.
+    ///
+    /// # Errors
+    /// [`FragmentError::Pair`] or [`FragmentError::Proof`].
+    pub fn check(self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> Result<CheckedProof, FragmentError> {
+        if pair.0 >= layout.shards() {
+            return Err(FragmentError::Pair { pair, shards: layout.shards() });
+        }
+        if !self.leads_to(blob, layout, pair) {
+            return Err(FragmentError::Proof { pair });
+        }
+        Ok(CheckedProof { blob: *blob, layout: *layout, pair, proof: self })
+    }
+}
+
+impl CheckedProof {
+    /// The blob it leads to.
+    pub fn blob(&self) -> BlobId {
+        self.blob
+    }
+
+    /// The layout of that blob.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The pair it leads from.
+    pub fn pair(&self) -> PairIndex {
+        self.pair
+    }
+
+    /// The proof itself.
+    pub fn proof(&self) -> &FragmentProof {
+        &self.proof
+    }
+
+    /// The roots of the sliver of `axis`: the uploader's word.
+    pub fn roots(&self, axis: Axis) -> SliverRoots {
+        self.proof.roots(axis)
     }
 }
 

@@ -17,6 +17,8 @@ use reed_solomon_simd::engine::tables::{self, ExpLog};
 use reed_solomon_simd::engine::{DefaultEngine, Engine, ShardsRefMut};
 use reed_solomon_simd::rate::{HighRate, Rate};
 
+use crate::engine::Machine;
+
 /// A block of 32 elements.
 pub(crate) type Block = [u8; 64];
 
@@ -117,14 +119,14 @@ impl Code {
 
     /// Computes the parity. `work` has [`Code::work_symbols`] symbols of `blocks` blocks; the source is in the
     /// first `k`, what is in the others does not matter. Afterwards the first `n - k` are the parity.
-    pub(crate) fn extend(&self, engine: &DefaultEngine, work: &mut [Block], blocks: usize) {
+    pub(crate) fn extend(&self, engine: Machine, work: &mut [Block], blocks: usize) {
         match self.transform {
             Transform::High => self.extend_high(engine, work, blocks),
             Transform::Low => self.extend_low(engine, work, blocks),
         }
     }
 
-    fn extend_high(&self, engine: &DefaultEngine, work: &mut [Block], blocks: usize) {
+    fn extend_high(&self, engine: Machine, work: &mut [Block], blocks: usize) {
         let (chunk, symbols) = (self.chunk, self.work_symbols());
         work[self.source * blocks..symbols * blocks].fill([0; 64]);
         let first = self.source.min(chunk);
@@ -140,7 +142,7 @@ impl Code {
         engine.fft(&mut ShardsRefMut::new(symbols, blocks, work), 0, chunk, self.parity(), 0);
     }
 
-    fn extend_low(&self, engine: &DefaultEngine, work: &mut [Block], blocks: usize) {
+    fn extend_low(&self, engine: Machine, work: &mut [Block], blocks: usize) {
         let (chunk, symbols, parity) = (self.chunk, self.work_symbols(), self.parity());
         work[self.source * blocks..chunk * blocks].fill([0; 64]);
         engine.ifft(&mut ShardsRefMut::new(symbols, blocks, work), 0, chunk, self.source, 0);
@@ -220,13 +222,13 @@ impl Lanes {
 
 /// Multiplies and adds blocks by elements of the field.
 pub(crate) struct Field {
-    engine: DefaultEngine,
+    engine: Machine,
     tables: &'static ExpLog,
 }
 
 impl Field {
     pub(crate) fn new() -> Self {
-        Self { engine: DefaultEngine::new(), tables: tables::get_exp_log() }
+        Self { engine: Machine::detect(), tables: tables::get_exp_log() }
     }
 
     /// `into ^= factor * from`. `scratch` is as long as both.
@@ -316,7 +318,7 @@ mod tests {
 
     #[test]
     fn extension_is_that_of_the_crate_also_when_lanes_are_shared() {
-        let engine = DefaultEngine::new();
+        let engine = Machine::detect();
         let codes = (4..50).chain([64, 100, 128, 129, 1000]).flat_map(|n| {
             let f = (n - 1) / 3;
             [(n - 2 * f, n), (n - f, n)]
@@ -336,7 +338,7 @@ mod tests {
                         lanes.put(&mut work[i * blocks..(i + 1) * blocks], slot, symbol);
                     }
                 }
-                code.extend(&engine, &mut work, blocks);
+                code.extend(engine, &mut work, blocks);
                 for (slot, word) in words.iter().enumerate() {
                     let expected = reed_solomon_simd::encode(k, n - k, word).unwrap();
                     for (i, expected) in expected.iter().enumerate() {

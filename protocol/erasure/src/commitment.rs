@@ -7,9 +7,8 @@
 //! 3. The leaves are the leaves of a Merkle tree. Its root, the number of shards, the length, the version
 //!    and a digest kept for a later consistency check make the id.
 
-use reed_solomon_simd::engine::DefaultEngine;
-
 use crate::code::{Code, Lanes};
+use crate::engine::Machine;
 use crate::hash::{Domain, Hash, Kernel};
 use crate::id::{BlobId, PairIndex};
 use crate::layout::{Axis, Layout};
@@ -114,7 +113,7 @@ fn code_roots(layout: &Layout, primary: &[Hash], secondary: &[Hash]) -> Vec<u8> 
     for (symbol, piece) in work.chunks_mut(blocks).zip(pieces.chunks(bytes).take(p)) {
         lanes.put(symbol, 0, piece);
     }
-    code.extend(&DefaultEngine::new(), &mut work, blocks);
+    code.extend(Machine::detect(), &mut work, blocks);
     for (symbol, piece) in work.chunks(blocks).zip(pieces.chunks_mut(bytes).skip(p)) {
         lanes.take(symbol, 0, piece);
     }

@@ -47,7 +47,10 @@ mod code;
 mod commitment;
 mod decode;
 mod encode;
+mod engine;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod gfni;
 mod hash;
 mod id;
 mod io;

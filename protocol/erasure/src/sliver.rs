@@ -5,6 +5,7 @@
 //! `n` symbols are hashed side by side.
 
 use crate::code::{Block, Code, Lanes};
+use crate::engine::Machine;
 use crate::error::FragmentError;
 use crate::hash::{CHUNK_BYTES, ChunkPlace, Domain, Hash, Kernel};
 use crate::id::PairIndex;
@@ -15,7 +16,6 @@ use crate::options::Options;
 use crate::proof::SliverRoots;
 use crate::stripe::Stripes;
 use crate::symbols::SymbolHashes;
-use reed_solomon_simd::engine::DefaultEngine;
 
 /// Bytes that are read of a sliver at a time when they are only hashed.
 const READ_BYTES: usize = 1 << 18;
@@ -213,7 +213,7 @@ pub(crate) fn roots_of(kernel: Kernel, hashes: &[Hash], stored: usize) -> Sliver
 /// Extends one codeword and hashes all its symbols, piece by piece.
 pub(crate) struct Extender {
     code: Code,
-    engine: DefaultEngine,
+    engine: Machine,
     work: Vec<Block>,
     parity: Vec<u8>,
     hashes: SymbolHashes,
@@ -226,7 +226,7 @@ impl Extender {
         let piece = symbol_bytes.min(CHUNK_BYTES as u64) as usize;
         Self {
             code,
-            engine: DefaultEngine::new(),
+            engine: Machine::detect(),
             work: vec![[0; 64]; code.work_symbols() * Lanes::new(piece).blocks()],
             parity: vec![0; code.parity() * piece],
             hashes: SymbolHashes::new(total, symbol_bytes),
@@ -247,7 +247,7 @@ impl Extender {
             for (symbol, work) in stripe.chunks(bytes).zip(self.work.chunks_mut(blocks)) {
                 lanes.put(work, 0, &symbol[start..end]);
             }
-            self.code.extend(&self.engine, &mut self.work, blocks);
+            self.code.extend(self.engine, &mut self.work, blocks);
             let parity = &mut self.parity[..self.code.parity() * (end - start)];
             for (symbol, work) in parity.chunks_mut(end - start).zip(self.work.chunks(blocks)) {
                 lanes.take(work, 0, symbol);

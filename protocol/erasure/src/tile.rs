@@ -6,9 +6,8 @@
 
 use std::ops::Range;
 
-use reed_solomon_simd::engine::DefaultEngine;
-
 use crate::code::{Block, Code, Lanes};
+use crate::engine::Machine;
 use crate::hash::{CHUNK_BYTES, Kernel};
 use crate::layout::Layout;
 use crate::stripe::Stripe;
@@ -66,7 +65,7 @@ impl RowGroup {
 /// The memory one thread works in.
 pub(crate) struct Worker {
     kernel: Kernel,
-    engine: DefaultEngine,
+    engine: Machine,
     column_code: Code,
     row_code: Code,
     work: Vec<Block>,
@@ -84,7 +83,7 @@ impl Worker {
         let symbols = column_code.work_symbols().max(row_code.work_symbols());
         Self {
             kernel,
-            engine: DefaultEngine::new(),
+            engine: Machine::detect(),
             column_code,
             row_code,
             work: vec![[0; 64]; symbols * Lanes::new(piece).blocks()],
@@ -97,7 +96,7 @@ impl Worker {
     pub(crate) fn extend_columns(&mut self, geometry: &Geometry, stripe: Stripe, columns: &mut [u8]) {
         let width = stripe.bytes;
         let column_bytes = geometry.n * width;
-        let (code, engine, work) = (&self.column_code, &self.engine, &mut self.work);
+        let (code, engine, work) = (&self.column_code, self.engine, &mut self.work);
         for piece in pieces(width) {
             let lanes = Lanes::new(piece.len());
             let blocks = lanes.blocks();
@@ -169,7 +168,7 @@ impl Worker {
                     lanes.put(work, slot, &symbol[piece.clone()]);
                 }
             }
-            self.row_code.extend(&self.engine, &mut self.work, blocks);
+            self.row_code.extend(self.engine, &mut self.work, blocks);
             for (slot, row) in parity_rows.chunks_mut(row_bytes).enumerate() {
                 for (symbol, work) in row.chunks_mut(piece.len()).zip(self.work.chunks(blocks)) {
                     lanes.take(work, slot, symbol);

@@ -1,0 +1,436 @@
+//! The transforms with GFNI and AVX-512: a block of 32 elements in one register.
+//!
+//! Multiplying by a fixed element of GF(2^16) is linear over bits: a 16x16 matrix, which is four of 8x8, and
+//! `gf2p8affineqb` applies one of those to every byte. A block has its low bytes in one half and its high bytes in
+//! the other, so
+//!
+//! ```text
+//!   x         = [ low       | high      ]            two instructions for a block where tables of
+//!   x swapped = [ high      | low       ]            nibbles take sixteen
+//!   x * m     = [ A low     | D high    ]  ^  [ B high | C low ]
+//! ```
+//!
+//! Matrices are not looked up in a table of all elements (2 MiB): they are linear in the element, hence the
+//! sum of four entries of a table of 2 KiB, one for each nibble of it. Those of the transforms' own constants are kept
+//! as far as they are used.
+//!
+//! Two layers of butterflies are done at a time, with four blocks in registers.
+//!
+//! # Unsafe
+//! Loads and stores of 64 bytes through references to 64 bytes, and the calls into functions that need the
+//! instructions, which only a [`Gfni`] can make, which only [`Gfni::detect`] makes.
+//!
+//! # Source
+//! As [`crate::code`]. Bit-identical with the engines of `reed-solomon-simd`; a test compares.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, _mm256_loadu_si256, _mm512_castsi256_si512, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512,
+    _mm512_permutexvar_epi64, _mm512_set_epi64, _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_storeu_si512,
+    _mm512_ternarylogic_epi64, _mm512_xor_si512,
+};
+use std::sync::OnceLock;
+
+use reed_solomon_simd::engine::tables::{self, Skew};
+use reed_solomon_simd::engine::{Engine, GF_BITS, GF_MODULUS, ShardsRefMut};
+
+use crate::code::Block;
+
+/// The four matrices of a multiplication, in the order of the head: `A`, `D`, `B`, `C`. A row is a byte, the
+/// first row the highest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(32))]
+pub(crate) struct Matrix([u64; 4]);
+
+impl Matrix {
+    const ZERO: Self = Self([0; 4]);
+
+    fn plus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|index| self.0[index] ^ other.0[index]))
+    }
+
+    /// From the products of an element with every bit: `columns[bit]`.
+    fn new(columns: &[u16; GF_BITS]) -> Self {
+        // `rows[i]` has bit `j` where bit `j` of the factor flips bit `i` of the product.
+        let rows: [u16; GF_BITS] = std::array::from_fn(|i| {
+            columns.iter().enumerate().fold(0, |row, (j, column)| row | (column >> i & 1) << j)
+        });
+        let part = |first_row: usize, shift: u16| {
+            let row = |row: &u16| (row >> shift) as u8;
+            u64::from_be_bytes(std::array::from_fn(|i| row(&rows[first_row + i])))
+        };
+        Self([part(0, 0), part(8, 8), part(0, 8), part(8, 0)])
+    }
+}
+
+/// Entries for the four nibbles of an element, and the matrices of the transforms' constants.
+struct Tables {
+    nibbles: [[Matrix; 16]; 4],
+    skew: &'static Skew,
+    /// By the power of two of the index: those of one power are made when the first is used.
+    skews: [OnceLock<Vec<Matrix>>; GF_BITS],
+}
+
+impl Tables {
+    fn new() -> Self {
+        let exp_log = tables::get_exp_log();
+        let nibble = |nibble: usize| {
+            std::array::from_fn(|value| {
+                let element = value << (4 * nibble);
+                let column = |bit: usize| tables::mul(1 << bit, exp_log.log[element], &exp_log.exp, &exp_log.log);
+                if element == 0 { Matrix::ZERO } else { Matrix::new(&std::array::from_fn(column)) }
+            })
+        };
+        Self {
+            nibbles: std::array::from_fn(nibble),
+            skew: tables::get_skew(),
+            skews: [const { OnceLock::new() }; GF_BITS],
+        }
+    }
+
+    fn matrix(&self, element: u16) -> Matrix {
+        let entry = |nibble: usize| self.nibbles[nibble][usize::from(element >> (4 * nibble) & 15)];
+        entry(0).plus(entry(1)).plus(entry(2)).plus(entry(3))
+    }
+
+    /// The matrix of the constant at `index` of the skew table; `None` where the constant is zero.
+    fn skew(&self, index: usize) -> Option<&Matrix> {
+        let power = (index + 1).ilog2() as usize;
+        let first = (1 << power) - 1;
+        let matrices = self.skews[power].get_or_init(|| {
+            let exp = &tables::get_exp_log().exp;
+            let constants = &self.skew[first..(2 * first + 1).min(self.skew.len())];
+            let matrix = |log: &u16| {
+                if *log == GF_MODULUS { Matrix::ZERO } else { self.matrix(exp[usize::from(*log)]) }
+            };
+            constants.iter().map(matrix).collect()
+        });
+        (self.skew[index] != GF_MODULUS).then(|| &matrices[index - first])
+    }
+}
+
+/// The engine. That there is one proves that the machine has the instructions.
+#[derive(Clone, Copy)]
+pub(crate) struct Gfni {
+    tables: &'static Tables,
+}
+
+impl Gfni {
+    /// The engine, where the machine has what it takes.
+    pub(crate) fn detect() -> Option<Self> {
+        static TABLES: OnceLock<Tables> = OnceLock::new();
+        let there = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("gfni");
+        there.then(|| Self { tables: TABLES.get_or_init(Tables::new) })
+    }
+
+    /// The matrix of multiplying by `element`.
+    pub(crate) fn matrix(self, element: u16) -> Matrix {
+        self.tables.matrix(element)
+    }
+
+    /// `sums[i] ^= sum over all sources of source * matrices[i][source]`, for as many blocks as the sums have.
+    /// Sources are at least as long.
+    pub(crate) fn add_products(self, sums: &mut [&mut [Block]], sources: &[&[Block]], matrices: &[&[Matrix]]) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { add_products(sums, sources, matrices) }
+    }
+}
+
+impl Engine for Gfni {
+    fn fft(&self, data: &mut ShardsRefMut<'_>, pos: usize, size: usize, truncated_size: usize, skew_delta: usize) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { fft(self.tables, data, Range { pos, size, truncated_size, skew_delta }) }
+    }
+
+    fn ifft(&self, data: &mut ShardsRefMut<'_>, pos: usize, size: usize, truncated_size: usize, skew_delta: usize) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { ifft(self.tables, data, Range { pos, size, truncated_size, skew_delta }) }
+    }
+
+    fn mul(&self, x: &mut [Block], log_m: u16) {
+        // The engines of the crate multiply by one for this logarithm too, as theirs of the order is that of zero.
+        let element = tables::get_exp_log().exp[usize::from(log_m)];
+        let matrix = self.tables.matrix(element);
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { multiply(x, &matrix) }
+    }
+}
+
+/// What a transform runs over.
+#[derive(Clone, Copy)]
+struct Range {
+    pos: usize,
+    size: usize,
+    truncated_size: usize,
+    skew_delta: usize,
+}
+
+/// The matrices of a multiplication as they lie in registers.
+#[derive(Clone, Copy)]
+struct Factor {
+    /// For the block as it is: `A` and `D`.
+    straight: __m512i,
+    /// For the block with its halves swapped: `B` and `C`.
+    crossed: __m512i,
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(block: &Block) -> __m512i {
+    // SAFETY: reads 64 bytes, all of the block, at any alignment.
+    unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(block: &mut Block, value: __m512i) {
+    // SAFETY: writes 64 bytes, all of the block, at any alignment.
+    unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn factor(matrix: &Matrix) -> Factor {
+    // SAFETY: reads 32 bytes, all of the matrix, at any alignment.
+    let matrices = unsafe { _mm512_castsi256_si512(_mm256_loadu_si256(matrix.0.as_ptr().cast())) };
+    Factor {
+        straight: _mm512_permutexvar_epi64(_mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0), matrices),
+        crossed: _mm512_permutexvar_epi64(_mm512_set_epi64(3, 3, 3, 3, 2, 2, 2, 2), matrices),
+    }
+}
+
+/// `sum ^ value * factor`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn add_product(sum: __m512i, value: __m512i, factor: Factor) -> __m512i {
+    add_swapped(sum, value, swapped(value), factor)
+}
+
+/// The halves of a block swapped.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn swapped(value: __m512i) -> __m512i {
+    _mm512_shuffle_i64x2::<0b01_00_11_10>(value, value)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn add_swapped(sum: __m512i, value: __m512i, swapped: __m512i, factor: Factor) -> __m512i {
+    let straight = _mm512_gf2p8affine_epi64_epi8::<0>(value, factor.straight);
+    let crossed = _mm512_gf2p8affine_epi64_epi8::<0>(swapped, factor.crossed);
+    // Exclusive or of all three.
+    _mm512_ternarylogic_epi64::<0x96>(sum, straight, crossed)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn multiply(blocks: &mut [Block], matrix: &Matrix) {
+    let factor = factor(matrix);
+    for block in blocks {
+        let value = load(block);
+        store(block, add_product(_mm512_setzero_si512(), value, factor));
+    }
+}
+
+/// The three constants of two layers of butterflies on four symbols. `None` is zero.
+struct Two<'a> {
+    near: Option<&'a Matrix>,
+    far: Option<&'a Matrix>,
+    wide: Option<&'a Matrix>,
+}
+
+impl<'a> Two<'a> {
+    fn new(tables: &'a Tables, base: usize, dist: usize) -> Self {
+        Self { near: tables.skew(base), wide: tables.skew(base + dist), far: tables.skew(base + 2 * dist) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn fft(tables: &Tables, data: &mut ShardsRefMut<'_>, range: Range) {
+    let Range { pos, size, truncated_size, skew_delta } = range;
+    let (mut dist4, mut dist) = (size, size >> 2);
+    while dist != 0 {
+        for r in (0..truncated_size).step_by(dist4) {
+            let two = Two::new(tables, r + dist + skew_delta - 1, dist);
+            for i in r..r + dist {
+                fft_two(data.dist4_mut(pos + i, dist), &two);
+            }
+        }
+        dist4 = dist;
+        dist >>= 2;
+    }
+    if dist4 == 2 {
+        for r in (0..truncated_size).step_by(2) {
+            let (x, y) = data.dist2_mut(pos + r, 1);
+            let factor = factor(tables.skew(r + skew_delta).unwrap_or(&Matrix::ZERO));
+            for (x_block, y_block) in x.iter_mut().zip(y) {
+                let y = load(y_block);
+                let x = add_product(load(x_block), y, factor);
+                store(x_block, x);
+                store(y_block, _mm512_xor_si512(x, y));
+            }
+        }
+    }
+}
+
+type Four<'a> = (&'a mut [Block], &'a mut [Block], &'a mut [Block], &'a mut [Block]);
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn fft_two((a, b, c, d): Four<'_>, two: &Two<'_>) {
+    let far = factor(two.far.unwrap_or(&Matrix::ZERO));
+    let blocks = a.iter_mut().zip(b).zip(c).zip(d);
+    if two.near.is_none() && two.wide.is_none() {
+        for (((a_block, b_block), c_block), d_block) in blocks {
+            let (a, b) = (load(a_block), load(b_block));
+            let (c, d) = (_mm512_xor_si512(load(c_block), a), _mm512_xor_si512(load(d_block), b));
+            store(b_block, _mm512_xor_si512(a, b));
+            let c = add_product(c, d, far);
+            store(c_block, c);
+            store(d_block, _mm512_xor_si512(c, d));
+        }
+        return;
+    }
+    let (near, wide) = (factor(two.near.unwrap_or(&Matrix::ZERO)), factor(two.wide.unwrap_or(&Matrix::ZERO)));
+    for (((a_block, b_block), c_block), d_block) in blocks {
+        let (c, d) = (load(c_block), load(d_block));
+        let (a, b) = (add_product(load(a_block), c, wide), add_product(load(b_block), d, wide));
+        let (c, d) = (_mm512_xor_si512(a, c), _mm512_xor_si512(b, d));
+        let (a, c) = (add_product(a, b, near), add_product(c, d, far));
+        store(a_block, a);
+        store(b_block, _mm512_xor_si512(a, b));
+        store(c_block, c);
+        store(d_block, _mm512_xor_si512(c, d));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn ifft(tables: &Tables, data: &mut ShardsRefMut<'_>, range: Range) {
+    let Range { pos, size, truncated_size, skew_delta } = range;
+    let (mut dist, mut dist4) = (1, 4);
+    while dist4 <= size {
+        for r in (0..truncated_size).step_by(dist4) {
+            let two = Two::new(tables, r + dist + skew_delta - 1, dist);
+            for i in r..r + dist {
+                ifft_two(data.dist4_mut(pos + i, dist), &two);
+            }
+        }
+        dist = dist4;
+        dist4 <<= 2;
+    }
+    if dist < size {
+        let factor = factor(tables.skew(dist + skew_delta - 1).unwrap_or(&Matrix::ZERO));
+        for i in 0..dist {
+            let (x, y) = data.dist2_mut(pos + i, dist);
+            for (x_block, y_block) in x.iter_mut().zip(y) {
+                let x = load(x_block);
+                let y = _mm512_xor_si512(x, load(y_block));
+                store(y_block, y);
+                store(x_block, add_product(x, y, factor));
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn ifft_two((a, b, c, d): Four<'_>, two: &Two<'_>) {
+    let far = factor(two.far.unwrap_or(&Matrix::ZERO));
+    let blocks = a.iter_mut().zip(b).zip(c).zip(d);
+    if two.near.is_none() && two.wide.is_none() {
+        for (((a_block, b_block), c_block), d_block) in blocks {
+            let (a, c) = (load(a_block), load(c_block));
+            let (b, d) = (_mm512_xor_si512(load(b_block), a), _mm512_xor_si512(load(d_block), c));
+            let c = add_product(c, d, far);
+            store(b_block, b);
+            store(c_block, _mm512_xor_si512(c, a));
+            store(d_block, _mm512_xor_si512(d, b));
+        }
+        return;
+    }
+    let (near, wide) = (factor(two.near.unwrap_or(&Matrix::ZERO)), factor(two.wide.unwrap_or(&Matrix::ZERO)));
+    for (((a_block, b_block), c_block), d_block) in blocks {
+        let (a, c) = (load(a_block), load(c_block));
+        let (b, d) = (_mm512_xor_si512(load(b_block), a), _mm512_xor_si512(load(d_block), c));
+        let (a, c) = (add_product(a, b, near), add_product(c, d, far));
+        let (c, d) = (_mm512_xor_si512(a, c), _mm512_xor_si512(b, d));
+        store(a_block, add_product(a, c, wide));
+        store(b_block, add_product(b, d, wide));
+        store(c_block, c);
+        store(d_block, d);
+    }
+}
+
+/// How many sums share a walk over the sources.
+const SUMS: usize = 4;
+
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn add_products(sums: &mut [&mut [Block]], sources: &[&[Block]], matrices: &[&[Matrix]]) {
+    for (sums, matrices) in sums.chunks_mut(SUMS).zip(matrices.chunks(SUMS)) {
+        match (sums, matrices) {
+            ([a, b, c, d], [ma, mb, mc, md]) => sum_four([a, b, c, d], sources, [ma, mb, mc, md]),
+            (sums, matrices) => {
+                sums.iter_mut().zip(matrices).for_each(|(sum, matrices)| sum_one(sum, sources, matrices));
+            }
+        }
+    }
+}
+
+/// Four sums, two blocks at a time: every source block is loaded once for eight products.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn sum_four(sums: [&mut [Block]; SUMS], sources: &[&[Block]], matrices: [&[Matrix]; SUMS]) {
+    let [a, b, c, d] = sums;
+    let [ma, mb, mc, md] = matrices;
+    let blocks = a.len().min(b.len()).min(c.len()).min(d.len());
+    let mut at = 0;
+    while at < blocks {
+        // The last pair of an odd count is one block twice; the second time is not stored.
+        let next = (at + 1).min(blocks - 1);
+        let mut totals = [&a, &b, &c, &d].map(|sum| [load(&sum[at]), load(&sum[next])]);
+        for ((((source, ma), mb), mc), md) in sources.iter().zip(ma).zip(mb).zip(mc).zip(md) {
+            let values = [load(&source[at]), load(&source[next])];
+            let crosses = [swapped(values[0]), swapped(values[1])];
+            for (total, matrix) in totals.iter_mut().zip([ma, mb, mc, md]) {
+                let factor = factor(matrix);
+                total[0] = add_swapped(total[0], values[0], crosses[0], factor);
+                total[1] = add_swapped(total[1], values[1], crosses[1], factor);
+            }
+        }
+        for (sum, total) in [&mut *a, &mut *b, &mut *c, &mut *d].into_iter().zip(totals) {
+            store(&mut sum[at], total[0]);
+            if next != at {
+                store(&mut sum[next], total[1]);
+            }
+        }
+        at += 2;
+    }
+}
+
+/// One sum, eight blocks at a time: every matrix is spread once for eight products.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn sum_one(sum: &mut [Block], sources: &[&[Block]], matrices: &[Matrix]) {
+    const WIDE: usize = 8;
+    let (wide, _) = sum.as_chunks_mut::<WIDE>();
+    let whole = wide.len() * WIDE;
+    for (index, sums) in wide.iter_mut().enumerate() {
+        let mut totals = std::array::from_fn::<_, WIDE, _>(|i| load(&sums[i]));
+        for (source, matrix) in sources.iter().zip(matrices) {
+            let factor = factor(matrix);
+            if let Some(source) = source[index * WIDE..].first_chunk::<WIDE>() {
+                for (total, block) in totals.iter_mut().zip(source) {
+                    *total = add_product(*total, load(block), factor);
+                }
+            }
+        }
+        sums.iter_mut().zip(totals).for_each(|(sum, total)| store(sum, total));
+    }
+    for (index, sum) in sum.iter_mut().enumerate().skip(whole) {
+        let mut total = load(sum);
+        for (source, matrix) in sources.iter().zip(matrices) {
+            total = add_product(total, load(&source[index]), factor(matrix));
+        }
+        store(sum, total);
+    }
+}

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::id::PairIndex;
-use crate::layout::{Axis, LayoutError};
+use crate::layout::{Axis, LayoutError, SliverId};
 use crate::opening::Place;
 
 /// Why a blob was not encoded or identified.
@@ -116,6 +116,30 @@ impl FragmentError {
     pub fn is_undecided(&self) -> bool {
         matches!(self, Self::Read { .. } | Self::Cancelled)
     }
+
+    /// The same again, if something was found out.
+    pub(crate) fn finding(&self) -> Option<Self> {
+        Some(match *self {
+            Self::Pair { pair, shards } => Self::Pair { pair, shards },
+            Self::Proof { pair } => Self::Proof { pair },
+            Self::Sliver { pair, axis } => Self::Sliver { pair, axis },
+            Self::Length { axis, expected, actual } => Self::Length { axis, expected, actual },
+            Self::Extension { pair, axis } => Self::Extension { pair, axis },
+            Self::Padding { pair, axis } => Self::Padding { pair, axis },
+            Self::Read { .. } | Self::Cancelled => return None,
+        })
+    }
+}
+
+/// A sliver that was not accepted: which, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{sliver} is not accepted")]
+pub struct WrongSliver {
+    /// The sliver as it was announced.
+    pub sliver: SliverId,
+    /// What was found.
+    #[source]
+    pub error: FragmentError,
 }
 
 /// Why a blob was not decoded.

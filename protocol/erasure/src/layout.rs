@@ -82,6 +82,21 @@ impl std::fmt::Display for Axis {
     }
 }
 
+/// One sliver of a blob: whose, and which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SliverId {
+    /// The pair it is of.
+    pub pair: PairIndex,
+    /// Which of that pair's two.
+    pub axis: Axis,
+}
+
+impl std::fmt::Display for SliverId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "the {} sliver of pair {}", self.axis, self.pair)
+    }
+}
+
 impl Layout {
     /// The layout of a blob of `length` bytes in a network of `shards` shards.
     ///

@@ -43,6 +43,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod assemble;
 mod code;
 mod commitment;
 mod decode;
@@ -70,12 +71,13 @@ mod symbols;
 mod tile;
 mod verify;
 
+pub use assemble::{Assembler, Taken};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
-pub use error::{DecodeError, EncodeError, FragmentError, OpeningError};
+pub use error::{DecodeError, EncodeError, FragmentError, OpeningError, WrongSliver};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
 pub use io::{MemorySink, Part, ReadAt, WriteAt};
-pub use layout::{Axis, Layout, LayoutError, PIECE_BYTES_MAX, SHARDS_MIN};
+pub use layout::{Axis, Layout, LayoutError, PIECE_BYTES_MAX, SHARDS_MIN, SliverId};
 pub use leaves::SliverHashes;
 pub use opening::{CheckedPart, Grain, Opening, Place, UNIT_BYTES};
 pub use options::{MEMORY_BYTES_DEFAULT, Options};

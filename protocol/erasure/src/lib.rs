@@ -55,6 +55,8 @@ mod gfni;
 mod hash;
 mod id;
 mod io;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod layout;
 mod leaves;
 mod locator;

@@ -7,7 +7,7 @@
 //! # Source
 //! BLAKE3 specification, sections 2.4 and 5.1.2 (the lazy merge that leaves the root for the end).
 
-use crate::hash::{BLOCK_BYTES, CHUNK_BYTES, ChunkPlace, Hash, Kernel};
+use crate::hash::{BLOCK_BYTES, CHUNK_BYTES, ChunkPart, ChunkPlace, Hash, Kernel};
 
 /// The state of hashing `count` symbols of `symbol_bytes` bytes.
 #[derive(Debug)]
@@ -47,13 +47,7 @@ impl SymbolHashes {
         debug_assert_eq!(inputs.len(), self.chunk.len());
         debug_assert!(self.done_bytes <= self.symbol_bytes && start + bytes <= CHUNK_BYTES);
         debug_assert!(ends || bytes.is_multiple_of(BLOCK_BYTES));
-        if start == 0 && ends {
-            kernel.chunks(inputs, place, &mut self.chunk);
-        } else {
-            for (state, input) in self.chunk.iter_mut().zip(inputs) {
-                kernel.chunk_part(state, input, start, ends, place);
-            }
-        }
+        kernel.chunk_parts(inputs, ChunkPart { place, start, ends }, &mut self.chunk);
         if ends && !place.only {
             self.push(kernel, place.index);
         }

@@ -397,7 +397,7 @@ fn degraded(plan: &Plan) {
         (1000, "64MiB", vec![1, 8, 32, 111, 334]),
     ];
     for (n, name, counts) in shapes {
-        if !plan.shards.contains(&n) || plan.sizes.len() < 4 && name != "1MiB" {
+        if !plan.shards.contains(&n) || plan.sizes.len() == 3 && name == "64MiB" {
             continue;
         }
         let length = if name == "64MiB" { 64 << 20 } else { SIZES.iter().find(|size| size.0 == name).unwrap().1 };
@@ -407,7 +407,8 @@ fn degraded(plan: &Plan) {
         for missing in counts {
             let rows = layout.rows();
             // Spread over the rows, and replaced by parity slivers.
-            let gone: Vec<u16> = (0..missing).map(|i| i * rows / missing).collect();
+            let gone: Vec<u16> =
+                (0..missing).map(|i| (u32::from(i) * u32::from(rows) / u32::from(missing)) as u16).collect();
             let pairs: Vec<u16> = (0..rows).filter(|row| !gone.contains(row)).chain(n - missing..n).collect();
             let known: Vec<usize> = pairs.iter().map(|pair| usize::from(*pair)).collect();
             let transform = TransformDecode::new(&layout, &known);

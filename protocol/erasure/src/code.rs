@@ -13,7 +13,6 @@
 //! Lin, Chung, Han: Novel polynomial basis and its application to Reed-Solomon erasure codes (FOCS 2014), as
 //! done in Leopard and `reed-solomon-simd` (`src/rate/rate_high.rs`, `rate_low.rs`). A test compares.
 
-use reed_solomon_simd::engine::tables::{self, ExpLog};
 use reed_solomon_simd::engine::{DefaultEngine, Engine, ShardsRefMut};
 use reed_solomon_simd::rate::{HighRate, Rate};
 
@@ -220,82 +219,6 @@ impl Lanes {
     }
 }
 
-/// Multiplies and adds blocks by elements of the field.
-pub(crate) struct Field {
-    engine: Machine,
-    tables: &'static ExpLog,
-}
-
-impl Field {
-    pub(crate) fn new() -> Self {
-        Self { engine: Machine::detect(), tables: tables::get_exp_log() }
-    }
-
-    /// `into ^= factor * from`. `scratch` is as long as both.
-    pub(crate) fn multiply_add(&self, into: &mut [Block], from: &[Block], factor: u16, scratch: &mut [Block]) {
-        if factor == 0 {
-            return;
-        }
-        scratch.copy_from_slice(from);
-        self.engine.mul(scratch, self.tables.log[usize::from(factor)]);
-        xor(into, scratch);
-    }
-}
-
-/// By what to multiply which known symbol of a codeword to have the missing source symbols.
-pub(crate) struct Coefficients {
-    known: usize,
-    /// One row of `known` factors for each missing symbol.
-    factors: Vec<u16>,
-}
-
-/// Columns of the coefficients that are found in one decoding: bounds its memory.
-const UNITS: usize = 1024;
-
-impl Coefficients {
-    /// For the code from `source` to `total` symbols of which those at `known` (`source` different ones) are
-    /// there: the factors for each of `missing`, which are below `source` and not in `known`.
-    ///
-    /// The decoder of `reed-solomon-simd` is linear in every element, so it is given the unit vectors, side by
-    /// side in one set of symbols; what comes out is the matrix.
-    pub(crate) fn new(code: &Code, known: &[usize], missing: &[usize]) -> Result<Self, reed_solomon_simd::Error> {
-        let mut factors = vec![0; missing.len() * known.len()];
-        if missing.is_empty() {
-            return Ok(Self { known: known.len(), factors });
-        }
-        for start in (0..known.len()).step_by(UNITS) {
-            let count = UNITS.min(known.len() - start);
-            let bytes = count.div_ceil(32) * 64;
-            let mut decoder = reed_solomon_simd::ReedSolomonDecoder::new(code.source, code.parity(), bytes)?;
-            for (position, index) in known.iter().enumerate() {
-                let mut unit = vec![0; bytes];
-                if let Some(element) = position.checked_sub(start).filter(|element| *element < count) {
-                    unit[element / 32 * 64 + element % 32] = 1;
-                }
-                if *index < code.source {
-                    decoder.add_original_shard(*index, &unit)?;
-                } else {
-                    decoder.add_recovery_shard(*index - code.source, &unit)?;
-                }
-            }
-            let result = decoder.decode()?;
-            for (row, index) in factors.chunks_mut(known.len()).zip(missing) {
-                let restored = result.restored_original(*index).unwrap_or(&[]);
-                for (element, factor) in row[start..start + count].iter_mut().enumerate() {
-                    let low = element / 32 * 64 + element % 32;
-                    *factor = u16::from_le_bytes([restored[low], restored[low + 32]]);
-                }
-            }
-        }
-        Ok(Self { known: known.len(), factors })
-    }
-
-    /// The factors for the missing symbol that was given as the `index`-th, in the order of `known`.
-    pub(crate) fn row(&self, index: usize) -> &[u16] {
-        &self.factors[index * self.known..(index + 1) * self.known]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,29 +273,6 @@ mod tests {
                         break;
                     }
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn coefficients_restore_what_is_missing() {
-        for (k, n) in [(2, 4), (4, 10), (34, 100), (67, 100)] {
-            let code = Code::new(k, n);
-            let source: Vec<Vec<u8>> = (0..k).map(|i| symbol(i, 64)).collect();
-            let parity = reed_solomon_simd::encode(k, n - k, &source).unwrap();
-            let word: Vec<&Vec<u8>> = source.iter().chain(&parity).collect();
-            let known: Vec<usize> =
-                (0..n).filter(|i| i % 3 != 1).chain((0..n).filter(|i| i % 3 == 1)).take(k).collect();
-            let missing: Vec<usize> = (0..k).filter(|i| !known.contains(i)).collect();
-            let coefficients = Coefficients::new(&code, &known, &missing).unwrap();
-            let field = Field::new();
-            for (row, index) in missing.iter().enumerate() {
-                let mut sum = [[0; 64]];
-                for (factor, known) in coefficients.row(row).iter().zip(&known) {
-                    let from: Block = word[*known].as_slice().try_into().unwrap();
-                    field.multiply_add(&mut sum, &[from], *factor, &mut [[0; 64]]);
-                }
-                assert_eq!(&sum[0][..], &source[*index][..], "{k} of {n}");
             }
         }
     }

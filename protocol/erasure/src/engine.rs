@@ -3,6 +3,7 @@
 //! Where there are GFNI and AVX-512 it is [`Gfni`](crate::gfni), else whatever `reed-solomon-simd` has: AVX2, SSSE3, NEON
 //! or none. All of it goes through that crate's [`Engine`] and one operation of our own, sums of products.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use reed_solomon_simd::engine::tables;
@@ -25,6 +26,16 @@ enum Kind {
     Stock(&'static DefaultEngine),
 }
 
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(_) => "gfni",
+            Kind::Stock(_) => "stock",
+        })
+    }
+}
+
 impl Machine {
     /// The best there is.
     pub(crate) fn detect() -> Self {
@@ -41,43 +52,40 @@ impl Machine {
         Self { kind: Kind::Stock(STOCK.get_or_init(DefaultEngine::new)) }
     }
 
-    /// Factors made ready for [`Machine::add_products`]: rows of `columns` each.
-    pub(crate) fn factors(self, rows: &[u16], columns: usize) -> Factors {
+    /// Elements made ready to multiply by: rows of `columns` each.
+    pub(crate) fn factors(self, elements: &[u16], columns: usize) -> Factors {
         let ready = match self.kind {
             #[cfg(target_arch = "x86_64")]
-            Kind::Gfni(gfni) => Ready::Matrices(rows.iter().map(|factor| gfni.matrix(*factor)).collect()),
+            Kind::Gfni(gfni) => Ready::Matrices(elements.iter().map(|element| gfni.matrix(*element)).collect()),
             Kind::Stock(_) => {
                 let log = &tables::get_exp_log().log;
-                Ready::Logs(rows.iter().map(|factor| log[usize::from(*factor)]).collect())
+                Ready::Logs(elements.iter().map(|element| log[usize::from(*element)]).collect())
             }
         };
         Factors { columns, ready }
     }
 
-    /// `sums[i] ^= sum over all sources of source * factors[row + i][source]`, where `row` is the first of `rows`.
-    /// The sums are of one length and the sources at least as long.
-    pub(crate) fn add_products(
-        self,
-        sums: &mut [&mut [Block]],
-        sources: &[&[Block]],
-        (factors, row): (&Factors, usize),
-        scratch: &mut Vec<Block>,
-    ) {
-        let part = row * factors.columns..(row + sums.len()) * factors.columns;
+    /// `sums[i] = sum over all sources of source * factors[i][source]` on the given bytes of each, whole blocks of
+    /// them. There is a source; `factors` are this machine's and have a row for each sum.
+    ///
+    /// # Panics
+    /// When they have not, or a sum or source does not reach that far.
+    pub(crate) fn products(self, sums: &mut [&mut [u8]], sources: &[&[u8]], factors: &Factors, bytes: Range<usize>) {
         match (self.kind, &factors.ready) {
             #[cfg(target_arch = "x86_64")]
-            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => {
-                let rows: Vec<&[Matrix]> = matrices[part].chunks(factors.columns).collect();
-                gfni.add_products(sums, sources, &rows);
-            }
+            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => gfni.products(sums, sources, matrices, bytes),
             (_, Ready::Logs(logs)) => {
-                for (sum, logs) in sums.iter_mut().zip(logs[part].chunks(factors.columns)) {
-                    scratch.resize(sum.len(), [0; 64]);
-                    // The logarithm of zero is told by the order.
-                    for (source, log) in sources.iter().zip(logs).filter(|(_, log)| **log != GF_MODULUS) {
-                        scratch.copy_from_slice(&source[..sum.len()]);
-                        self.mul(scratch, *log);
-                        xor(sum, scratch);
+                let mut product = [[0; 64]; PRODUCT_BLOCKS];
+                for (sum, logs) in sums.iter_mut().zip(logs.chunks(factors.columns)) {
+                    for start in bytes.clone().step_by(size_of_val(&product)) {
+                        let end = bytes.end.min(start + size_of_val(&product));
+                        let product = &mut product[..(end - start) / 64];
+                        let (sum, _) = sum[start..end].as_chunks_mut::<64>();
+                        sum.fill([0; 64]);
+                        for (source, log) in sources.iter().zip(logs) {
+                            self.scale_log(product, source[start..end].as_chunks().0, *log);
+                            xor(sum, product);
+                        }
                     }
                 }
             }
@@ -85,9 +93,33 @@ impl Machine {
             (Kind::Stock(_), Ready::Matrices(_)) => unreachable!("factors are made and used by one machine"),
         }
     }
+
+    /// `into = from * factors[0][column]`. As many blocks of both.
+    pub(crate) fn scale(self, into: &mut [Block], from: &[Block], factors: &Factors, column: usize) {
+        match (self.kind, &factors.ready) {
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => gfni.scale(into, from, &matrices[column]),
+            (_, Ready::Logs(logs)) => self.scale_log(into, from, logs[column]),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Stock(_), Ready::Matrices(_)) => unreachable!("factors are made and used by one machine"),
+        }
+    }
+
+    fn scale_log(self, into: &mut [Block], from: &[Block], log: u16) {
+        if log == GF_MODULUS {
+            // What stands for the logarithm of zero.
+            into.fill([0; 64]);
+        } else {
+            into.copy_from_slice(from);
+            self.mul(into, log);
+        }
+    }
 }
 
-/// Factors of products, as the machine that made them wants them.
+/// Blocks that are multiplied at a time where a product is added apart: they stay in the first-level cache.
+const PRODUCT_BLOCKS: usize = 64;
+
+/// Elements to multiply by, as the machine that made them wants them.
 #[derive(Clone, Debug)]
 pub(crate) struct Factors {
     columns: usize,
@@ -179,31 +211,33 @@ mod tests {
         let tables = tables::get_exp_log();
         for machine in [Machine::detect(), Machine::stock()] {
             for (width, rows, columns) in (0..20).flat_map(|width| [(width, 1, 3), (width, 4, 5), (width, 7, 2)]) {
-                let factors: Vec<u16> = (0..rows * columns).map(|i| (i * i * 9_973 % 65_536) as u16).collect();
-                let bytes: Vec<u8> = blocks(7, columns * (width + 1)).into_flattened();
-                // Every source and sum is misaligned in its own way.
-                let source = |column: usize| bytes[column * (width * 64 + 1)..][..width * 64].as_chunks::<64>().0;
-                let sources: Vec<&[Block]> = (0..columns).map(source).collect();
-                let mut sums = vec![vec![0x5a; width * 64 + 64]; rows];
-                let mut into: Vec<&mut [Block]> = sums
-                    .iter_mut()
-                    .enumerate()
-                    .map(|(i, sum)| sum[i + 1..][..width * 64].as_chunks_mut::<64>().0)
-                    .collect();
-                let ready = machine.factors(&factors, columns);
-                machine.add_products(&mut into, &sources, (&ready, 0), &mut Vec::new());
+                let elements: Vec<u16> = (0..rows * columns).map(|i| (i * i * 9_973 % 65_536) as u16).collect();
+                let bytes: Vec<u8> = blocks(7, (columns + 1) * (width + 2)).into_flattened();
+                // Every source and sum is misaligned in its own way and has more around it.
+                let source = |column: usize| &bytes[column * (width * 64 + 1)..][..width * 64 + 66];
+                let sources: Vec<&[u8]> = (0..columns).map(source).collect();
+                let mut sums = vec![vec![0x5a; width * 64 + 100]; rows];
+                let mut into: Vec<&mut [u8]> = sums.iter_mut().enumerate().map(|(i, sum)| &mut sum[i + 1..]).collect();
+                let factors = machine.factors(&elements, columns);
+                machine.products(&mut into, &sources, &factors, 66..66 + width * 64);
                 for (row, sum) in sums.iter().enumerate() {
-                    let mut expected = vec![[0x5a; 64]; width];
-                    for (source, factor) in sources.iter().zip(&factors[row * columns..]) {
-                        if *factor != 0 {
-                            let mut product = source.to_vec();
-                            plain.mul(&mut product, tables.log[usize::from(*factor)]);
-                            xor(&mut expected, &product);
+                    let mut expected = vec![[0; 64]; width];
+                    for (column, source) in sources.iter().enumerate() {
+                        let mut product = source[66..].as_chunks::<64>().0.to_vec();
+                        match elements[row * columns + column] {
+                            0 => product.fill([0; 64]),
+                            element => plain.mul(&mut product, tables.log[usize::from(element)]),
                         }
+                        xor(&mut expected, &product);
+                        let mut scaled = vec![[1; 64]; width];
+                        let from = source[66..].as_chunks::<64>().0;
+                        machine.scale(&mut scaled, from, &factors, row * columns + column);
+                        assert!(scaled == product);
                     }
-                    assert!(sum[row + 1..][..width * 64] == *expected.as_flattened(), "{width} {rows} {columns}");
-                    let around = sum[..row + 1].iter().chain(&sum[row + 1 + width * 64..]);
-                    assert!(around.into_iter().all(|byte| *byte == 0x5a));
+                    let (before, rest) = sum.split_at(row + 67);
+                    let (found, after) = rest.split_at(width * 64);
+                    assert!(found == expected.as_flattened(), "{width} {rows} {columns}");
+                    assert!(before.iter().chain(after).all(|byte| *byte == 0x5a));
                 }
             }
         }

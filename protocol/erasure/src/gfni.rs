@@ -17,7 +17,7 @@
 //! Two layers of butterflies are done at a time, with four blocks in registers.
 //!
 //! # Unsafe
-//! Loads and stores of 64 bytes through references to 64 bytes, and the calls into functions that need the
+//! Loads and stores through references to as many bytes, and the calls into functions that need the
 //! instructions, which only a [`Gfni`] can make, which only [`Gfni::detect`] makes.
 //!
 //! # Source
@@ -131,11 +131,27 @@ impl Gfni {
         self.tables.matrix(element)
     }
 
-    /// `sums[i] ^= sum over all sources of source * matrices[i][source]`, for as many blocks as the sums have.
-    /// Sources are at least as long.
-    pub(crate) fn add_products(self, sums: &mut [&mut [Block]], sources: &[&[Block]], matrices: &[&[Matrix]]) {
+    /// `sums[i] = sum over all sources of source * matrices[i][source]` on the given bytes of each, whole
+    /// blocks of them. `matrices` has a row for each sum.
+    ///
+    /// # Panics
+    /// When there is no source, the matrices are not as many, or a sum or source does not reach that far.
+    pub(crate) fn products(
+        self,
+        sums: &mut [&mut [u8]],
+        sources: &[&[u8]],
+        matrices: &[Matrix],
+        bytes: std::ops::Range<usize>,
+    ) {
+        assert!(!sources.is_empty() && matrices.len() == sums.len() * sources.len() && bytes.len().is_multiple_of(64));
         // SAFETY: a `Gfni` exists only where the instructions do.
-        unsafe { add_products(sums, sources, matrices) }
+        unsafe { products(sums, sources, matrices, bytes) }
+    }
+
+    /// `into = from * element`. As many blocks of both.
+    pub(crate) fn scale(self, into: &mut [Block], from: &[Block], matrix: &Matrix) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { scale(into, from, matrix) }
     }
 }
 
@@ -231,6 +247,14 @@ fn multiply(blocks: &mut [Block], matrix: &Matrix) {
     for block in blocks {
         let value = load(block);
         store(block, add_product(_mm512_setzero_si512(), value, factor));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn scale(into: &mut [Block], from: &[Block], matrix: &Matrix) {
+    let factor = factor(matrix);
+    for (into, from) in into.iter_mut().zip(from) {
+        store(into, add_product(_mm512_setzero_si512(), load(from), factor));
     }
 }
 
@@ -366,71 +390,86 @@ fn ifft_two((a, b, c, d): Four<'_>, two: &Two<'_>) {
 /// How many sums share a walk over the sources.
 const SUMS: usize = 4;
 
-#[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn add_products(sums: &mut [&mut [Block]], sources: &[&[Block]], matrices: &[&[Matrix]]) {
-    for (sums, matrices) in sums.chunks_mut(SUMS).zip(matrices.chunks(SUMS)) {
-        match (sums, matrices) {
-            ([a, b, c, d], [ma, mb, mc, md]) => sum_four([a, b, c, d], sources, [ma, mb, mc, md]),
-            (sums, matrices) => {
-                sums.iter_mut().zip(matrices).for_each(|(sum, matrices)| sum_one(sum, sources, matrices));
-            }
-        }
-    }
+/// The blocks of `bytes` from `start` on that make `N`; the caller has compared lengths.
+#[inline]
+fn part<const N: usize>(bytes: &[u8], start: usize) -> &[Block; N] {
+    bytes[start..].as_chunks::<64>().0.first_chunk().expect("sources and sums were found to be long enough")
 }
 
-/// Four sums, two blocks at a time: every source block is loaded once for eight products.
-#[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn sum_four(sums: [&mut [Block]; SUMS], sources: &[&[Block]], matrices: [&[Matrix]; SUMS]) {
-    let [a, b, c, d] = sums;
-    let [ma, mb, mc, md] = matrices;
-    let blocks = a.len().min(b.len()).min(c.len()).min(d.len());
-    let mut at = 0;
-    while at < blocks {
-        // The last pair of an odd count is one block twice; the second time is not stored.
-        let next = (at + 1).min(blocks - 1);
-        let mut totals = [&a, &b, &c, &d].map(|sum| [load(&sum[at]), load(&sum[next])]);
-        for ((((source, ma), mb), mc), md) in sources.iter().zip(ma).zip(mb).zip(mc).zip(md) {
-            let values = [load(&source[at]), load(&source[next])];
-            let crosses = [swapped(values[0]), swapped(values[1])];
-            for (total, matrix) in totals.iter_mut().zip([ma, mb, mc, md]) {
-                let factor = factor(matrix);
-                total[0] = add_swapped(total[0], values[0], crosses[0], factor);
-                total[1] = add_swapped(total[1], values[1], crosses[1], factor);
-            }
-        }
-        for (sum, total) in [&mut *a, &mut *b, &mut *c, &mut *d].into_iter().zip(totals) {
-            store(&mut sum[at], total[0]);
-            if next != at {
-                store(&mut sum[next], total[1]);
-            }
-        }
-        at += 2;
-    }
+#[inline]
+fn part_mut<const N: usize>(bytes: &mut [u8], start: usize) -> &mut [Block; N] {
+    bytes[start..].as_chunks_mut::<64>().0.first_chunk_mut().expect("sources and sums were found to be long enough")
 }
 
-/// One sum, eight blocks at a time: every matrix is spread once for eight products.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn sum_one(sum: &mut [Block], sources: &[&[Block]], matrices: &[Matrix]) {
-    const WIDE: usize = 8;
-    let (wide, _) = sum.as_chunks_mut::<WIDE>();
-    let whole = wide.len() * WIDE;
-    for (index, sums) in wide.iter_mut().enumerate() {
-        let mut totals = std::array::from_fn::<_, WIDE, _>(|i| load(&sums[i]));
-        for (source, matrix) in sources.iter().zip(matrices) {
-            let factor = factor(matrix);
-            if let Some(source) = source[index * WIDE..].first_chunk::<WIDE>() {
-                for (total, block) in totals.iter_mut().zip(source) {
-                    *total = add_product(*total, load(block), factor);
+fn products(sums: &mut [&mut [u8]], sources: &[&[u8]], matrices: &[Matrix], bytes: std::ops::Range<usize>) {
+    let rows = matrices.chunks(sources.len() * SUMS);
+    for (sums, matrices) in sums.chunks_mut(SUMS).zip(rows) {
+        let mut at = bytes.start;
+        if let [a, b, c, d] = sums {
+            let mut sums: [&mut [u8]; SUMS] = [a, b, c, d];
+            while bytes.end - at >= 256 {
+                products_square::<4>(&mut sums, sources, matrices, at);
+                at += 256;
+            }
+            while at < bytes.end {
+                products_square::<1>(&mut sums, sources, matrices, at);
+                at += 64;
+            }
+            continue;
+        }
+        for (sum, matrices) in sums.iter_mut().zip(matrices.chunks(sources.len())) {
+            let mut at = bytes.start;
+            while bytes.end - at >= 512 {
+                products_line::<8>(sum, sources, matrices, at);
+                at += 512;
+            }
+            for (width, line) in
+                [(256, products_line::<4> as Line), (128, products_line::<2>), (64, products_line::<1>)]
+            {
+                if bytes.end - at >= width {
+                    // SAFETY: the same instructions as here.
+                    unsafe { line(sum, sources, matrices, at) };
+                    at += width;
                 }
             }
         }
-        sums.iter_mut().zip(totals).for_each(|(sum, total)| store(sum, total));
     }
-    for (index, sum) in sum.iter_mut().enumerate().skip(whole) {
-        let mut total = load(sum);
-        for (source, matrix) in sources.iter().zip(matrices) {
-            total = add_product(total, load(&source[index]), factor(matrix));
+}
+
+type Line = unsafe fn(&mut [u8], &[&[u8]], &[Matrix], usize);
+
+/// `N` blocks of four sums: every block of a source is loaded once for four products.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn products_square<const N: usize>(sums: &mut [&mut [u8]; SUMS], sources: &[&[u8]], matrices: &[Matrix], at: usize) {
+    let mut totals = [[_mm512_setzero_si512(); N]; SUMS];
+    for (column, source) in sources.iter().enumerate() {
+        let source = part::<N>(source, at);
+        let values: [__m512i; N] = std::array::from_fn(|i| load(&source[i]));
+        let crosses: [__m512i; N] = std::array::from_fn(|i| swapped(values[i]));
+        for (row, totals) in totals.iter_mut().enumerate() {
+            let factor = factor(&matrices[row * sources.len() + column]);
+            for i in 0..N {
+                totals[i] = add_swapped(totals[i], values[i], crosses[i], factor);
+            }
         }
-        store(sum, total);
     }
+    for (sum, totals) in sums.iter_mut().zip(totals) {
+        part_mut::<N>(sum, at).iter_mut().zip(totals).for_each(|(block, total)| store(block, total));
+    }
+}
+
+/// `N` blocks of one sum: every matrix is spread once for `N` products.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn products_line<const N: usize>(sum: &mut [u8], sources: &[&[u8]], matrices: &[Matrix], at: usize) {
+    let mut totals = [_mm512_setzero_si512(); N];
+    for (source, matrix) in sources.iter().zip(matrices) {
+        let factor = factor(matrix);
+        for (total, block) in totals.iter_mut().zip(part::<N>(source, at)) {
+            *total = add_product(*total, load(block), factor);
+        }
+    }
+    part_mut::<N>(sum, at).iter_mut().zip(totals).for_each(|(block, total)| store(block, total));
 }

@@ -38,8 +38,9 @@ pub(crate) fn log_products(points: usize, set: &[usize], queries: &[usize]) -> V
     if set.len() * queries.len() <= SUM_WORTH * butterflies {
         let log = &tables::get_exp_log().log;
         let sum = |query: &usize| -> u32 {
-            // Elements are below 65,536, so that a set of at most as many cannot overflow.
-            set.iter().map(|element| if element == query { 0 } else { u32::from(log[element ^ query]) }).sum()
+            // At most 65,536 logarithms up to 65,535 do not overflow. What stands for that of zero is 65,535, which
+            // leaves the sum as it is.
+            set.iter().map(|element| u32::from(log[element ^ query])).sum()
         };
         return queries.iter().map(|query| (sum(query) % ORDER) as u16).collect();
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::evidence::Evidence;
 use crate::id::PairIndex;
 use crate::layout::{Axis, LayoutError, SliverId};
 use crate::opening::Place;
@@ -230,4 +231,154 @@ pub enum OpeningError {
         /// What the source said.
         source: io::Error,
     },
+}
+
+/// Why there is no vector of sliver roots.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// Too few different pairs.
+    #[error("the pieces of {needed} different pairs are needed, there are {given}")]
+    TooFew {
+        /// How many the layout asks for.
+        needed: usize,
+        /// How many different ones there were.
+        given: usize,
+    },
+    /// The proofs are of different blobs.
+    #[error("the proof of pair {pair} is of another blob or layout")]
+    Mixed {
+        /// The first that does not go with the rest.
+        pair: PairIndex,
+    },
+    /// The pieces do not decode to a vector with this blob id: the blob is inconsistently encoded.
+    #[error("the blob is inconsistent: its pieces are not those of its sliver roots")]
+    Inconsistent {
+        /// What shows it. Has no body.
+        evidence: Box<Evidence>,
+    },
+}
+
+/// Why evidence shows nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// It has not the shape that the layout gives.
+    #[error("this is no evidence for such a layout")]
+    Shape,
+    /// A proof in it does not lead to the blob.
+    #[error("the proof of pair {pair} does not lead to the blob")]
+    Proof {
+        /// Whose.
+        pair: PairIndex,
+    },
+    /// The body is not what the blob commits to.
+    #[error("the body is not what pair {pair} commits to")]
+    Body {
+        /// Whose bytes they were to be.
+        pair: PairIndex,
+    },
+    /// All in it is as it should be: nothing is inconsistent.
+    #[error("all of it is consistent")]
+    Consistent,
+    /// The body could not be read: nothing is known.
+    #[error("reading the body failed")]
+    Read {
+        /// What the source said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop: nothing is known.
+    #[error("judging was cancelled")]
+    Cancelled,
+}
+
+impl EvidenceError {
+    /// Whether nothing was found out, so that trying again makes sense.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Cancelled)
+    }
+}
+
+impl From<FragmentError> for EvidenceError {
+    /// Of an error of reading a body: others do not occur where only roots are computed.
+    fn from(error: FragmentError) -> Self {
+        match error {
+            FragmentError::Read { source, .. } => Self::Read { source },
+            FragmentError::Cancelled => Self::Cancelled,
+            _ => Self::Shape,
+        }
+    }
+}
+
+/// Why a sliver was not rebuilt, or no symbol made for it.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// There is no such pair, or it has been heard already.
+    #[error("pair {helper} cannot help")]
+    Helper {
+        /// Who.
+        helper: PairIndex,
+    },
+    /// Too few different helpers.
+    #[error("{needed} different helpers are needed, there are {given}")]
+    TooFew {
+        /// How many the layout asks for.
+        needed: usize,
+        /// How many there were.
+        given: usize,
+    },
+    /// As many symbols as are needed are there.
+    #[error("there are enough symbols")]
+    Enough,
+    /// A symbol has another length than the layout gives.
+    #[error("the symbol of pair {helper} has {actual} bytes, not {expected}")]
+    Symbol {
+        /// Whose symbol.
+        helper: PairIndex,
+        /// What the layout says, in bytes.
+        expected: u64,
+        /// What was given, in bytes.
+        actual: u64,
+    },
+    /// A sliver was checked against another blob than the vector of roots.
+    #[error("the sliver of pair {pair} is of another blob or layout")]
+    Mixed {
+        /// Whose sliver.
+        pair: PairIndex,
+    },
+    /// What came out has not the committed root: something that went in was wrong, or the blob is inconsistent.
+    #[error("{target} as rebuilt is not what the blob commits to")]
+    Mismatch {
+        /// What was to be rebuilt.
+        target: SliverId,
+    },
+    /// What came out has the committed root and is not zero after the blob's end: the blob is inconsistent.
+    #[error("the blob is inconsistent: {target} is not zero after the blob's end")]
+    Padding {
+        /// What was to be rebuilt.
+        target: SliverId,
+    },
+    /// What a helper gave does not lead from it to the blob.
+    #[error("pair {helper} did not prove its symbol")]
+    Unproven {
+        /// Who.
+        helper: PairIndex,
+    },
+    /// Something could not be read: nothing is known about it.
+    #[error("reading what pair {pair} gave failed")]
+    Read {
+        /// Whose.
+        pair: PairIndex,
+        /// What the source said.
+        source: io::Error,
+    },
+    /// What was made could not be written.
+    #[error("writing at {offset} failed")]
+    Write {
+        /// Where in the sliver or symbol.
+        offset: u64,
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("recovery was cancelled")]
+    Cancelled,
 }

@@ -52,6 +52,8 @@ mod engine;
 mod error;
 #[cfg(target_arch = "x86_64")]
 mod gfni;
+mod evidence;
+mod evidence_codec;
 mod hash;
 mod id;
 mod io;
@@ -66,6 +68,9 @@ mod opening;
 mod options;
 mod parallel;
 mod proof;
+mod rebuild;
+mod recover;
+mod roots;
 mod sliver;
 mod solve;
 mod stripe;
@@ -76,7 +81,10 @@ mod verify;
 pub use assemble::{Assembler, Taken};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
-pub use error::{DecodeError, EncodeError, FragmentError, OpeningError, WrongSliver};
+pub use error::{
+    DecodeError, EncodeError, EvidenceError, FragmentError, OpeningError, RecoveryError, RootsError, WrongSliver,
+};
+pub use evidence::{CheckedEvidence, Evidence, EvidenceKind};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
 pub use io::{MemorySink, Part, ReadAt, WriteAt};
 pub use layout::{Axis, Layout, LayoutError, PIECE_BYTES_MAX, SHARDS_MIN, SliverId};
@@ -84,6 +92,10 @@ pub use leaves::SliverHashes;
 pub use opening::{CheckedPart, Grain, Opening, Place, UNIT_BYTES};
 pub use options::{MEMORY_BYTES_DEFAULT, Options};
 pub use proof::{CheckedProof, FragmentProof, ProofDecodeError, SliverRoots};
+pub use recover::{
+    Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place, recovery_symbol,
+};
+pub use roots::RootVector;
 pub use verify::{
     CheckedFragment, CheckedPrimary, CheckedSecondary, PrimaryVerifier, SecondaryVerifier, verify_fragment,
     verify_primary, verify_secondary,

@@ -25,7 +25,7 @@ use crate::io::ReadAt;
 use crate::layout::{Axis, Layout};
 use crate::leaves::SliverHashes;
 use crate::merkle;
-use crate::proof::CheckedProof;
+use crate::proof::{CheckedProof, SliverRoots};
 
 /// Bytes of a [`Grain::Unit`]: what a range is read by, and what a stranger is served at a time.
 pub const UNIT_BYTES: u64 = 64 << 10;
@@ -166,10 +166,18 @@ impl Opening {
         Ok(Self { inside: inside.to_vec(), across: across.to_vec() })
     }
 
-    /// The root of the tree to which a symbol of this hash leads.
-    fn root(&self, layout: &Layout, place: &Place, symbol: Hash) -> Option<Hash> {
+    /// The hash of the symbol to which a part of the right length leads.
+    pub(crate) fn symbol_of(&self, layout: &Layout, place: &Place, bytes: &[u8]) -> Option<Hash> {
+        let parts = place.grain.parts(layout);
+        let leaf = subtree(bytes, place.range(layout).start, parts == 1);
+        inside_root(leaf, place.part, parts, &self.inside)
+    }
+
+    /// Whether a symbol of this hash leads to the root that a sliver with these roots has for it.
+    pub(crate) fn leads(&self, layout: &Layout, place: &Place, symbol: Hash, roots: &SliverRoots) -> bool {
         let (leaf, leaves) = place.leaf(layout);
-        merkle::root_of_path(Domain::SymbolNode, symbol, leaf, leaves, &self.across)
+        let root = if place.is_stored(layout) { roots.stored } else { roots.extension };
+        merkle::root_of_path(Domain::SymbolNode, symbol, leaf, leaves, &self.across) == Some(root)
     }
 }
 
@@ -231,21 +239,12 @@ impl CheckedProof {
         if bytes.len() as u64 != expected {
             return Err(OpeningError::Bytes { expected, actual: bytes.len() as u64 });
         }
-        let parts = place.grain.parts(&layout);
-        let leaf = subtree(&bytes, range.start, parts == 1);
-        let symbol = inside_root(leaf, place.part, parts, &opening.inside);
-        if !symbol.is_some_and(|symbol| self.leads_from(&place, symbol, opening)) {
+        let symbol = opening.symbol_of(&layout, &place, &bytes);
+        let roots = self.roots(place.axis);
+        if !symbol.is_some_and(|symbol| opening.leads(&layout, &place, symbol, &roots)) {
             return Err(OpeningError::Wrong { pair: self.pair(), place });
         }
         Ok(CheckedPart { blob: self.blob(), layout, pair: self.pair(), place, bytes })
-    }
-
-    /// Whether a symbol of this hash at `place` leads to its sliver's root.
-    pub(crate) fn leads_from(&self, place: &Place, symbol: Hash, opening: &Opening) -> bool {
-        let layout = self.layout();
-        let roots = self.roots(place.axis);
-        let root = if place.is_stored(&layout) { roots.stored } else { roots.extension };
-        opening.root(&layout, place, symbol) == Some(root)
     }
 }
 

@@ -16,12 +16,12 @@ use std::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::commitment;
 use crate::error::FragmentError;
 use crate::hash::{HASH_BYTES, Hash};
 use crate::id::{BlobId, PairIndex};
 use crate::layout::{Axis, Layout, PIECE_BYTES_MAX};
 use crate::merkle;
+use crate::roots::{blob_of, sliver_root};
 
 /// Bytes before the piece: four roots and the length of the piece.
 const HEAD_BYTES: usize = 4 * HASH_BYTES + 1;
@@ -77,6 +77,12 @@ pub enum ProofDecodeError {
 }
 
 impl FragmentProof {
+    /// Bytes of the proof of `pair`, which must be below `n`, of this layout.
+    pub(crate) fn bytes_of(layout: &Layout, pair: PairIndex) -> usize {
+        let path = merkle::path_length(usize::from(pair.0), usize::from(layout.shards()));
+        HEAD_BYTES + layout.piece_bytes() + path * HASH_BYTES
+    }
+
     /// Most bytes of a proof of a fragment of this layout.
     pub fn max_bytes(layout: &Layout) -> usize {
         let path = merkle::path_length_max(usize::from(layout.shards()));
@@ -152,7 +158,9 @@ impl FragmentProof {
 
     /// Whether the proof leads from `pair` to `blob`.
     pub(crate) fn leads_to(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> bool {
-        self.piece.len() == layout.piece_bytes() && commitment::blob_of_path(layout, pair, self) == Some(*blob)
+        let primary = sliver_root(Axis::Primary, &self.primary);
+        let secondary = sliver_root(Axis::Secondary, &self.secondary);
+        blob_of(layout, pair, (&primary, &secondary), &self.piece, &self.path) == Some(*blob)
     }
 }
 

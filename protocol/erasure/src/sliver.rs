@@ -132,7 +132,7 @@ impl StoredHasher {
 }
 
 /// Whether all bytes of `part` from `content` on are zero.
-fn is_zero_after(part: &[u8], content: u64) -> bool {
+pub(crate) fn is_zero_after(part: &[u8], content: u64) -> bool {
     let content = usize::try_from(content).unwrap_or(usize::MAX);
     part.get(content..).is_none_or(|padding| padding.iter().all(|byte| *byte == 0))
 }

@@ -78,6 +78,13 @@ checked_sliver!(CheckedPrimary);
 checked_sliver!(CheckedSecondary);
 
 impl CheckedFragment {
+    /// A fragment both slivers of which were compared with the roots in `proof`, extension and padding too.
+    pub(crate) fn of(blob: &BlobId, layout: &Layout, pair: PairIndex, proof: &FragmentProof) -> Self {
+        let checked = |axis| Checked { blob: *blob, layout: *layout, pair, roots: proof.roots(axis) };
+        let (primary, secondary) = (checked(Axis::Primary), checked(Axis::Secondary));
+        Self { primary: CheckedPrimary { checked: primary }, secondary: CheckedSecondary { checked: secondary } }
+    }
+
     /// The blob it is of.
     pub fn blob(&self) -> BlobId {
         self.primary.blob()
@@ -123,11 +130,7 @@ pub fn verify_fragment(
     let place = (bytes, layout.primary_bytes());
     let secondary = sliver::check_whole(layout, pair, Axis::Secondary, place, options)?;
     compare_whole(pair, Axis::Secondary, proof, &secondary)?;
-    let checked = |axis| Checked { blob: *blob, layout: *layout, pair, roots: proof.roots(axis) };
-    Ok(CheckedFragment {
-        primary: CheckedPrimary { checked: checked(Axis::Primary) },
-        secondary: CheckedSecondary { checked: checked(Axis::Secondary) },
-    })
+    Ok(CheckedFragment::of(blob, layout, pair, proof))
 }
 
 /// Checks a primary sliver as a reader does: its stored symbols and its proof, in one pass of hashing.

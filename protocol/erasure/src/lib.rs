@@ -44,6 +44,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod assemble;
+mod chunk;
 mod code;
 mod commitment;
 mod decode;
@@ -79,6 +80,7 @@ mod tile;
 mod verify;
 
 pub use assemble::{Assembler, Taken};
+pub use chunk::{ChunkOpening, chunk_count, nth_chunk, open_chunk, verify_chunk};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
 pub use error::{

@@ -382,3 +382,35 @@ pub enum RecoveryError {
     #[error("recovery was cancelled")]
     Cancelled,
 }
+
+/// Why a range was not planned, or a part not taken for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RangeError {
+    /// The blob has no such range.
+    #[error("a blob of {length} bytes has no range from {start} to {end}")]
+    Range {
+        /// The first byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
+        /// Bytes of the blob.
+        length: u64,
+    },
+    /// The part is of another blob or layout.
+    #[error("the part of pair {pair} is of another blob or layout")]
+    Mixed {
+        /// Whose.
+        pair: PairIndex,
+    },
+    /// What is left of the range cannot use this part.
+    #[error("{place:?} of pair {pair} is not needed")]
+    Useless {
+        /// Whose.
+        pair: PairIndex,
+        /// Which part.
+        place: Place,
+    },
+    /// As many bytes are held as are allowed, and this part is not for the next unit.
+    #[error("no room for a part that is not needed next")]
+    Full,
+}

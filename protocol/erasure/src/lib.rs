@@ -69,6 +69,7 @@ mod opening;
 mod options;
 mod parallel;
 mod proof;
+mod range;
 mod rebuild;
 mod recover;
 mod roots;
@@ -84,7 +85,7 @@ pub use chunk::{ChunkOpening, chunk_count, nth_chunk, open_chunk, verify_chunk};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
 pub use error::{
-    DecodeError, EncodeError, EvidenceError, FragmentError, OpeningError, RecoveryError, RootsError, WrongSliver,
+    DecodeError, EncodeError, EvidenceError, FragmentError, OpeningError, RangeError, RecoveryError, RootsError, WrongSliver,
 };
 pub use evidence::{CheckedEvidence, Evidence, EvidenceKind};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
@@ -94,6 +95,7 @@ pub use leaves::SliverHashes;
 pub use opening::{CheckedPart, Grain, Opening, Place, UNIT_BYTES};
 pub use options::{MEMORY_BYTES_DEFAULT, Options};
 pub use proof::{CheckedProof, FragmentProof, ProofDecodeError, SliverRoots};
+pub use range::{Need, Provenance, RangePlan, RangeReader};
 pub use recover::{
     Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place, recovery_symbol,
 };

@@ -10,6 +10,7 @@
 //! | [`custody`] | which fragments a holder accepts, when it confirms, what it serves and attests |
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
+//! | [`handover`] | from whom the fragments of shards that came to this node are fetched, and how fast |
 //! | [`wire`] | what these say to their like on other nodes |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -18,6 +19,7 @@ pub mod coordinator;
 pub mod custody;
 pub mod download;
 pub mod fragments;
+pub mod handover;
 pub mod ledger_view;
 pub mod upload;
 pub mod wire;

@@ -10,7 +10,7 @@
 //! swarm closes. A coordinator that cannot go on ends the process with an error; a restart replays the journal.
 
 use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
-use crate::actors::{fragments, gateway, network};
+use crate::actors::{fragments, gateway, network, repairer};
 use crate::config::{ConfigError, NodeConfig};
 use crate::keys::NodeKeys;
 use crate::peer_book::StoredPeerBook;
@@ -114,6 +114,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     let shared = Shared { context, node, store, network, coordinator, metrics };
     let fragments = fragments::start(&shared, keys.confirmation.clone())?;
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
+    repairer::start(&shared, fragments.clone())?;
     network::start(&shared, fragments, lanes.requests);
 
     let parts = ServiceParts { shared: shared.clone(), gateway: gateway.clone(), genesis, account: keys.account };

@@ -6,6 +6,7 @@
 //! | [`coordinator`] | consensus, ledger, own transactions, attendance | status requests go unanswered, own work waits; gossip comes in queues of the network |
 //! | [`network`] | the events of the swarm: says where each goes | the swarm's own queues drop and count |
 //! | [`fragments`] | the fragment store: arrivals, confirmations, reads | a stream is answered busy |
+//! | [`repairer`] | fragments that this node fetches for shards that came to it | never more is told than it asked for |
 //! | [`gateway`] | uploads and reads of this node's clients | a client is answered 503 |
 
 pub mod coordinator;
@@ -13,4 +14,5 @@ pub mod fragments;
 pub mod gateway;
 pub mod network;
 mod pipe;
+pub mod repairer;
 mod workers;

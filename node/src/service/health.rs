@@ -184,6 +184,16 @@ impl Look<'_> {
             let effect = "its gateway cannot pay for stores";
             found.push(note(CheckCode::AccountLow, HealthState::Warn, summary, effect, "floe account show"));
         }
+        let protocol = floe_ledger::views::protocol(self.state).unwrap_or_default();
+        let known = self.context.versions_known;
+        if let Some(next) = protocol.next.filter(|next| next.version > known) {
+            let summary = format!(
+                "from epoch {} on the network runs protocol version {}, this node knows {known}",
+                next.from, next.version
+            );
+            let next = "install a later version of floe before then";
+            found.push(note(CheckCode::UpdateDue, HealthState::Error, summary, "this node will stop then", next));
+        }
         debug_assert!(found.iter().all(|finding| finding.code.axis() == Axis::Node));
         found
     }

@@ -118,6 +118,8 @@ catalogue! {
     fragments_received: IntCounterVec = "floe_fragments_received_total", "Fragments offered to this node, by outcome.", ["outcome"];
     fragments_served: IntCounterVec = "floe_fragments_served_total", "Slivers asked of this node, by outcome.", ["outcome"];
     fragment_bytes: IntCounterVec = "floe_fragment_bytes_total", "Bytes of fragments by direction.", ["direction"];
+    handover_bytes: IntCounter = "floe_handover_bytes_total", "Bytes of fragments fetched for shards that came to this node.";
+    handover_left: IntGauge = "floe_handover_left_fragments", "Fragments of this node's shards that the last look over the ledger left missing.";
     stores: IntCounterVec = "floe_gateway_stores_total", "Stores by this gateway's clients, by outcome.", ["outcome"];
     store_seconds: Histogram = "floe_gateway_store_duration_seconds", "Time from a spooled body to its certificate.";
     reads: IntCounterVec = "floe_gateway_reads_total", "Reads by this gateway's clients, by outcome.", ["outcome"];

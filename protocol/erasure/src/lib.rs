@@ -51,10 +51,10 @@ mod decode;
 mod encode;
 mod engine;
 mod error;
-#[cfg(target_arch = "x86_64")]
-mod gfni;
 mod evidence;
 mod evidence_codec;
+#[cfg(target_arch = "x86_64")]
+mod gfni;
 mod hash;
 mod id;
 mod io;
@@ -85,7 +85,8 @@ pub use chunk::{ChunkOpening, chunk_count, nth_chunk, open_chunk, verify_chunk};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
 pub use error::{
-    DecodeError, EncodeError, EvidenceError, FragmentError, OpeningError, RangeError, RecoveryError, RootsError, WrongSliver,
+    DecodeError, EncodeError, EvidenceError, FragmentError, OpeningError, RangeError, RecoveryError, RootsError,
+    WrongSliver,
 };
 pub use evidence::{CheckedEvidence, Evidence, EvidenceKind};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
@@ -97,7 +98,8 @@ pub use options::{MEMORY_BYTES_DEFAULT, Options};
 pub use proof::{CheckedProof, FragmentProof, ProofDecodeError, SliverRoots};
 pub use range::{Need, Provenance, RangePlan, RangeReader};
 pub use recover::{
-    Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place, recovery_symbol,
+    Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place,
+    recovery_symbol,
 };
 pub use roots::RootVector;
 pub use verify::{

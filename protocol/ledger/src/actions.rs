@@ -10,6 +10,7 @@
 //! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
 //! | `Attest` | not a member, ends at a blob that is not defended, nothing new |
 //! | `Report` | not a member, another epoch, not its closing, a second one |
+//! | `Support` | not a member, not above what it said before |
 
 use crate::blobs;
 use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Run};
@@ -22,6 +23,7 @@ use crate::sets::{MemberSet, ShardSet};
 use crate::state::{Overlay, StateRead};
 use crate::tables::Table;
 use crate::transaction::{Action, Attributes, CheckedTransaction, confirmation_message, fee_min};
+use crate::version;
 use floe_types::bls::{self, BlsSignature};
 use floe_types::{
     AccountId, BlobId, BlockTime, Committee, Epoch, EpochCount, Frost, MemberIndex, NodeId, RegistrationNumber,
@@ -84,6 +86,7 @@ pub(crate) fn execute(
         }),
         Action::Attest { member, runs } => acting.attest(member, runs),
         Action::Report { member, epoch, answered } => acting.report(member, *epoch, answered),
+        Action::Support { member, version } => acting.support(member, *version),
     }?;
     money::assert_conserved(overlay)?;
     Ok(events)
@@ -292,6 +295,16 @@ impl Acting<'_, '_, '_> {
             blobs::put_counters(self.overlay, &counters);
         }
         Ok(done.before.iter().map(|segment| segment.run.count()).sum())
+    }
+
+    fn support(&mut self, node: &NodeId, version: u32) -> Result<Vec<Event>, Halt> {
+        let member = self.member(node)?;
+        let said = version::support(self.overlay, node)?;
+        if version <= said {
+            return Err(Refusal::SupportKnown { found: version, said }.into());
+        }
+        version::put_support(self.overlay, node, version);
+        Ok(vec![Event::Supported { transaction: self.transaction, member, version }])
     }
 
     fn report(&mut self, node: &NodeId, epoch: Epoch, answered: &MemberSet) -> Result<Vec<Event>, Halt> {

@@ -14,8 +14,6 @@ use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{BlockId, BlockTime, Epoch, Height, NetworkId, NodeId, TransactionId};
 use serde::{Deserialize, Serialize};
 
-/// The version of blocks.
-pub const BLOCK_VERSION: u32 = 1;
 /// Bytes set aside in a block for its header: two sets of members, eight roots and some numbers.
 pub const HEADER_BYTES_MAX: usize = 2 << 10;
 /// The most certificates in a block: each costs a pairing, and a block must be checked in well under a second.
@@ -56,7 +54,7 @@ pub struct BoundaryHeader {
 /// The header of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockHeader {
-    /// [`BLOCK_VERSION`].
+    /// The version of the protocol by which it is executed, see [`crate::version`].
     pub version: u32,
     /// The network.
     pub network: NetworkId,

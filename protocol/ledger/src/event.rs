@@ -90,6 +90,15 @@ pub enum Event {
         /// The epoch.
         epoch: Epoch,
     },
+    /// A member said which version of the protocol it can follow.
+    Supported {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The member.
+        member: MemberIndex,
+        /// The latest version.
+        version: u32,
+    },
     /// A registration was not certified in time; its price went back.
     RegistrationLapsed {
         /// Its number.

@@ -26,9 +26,7 @@
 
 use crate::actions::{self, Scene};
 use crate::blobs;
-use crate::block::{
-    self, BLOCK_CERTIFICATES_MAX, BLOCK_VERSION, Block, BlockHeader, BoundaryHeader, HEADER_BYTES_MAX, genesis_block,
-};
+use crate::block::{self, BLOCK_CERTIFICATES_MAX, Block, BlockHeader, BoundaryHeader, HEADER_BYTES_MAX, genesis_block};
 use crate::boundary;
 use crate::event::Event;
 use crate::merkle::Root;
@@ -38,6 +36,7 @@ use crate::refusal::{BlockError, Halt, Refusal};
 use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::transaction::{Action, CheckedTransaction, SignedTransaction};
+use crate::version;
 use floe_types::genesis::GenesisError;
 use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{
@@ -51,13 +50,16 @@ pub struct Context {
     pub network: NetworkId,
     /// Its parameters.
     pub params: Params,
+    /// The latest version of the protocol that this program knows: [`version::KNOWN_MAX`] but in tests.
+    pub versions_known: u32,
 }
 
 impl Context {
     /// The context that `genesis` founds.
     #[must_use]
     pub fn of(genesis: &Genesis) -> Context {
-        Context { network: genesis.network(), params: genesis.params.clone() }
+        let versions_known = version::KNOWN_MAX;
+        Context { network: genesis.network(), params: genesis.params.clone(), versions_known }
     }
 }
 
@@ -169,6 +171,9 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
     if execution.boundary.is_some() != header.boundary.is_some() {
         return Err(BlockError::Boundary);
     }
+    if header.version != execution.version {
+        return Err(BlockError::Version { found: header.version, ours: execution.version });
+    }
     if execution.committee.index_of(&header.proposer).is_none() {
         return Err(BlockError::Proposer);
     }
@@ -192,9 +197,6 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
 /// What can be said of a block before it is executed.
 fn check_place(head: &Head, context: &Context, block: &Block) -> Result<(), BlockError> {
     let header = &block.header;
-    if header.version != BLOCK_VERSION {
-        return Err(BlockError::Version { found: header.version, ours: BLOCK_VERSION });
-    }
     if header.network != context.network {
         return Err(BlockError::Network);
     }
@@ -233,6 +235,7 @@ struct Execution<'a> {
     overlay: Overlay<'a>,
     context: &'a Context,
     committee: Committee,
+    version: u32,
     head: Head,
     time: BlockTime,
     epoch: Epoch,
@@ -258,15 +261,18 @@ impl<'a> Execution<'a> {
         let (mut boundary, mut events) = (None, Vec::new());
         if time >= head.epoch_ends(&context.params) {
             let ended = boundary::end_epoch(&mut overlay, &committee, &head, time)?;
+            version::turn(&mut overlay, &committee, head.epoch.next(), &context.params)?;
             (epoch, epoch_began) = (head.epoch.next(), time);
             (boundary, events) = (Some(ended.header), ended.events);
         }
+        let version = version::in_force(&overlay, context.versions_known)?;
         let (included, refused) = (Vec::new(), Vec::new());
         let certificates = 0;
         Ok(Execution {
             overlay,
             context,
             committee,
+            version,
             head,
             time,
             epoch,
@@ -307,7 +313,7 @@ impl<'a> Execution<'a> {
         let head_key = Table::Head.key(&[]);
         let state_root = Root(self.overlay.changes().root_after(&self.head.state_root.0, &head_key));
         let header = BlockHeader {
-            version: BLOCK_VERSION,
+            version: self.version,
             network: self.context.network,
             height: self.head.height.next(),
             parent: self.head.block,

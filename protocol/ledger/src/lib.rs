@@ -20,6 +20,7 @@
 //! | [`coverage`] | which shards attested which blobs |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
+//! | [`version`] | which rules are in force, and how later ones come into force |
 //! | [`money`] | WAL and its conservation |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
@@ -47,9 +48,10 @@ mod tables;
 mod tests;
 pub mod transaction;
 pub mod verdict;
+pub mod version;
 pub mod views;
 
-pub use block::{BLOCK_VERSION, Block, BlockHeader, BoundaryHeader, genesis_block};
+pub use block::{Block, BlockHeader, BoundaryHeader, genesis_block};
 pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
@@ -67,3 +69,4 @@ pub use transaction::{
     fee_min,
 };
 pub use verdict::{Decision, Participation, Verdict, VerdictRecord};
+pub use version::{Activation, Protocol};

@@ -56,6 +56,8 @@ pub enum Refusal {
     NotClosing { from: BlockTime },
     #[error("this member has reported already")]
     AlreadyReported,
+    #[error("support of version {found}, this member has said {said} already")]
+    SupportKnown { found: u32, said: u32 },
 }
 
 impl Refusal {

@@ -27,6 +27,16 @@ pub enum StateError {
         /// What is wrong.
         reason: String,
     },
+    /// The network went on to rules that this program does not know.
+    #[error(
+        "the network is at protocol version {version}, this program knows up to {known}: install a later version of floe"
+    )]
+    Unsupported {
+        /// The version in force.
+        version: u32,
+        /// The latest one that this program knows.
+        known: u32,
+    },
 }
 
 /// A key with its value.

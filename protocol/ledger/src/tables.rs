@@ -28,6 +28,8 @@
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
 //! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
 //! | 23 | `MerkleRoots` | map | the top of a map |
+//! | 60 | `Protocol` | | [`crate::Protocol`]; absent while the first version is in force and none is set |
+//! | 61 | `Supports` | node | the latest version it can follow |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
 use floe_types::codec;
@@ -61,6 +63,8 @@ pub(crate) enum Table {
     Epochs = 21,
     Merkle = 22,
     MerkleRoots = 23,
+    Protocol = 60,
+    Supports = 61,
 }
 
 impl Table {
@@ -90,6 +94,8 @@ impl Table {
             Table::Epochs => "epochs",
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
+            Table::Protocol => "protocol",
+            Table::Supports => "supports",
         }
     }
 

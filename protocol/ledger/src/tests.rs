@@ -7,3 +7,4 @@ pub mod fixture;
 mod measure;
 mod random;
 mod refusals;
+mod versions;

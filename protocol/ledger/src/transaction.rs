@@ -96,6 +96,13 @@ pub enum Action {
         /// Who answered. The reporter's own bit says nothing.
         answered: MemberSet,
     },
+    /// Says that the sender's node can follow a version of the protocol and all before it. See [`crate::version`].
+    Support {
+        /// The sender's node.
+        member: NodeId,
+        /// The latest version that its program knows.
+        version: u32,
+    },
 }
 
 /// What is signed.

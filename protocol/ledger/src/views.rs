@@ -13,9 +13,10 @@ use crate::state::{StateError, StateRead};
 use crate::tables::{Table, after, number_at};
 use crate::transaction::Attributes;
 use crate::verdict::{VerdictRecord, judge};
+use crate::version::{self, Protocol};
 use crate::{Decision, Run};
 use floe_types::{
-    AccountId, BlobId, Committee, Epoch, Frost, MemberIndex, RegistrationNumber, SequenceNumber, ShardIndex,
+    AccountId, BlobId, Committee, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
 };
 
 /// The most registrations that a [`BlobView`] lists, the oldest first.
@@ -371,6 +372,22 @@ pub fn report(state: &dyn StateRead, member: MemberIndex) -> Result<Option<Membe
 /// [`StateError`].
 pub fn coverage(state: &dyn StateRead, shard: ShardIndex) -> Result<Vec<Run>, StateError> {
     coverage::row(state, shard, next_sequence(state)?.0)
+}
+
+/// The version of the protocol in force, and the next one once its activation is set.
+///
+/// # Errors
+/// [`StateError`].
+pub fn protocol(state: &dyn StateRead) -> Result<Protocol, StateError> {
+    version::protocol(state)
+}
+
+/// The latest version of the protocol that `node` said it can follow.
+///
+/// # Errors
+/// [`StateError`].
+pub fn support(state: &dyn StateRead, node: &NodeId) -> Result<u32, StateError> {
+    version::support(state, node)
 }
 
 /// Registrations that wait for a certificate, by the epoch whose end they lapse with, at most `limit`.

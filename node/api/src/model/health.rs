@@ -81,6 +81,8 @@ pub enum CheckCode {
     PeersLow,
     /// Its account holds little.
     AccountLow,
+    /// The network is about to go on to rules that this node's program does not know.
+    UpdateDue,
 }
 
 impl CheckCode {
@@ -97,7 +99,8 @@ impl CheckCode {
             | CheckCode::DiskNearlyFull
             | CheckCode::DiskReserve
             | CheckCode::PeersLow
-            | CheckCode::AccountLow => Axis::Node,
+            | CheckCode::AccountLow
+            | CheckCode::UpdateDue => Axis::Node,
         }
     }
 }

@@ -104,9 +104,9 @@ impl FragmentsActor {
                 let signature = confirmation.sign(&self.parts.key);
                 self.end(stream, Instruction::Answer(Answer::Confirmation { signature }));
             }
-            Effect::Serve { stream, bytes, .. } => {
+            Effect::Serve { stream, span, .. } => {
                 self.parts.shared.metrics.fragments_served.with_label_values(&["served"]).inc();
-                self.instruct(stream, Instruction::Serve { bytes });
+                self.instruct(stream, Instruction::Serve { span });
             }
             Effect::Close { stream } => self.end(stream, Instruction::Close),
             Effect::Keep { keep, streams } => {

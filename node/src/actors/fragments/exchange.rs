@@ -9,11 +9,12 @@ use actix::Addr;
 use floe_erasure::{Options, pair_of};
 use floe_machines::custody::{self, Input, Offer, ReceiveFailure, StoreFailure, StreamId};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError};
-use floe_machines::wire::fragment::{Answer, Ask, Refusal, frame_answer};
+use floe_machines::wire::fragment::{Answer, Ask, ReadRange, Refusal, frame_answer};
 use floe_network::Offence;
 use floe_types::{BlobId, Committee, NodeId, PairIndex};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,8 +33,8 @@ pub(super) enum Instruction {
     Receive { key: FragmentKey, bytes: u64 },
     /// Send this, and end.
     Answer(Answer),
-    /// Send the sliver, and end.
-    Serve { bytes: u64 },
+    /// Send these bytes of the fragment, and end.
+    Serve { span: Range<u64> },
     /// End.
     Close,
 }
@@ -118,11 +119,11 @@ impl Exchange {
                 let held = self.parts.records(blob, pairs).await?.into_iter().map(|record| record.key).collect();
                 Ok((Input::ConfirmAsked { stream, registration, blob, held }, Wanted::Confirm))
             }
-            Ask::Read { blob, shard, axis: _, range: _ } => {
+            Ask::Read { blob, shard, axis, range: ReadRange::Whole } => {
                 let pair = pair_of(&blob, shard, shards);
                 let record = self.parts.records(blob, vec![pair]).await?.pop();
                 let held = record.as_ref().map(|record| record.blob_bytes);
-                Ok((Input::ReadAsked { stream, peer, blob, shard, held }, Wanted::Read(record)))
+                Ok((Input::ReadAsked { stream, peer, blob, shard, axis, held }, Wanted::Read(record)))
             }
         }
     }
@@ -146,12 +147,12 @@ impl Exchange {
                         };
                     }
                 }
-                (Instruction::Serve { bytes }, Wanted::Read(Some(record))) => {
+                (Instruction::Serve { span }, Wanted::Read(Some(record))) => {
                     let record = record.clone();
                     let served = tokio::select! {
                         biased;
                         _ = instructions.recv() => Ok(()),
-                        served = self.serve(&record, bytes) => served,
+                        served = self.serve(&record, span) => served,
                     };
                     let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
                     return served;
@@ -232,11 +233,12 @@ impl Exchange {
         }
     }
 
-    /// Sends the primary sliver with its proof.
-    async fn serve(&mut self, record: &FragmentRecord, bytes: u64) -> Result<(), PipeError> {
-        let mut offset = 0u64;
-        while offset < bytes {
-            let length = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+    /// Sends bytes of the fragment with its proof.
+    async fn serve(&mut self, record: &FragmentRecord, span: Range<u64>) -> Result<(), PipeError> {
+        let bytes = span.end - span.start;
+        let mut offset = span.start;
+        while offset < span.end {
+            let length = usize::try_from(span.end - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             let (store, from) = (self.parts.shared.store.clone(), record.clone());
             let job = move || {
                 let mut chunk = vec![0u8; length];
@@ -244,10 +246,10 @@ impl Exchange {
             };
             let chunk = match self.parts.workers.run(job).await {
                 Ok(Ok(chunk)) => chunk,
-                Ok(Err(error)) => return self.cannot_serve(record, offset, &error).await,
+                Ok(Err(error)) => return self.cannot_serve(record, offset - span.start, &error).await,
                 Err(Stopping) => return Ok(()),
             };
-            if offset == 0 {
+            if offset == span.start {
                 let header = Answer::Sliver { blob_bytes: record.blob_bytes, proof: record.proof.clone() };
                 self.pipe.write_all(&frame_answer(&header)).await?;
             }

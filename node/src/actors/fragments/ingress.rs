@@ -8,7 +8,7 @@ use actix::{Addr, Message};
 use floe_machines::custody::{Input, StreamId};
 use floe_machines::fragments::{FragmentRecord, StagedFragment};
 use floe_network::{FragmentStream, Network};
-use floe_types::NodeId;
+use floe_types::{BlobId, NodeId};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -82,6 +82,12 @@ impl FragmentsHandle {
         let (ours, theirs) = pipe::local();
         let _ = self.address.try_send(Incoming { peer: self.node, pipe: theirs });
         ours
+    }
+
+    /// A fragment of `blob` was fetched by this node and is durable: custody attests it.
+    pub async fn fragment_came(&self, blob: BlobId) {
+        // Closed: the node is stopping; its next start finds the fragment.
+        let _ = self.address.send(Told::of(Input::FragmentCame { blob })).await;
     }
 
     /// A pipe to the holder on `node`.

@@ -3,14 +3,16 @@
 use super::attendance::probe_millis;
 use super::machine::{Coordinator, Work};
 use super::wallet::Pending;
-use super::{Effect, Error, Timer, Topic};
+use super::{Effect, Error, Ticket, Timer, Topic};
 use crate::wire::status::{self, StatusRequest};
 use crate::wire::sync;
 use bytes::Bytes;
-use floe_ledger::{Action, MemberSet, Refusal, SignedTransaction};
+use floe_ledger::{Action, MemberSet, Refusal, SignedTransaction, views};
 use floe_types::{BlockTime, Height, NodeId, codec};
 use std::collections::BTreeMap;
 
+/// The ticket of what the machine submits by itself.
+const SAID_BY_ITSELF: Ticket = Ticket(u64::MAX);
 /// The longest the machine sleeps without looking round.
 const WAKE_MILLIS_MAX: u64 = 10_000;
 /// An own transaction first in line for this long is tried out, and freed from when the ledger has come to refuse it.
@@ -111,6 +113,18 @@ impl Coordinator {
                 let _ = self.send_own(work, filler);
             }
         }
+    }
+
+    /// At the beginning of an epoch: says which version of the protocol this program knows, once for each.
+    pub(super) fn say_what_it_can_follow(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        let known = self.context.versions_known;
+        let is_member = self.committee.index_of(&self.node).is_some();
+        let is_news = known > views::protocol(work.state)?.active && known > views::support(work.state, &self.node)?;
+        if is_member && is_news {
+            // Not taken, or lost: the next epoch says it again. Nobody waits for its ticket.
+            self.submit(work, SAID_BY_ITSELF, Action::Support { member: self.node, version: known })?;
+        }
+        Ok(())
     }
 
     /// Why a block made now would not take `transaction`; `None` when it would.

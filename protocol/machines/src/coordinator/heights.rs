@@ -231,6 +231,7 @@ impl Coordinator {
         self.settle_relayed(work, &included)?;
         if self.head.epoch != epoch_before {
             self.free_late_registrations(work);
+            self.say_what_it_can_follow(work)?;
         }
         self.feed_fetched(work)
     }

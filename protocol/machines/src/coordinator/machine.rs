@@ -171,7 +171,7 @@ impl Coordinator {
         work.out.push(Effect::Judge { token, judgement });
     }
 
-    fn submit(&mut self, work: &mut Work<'_>, ticket: Ticket, action: Action) -> Result<(), Error> {
+    pub(super) fn submit(&mut self, work: &mut Work<'_>, ticket: Ticket, action: Action) -> Result<(), Error> {
         let nonce = self.own_nonce(work)?;
         let result = match self.wallet.submit(work.now, nonce, ticket, action) {
             Err(error) => Err(error),

@@ -37,6 +37,7 @@ impl DecidedBlocks for BTreeMap<Height, DecidedBlock> {
 }
 
 struct World {
+    versions_known: u32,
     now: u64,
     nodes: Vec<Node>,
     ids: Vec<NodeId>,
@@ -86,7 +87,15 @@ impl World {
         let mut state = MemoryState::new();
         state.apply(&floe_ledger::begin(&genesis).unwrap());
         let ids = genesis.members.iter().map(|member| member.node).collect();
-        let mut world = World { now: START, nodes: Vec::new(), ids, queue: VecDeque::new(), genesis, refused: 0 };
+        let mut world = World {
+            versions_known: 1,
+            now: START,
+            nodes: Vec::new(),
+            ids,
+            queue: VecDeque::new(),
+            genesis,
+            refused: 0,
+        };
         for place in 0..nodes {
             let machine = world.machine(place, &state);
             let (blocks, timers) = (BTreeMap::new(), BTreeMap::new());
@@ -112,7 +121,8 @@ impl World {
             vote_key: Some(VoteSigningKey::from_secret([place as u8 + 150; 32])),
             account: account(place),
         };
-        Coordinator::new(Config::for_params(&self.genesis.params), Context::of(&self.genesis), identity, state).unwrap()
+        let context = Context { versions_known: self.versions_known, ..Context::of(&self.genesis) };
+        Coordinator::new(Config::for_params(&self.genesis.params), context, identity, state).unwrap()
     }
 
     fn place(&self, node: NodeId) -> usize {
@@ -453,4 +463,19 @@ fn what_is_handed_in_and_waits_for_another_is_not_watched_for_ever() {
     world.hand_in(0, 1, world.signed(&key, 1, 20));
     world.run_until(START + 500 + WATCH_MILLIS + 1_000);
     assert_eq!(world.nodes[0].settled, [(Ticket(1), Outcome::Waiting)]);
+}
+
+#[test]
+fn programs_that_know_a_later_version_bring_it_into_force_by_themselves() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 4_000);
+    world.versions_known = 2;
+    (0..4).for_each(|place| world.restart(place));
+    world.run_until(START + 31_000);
+    for node in &world.nodes {
+        assert_eq!(views::protocol(&node.state).unwrap().active, 2);
+    }
+    assert_eq!(world.heights().len(), 1);
+    let nonce = |place| views::account(&world.nodes[0].state, &AccountId(account(place).public())).unwrap().nonce;
+    assert_eq!((0..4).map(nonce).collect::<Vec<_>>(), [1; 4], "each says it once");
 }

@@ -2,9 +2,10 @@
 
 use super::{DurableConfirmation, ReceiveFailure};
 use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
-use crate::wire::fragment::{Answer, StoreRequest};
+use crate::wire::fragment::{Answer, ReadAxis, StoreRequest};
 use floe_ledger::Run;
 use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
+use std::ops::Range;
 
 /// An exchange with a peer, numbered by the shell and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +58,11 @@ pub enum Input {
     /// The ledger certified a blob.
     BlobCertified {
         /// Which.
+        blob: BlobId,
+    },
+    /// A fragment of a blob was fetched by this node and is durable.
+    FragmentCame {
+        /// Of which blob.
         blob: BlobId,
     },
     /// A peer offers a fragment.
@@ -112,6 +118,8 @@ pub enum Input {
         blob: BlobId,
         /// Of which shard.
         shard: ShardIndex,
+        /// Which of its slivers.
+        axis: ReadAxis,
         /// Length of the blob in bytes when its fragment is in the store.
         held: Option<u64>,
     },
@@ -188,10 +196,10 @@ pub enum Effect {
         stream: StreamId,
         /// The blob.
         blob: BlobId,
-        /// Which fragment's primary sliver.
+        /// Which fragment.
         pair: PairIndex,
-        /// How many bytes it has.
-        bytes: u64,
+        /// Which bytes of it.
+        span: Range<u64>,
     },
     /// Send the answer. Ends the exchange: what was staged for it and not kept is dropped.
     Answer {

@@ -105,7 +105,7 @@ impl Custody {
         match input {
             Input::Started | Input::EpochBegan => self.begin_epoch(view, &mut effects),
             Input::LedgerAdvanced => self.recheck_parked(now, view, &mut effects),
-            Input::BlobCertified { blob } => self.consider(view, &blob, &mut effects),
+            Input::BlobCertified { blob } | Input::FragmentCame { blob } => self.consider(view, &blob, &mut effects),
             Input::StoreOffered { stream, peer, offer, held } => {
                 let parked = intake::Parked { peer, offer, held, until: now + self.config.park_millis };
                 self.offered(now, view, stream, parked, &mut effects);
@@ -130,8 +130,8 @@ impl Custody {
                     });
                 }
             }
-            Input::ReadAsked { stream, peer, blob, shard, held } => {
-                self.read_asked(now, view, stream, reads::Asked { peer, blob, shard, held }, &mut effects);
+            Input::ReadAsked { stream, peer, blob, shard, axis, held } => {
+                self.read_asked(now, view, stream, reads::Asked { peer, blob, shard, axis, held }, &mut effects);
             }
             Input::ReadDone { stream } => self.reads.done(stream),
             Input::Gone { stream } => self.gone(now, view, stream, &mut effects),

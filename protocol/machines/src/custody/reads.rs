@@ -2,7 +2,7 @@
 
 use super::{Custody, Effect, StreamId};
 use crate::ledger_view::LedgerView;
-use crate::wire::fragment::{Answer, Refusal};
+use crate::wire::fragment::{Answer, ReadAxis, Refusal};
 use floe_erasure::{Layout, pair_of};
 use floe_types::{BlobId, NodeId, ShardIndex};
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ pub(super) struct Asked {
     pub peer: NodeId,
     pub blob: BlobId,
     pub shard: ShardIndex,
+    pub axis: ReadAxis,
     pub held: Option<u64>,
 }
 
@@ -68,7 +69,8 @@ impl Custody {
             let answer = Answer::Refused { reason: Refusal::NotHeld, retry_after_millis: None };
             return effects.push(Effect::Answer { stream, answer });
         };
-        let bytes = layout.primary_bytes();
+        let span = asked.axis.span(&layout);
+        let bytes = span.end - span.start;
         if !self.has_read_room(view, &asked.peer, bytes) {
             let answer = Answer::Busy { retry_after_millis: self.config.busy_retry_millis };
             return effects.push(Effect::Answer { stream, answer });
@@ -76,7 +78,7 @@ impl Custody {
         let reading = Reading { peer: asked.peer, bytes, deadline: self.config.deadline(now, bytes) };
         self.reads.serving.insert(stream, reading);
         let pair = pair_of(&asked.blob, asked.shard, shards);
-        effects.push(Effect::Serve { stream, blob: asked.blob, pair, bytes });
+        effects.push(Effect::Serve { stream, blob: asked.blob, pair, span });
     }
 
     fn has_read_room(&self, view: &dyn LedgerView, peer: &NodeId, bytes: u64) -> bool {

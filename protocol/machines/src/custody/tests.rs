@@ -3,6 +3,7 @@
 use super::*;
 use crate::ledger_view::Lapse;
 use crate::testing::{Chance, Ledger, bls_key, node};
+use crate::wire::fragment::ReadAxis;
 use floe_erasure::{Layout, pair_of};
 use floe_types::{MemberIndex, SequenceNumber};
 use std::collections::BTreeSet;
@@ -252,6 +253,7 @@ fn the_last_read_slots_are_for_members() {
         peer: node(peer),
         blob: blob(9),
         shard: ShardIndex(0),
+        axis: ReadAxis::Primary,
         held,
     };
     let stranger = 200;
@@ -500,7 +502,10 @@ fn the_laws_hold_in_any_order_of_events() {
                     let held = shell.held(&of);
                     shell.step(Input::ConfirmAsked { stream, registration: number, blob: of, held });
                 }
-                7 => shell.step(Input::ReadAsked { stream, peer, blob: of, shard: ShardIndex(0), held: Some(1_000) }),
+                7 => {
+                    let (shard, axis, held) = (ShardIndex(0), ReadAxis::Pair, Some(1_000));
+                    shell.step(Input::ReadAsked { stream, peer, blob: of, shard, axis, held });
+                }
                 8 => shell.step(Input::Gone { stream: StreamId(chance.below(stream.0 + 1)) }),
                 _ if shell.ledger.blob(&of).is_none() => {
                     shell.ledger.certify(number, &[MemberIndex(1), MemberIndex(2)]);

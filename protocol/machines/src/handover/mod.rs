@@ -29,7 +29,7 @@ mod config;
 mod tests;
 
 pub use config::Config;
-use floe_types::{BlobId, Epoch, NodeId, SequenceNumber, ShardIndex};
+use floe_types::{BlobId, Epoch, NodeId, RegistrationNumber, SequenceNumber, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A fragment that is missing here.
@@ -37,6 +37,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub struct Gap {
     /// The blob's number.
     pub sequence: SequenceNumber,
+    /// The registration under which it was certified.
+    pub registration: RegistrationNumber,
     /// The blob.
     pub blob: BlobId,
     /// Its length in bytes.

@@ -10,6 +10,7 @@ fn node(seed: u8) -> NodeId {
 fn gap(number: u64, sources: &[u8]) -> Gap {
     Gap {
         sequence: SequenceNumber(number),
+        registration: RegistrationNumber(number),
         blob: BlobId([number as u8; 32]),
         blob_bytes: 1_000,
         shard: ShardIndex(3),

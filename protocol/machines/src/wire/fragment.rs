@@ -24,10 +24,12 @@
 //! Bytes on streams are the shell's; whether an offer is taken is [`crate::custody`]'s.
 
 use crate::ledger_view::Lapse;
+use floe_erasure::Layout;
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, DecodeError};
 use floe_types::{BlobId, Epoch, NetworkId, RegistrationNumber, ShardIndex};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The longest header, request or answer, in bytes without its length. A proof at 1,024 shards is below 2 KiB, the
 /// longest list of missing shards below 4 KiB; the rest is room for later versions of the answers.
@@ -37,11 +39,27 @@ pub const LENGTH_BYTES: usize = 4;
 /// The longest wait that an answer may ask for; a longer one is taken for this.
 pub const RETRY_MILLIS_MAX: u32 = 60_000;
 
-/// Which of a fragment's slivers is read. Reads of secondary slivers come with recovery.
+/// Which of a fragment's slivers is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadAxis {
     /// The row.
     Primary,
+    /// The column.
+    Secondary,
+    /// Both, the row first: what a shard's next holder needs.
+    Pair,
+}
+
+impl ReadAxis {
+    /// Where the bytes are in a fragment of this layout.
+    #[must_use]
+    pub fn span(self, layout: &Layout) -> Range<u64> {
+        match self {
+            ReadAxis::Primary => 0..layout.primary_bytes(),
+            ReadAxis::Secondary => layout.primary_bytes()..layout.fragment_bytes(),
+            ReadAxis::Pair => 0..layout.fragment_bytes(),
+        }
+    }
 }
 
 /// Which part of a sliver is read. Parts that prove themselves come with range reads.
@@ -79,7 +97,7 @@ pub enum Ask {
         /// The blob.
         blob: BlobId,
     },
-    /// Give a sliver.
+    /// Give a sliver, or both.
     Read {
         /// The blob.
         blob: BlobId,
@@ -211,7 +229,7 @@ pub enum Answer {
         /// Over [`crate::ledger_view::ConfirmationStatement`].
         signature: BlsSignature,
     },
-    /// The sliver's bytes follow.
+    /// The bytes of the sliver, or of both, follow.
     Sliver {
         /// Length of the blob as the holder keeps it. An asker that expects another length stops reading.
         blob_bytes: u64,

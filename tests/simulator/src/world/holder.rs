@@ -65,9 +65,9 @@ impl World {
             Ask::Confirm { registration, blob } => {
                 Input::ConfirmAsked { stream, registration, blob, held: store.of_blob(&blob) }
             }
-            Ask::Read { blob, shard, .. } => {
+            Ask::Read { blob, shard, axis, .. } => {
                 let held = record(&blob, pair_of(&blob, shard, shards)).map(|record| record.blob_bytes);
-                Input::ReadAsked { stream, peer, blob, shard, held }
+                Input::ReadAsked { stream, peer, blob, shard, axis, held }
             }
         };
         live.serving.insert(stream, serving);
@@ -126,8 +126,8 @@ impl World {
                 self.stats.confirmations += 1;
                 self.reply(node, stream, fragment::frame_answer(&Answer::Confirmation { signature }));
             }
-            Effect::Serve { stream, blob, pair, bytes } => {
-                self.serve(node, stream, &blob, (pair, bytes));
+            Effect::Serve { stream, blob, pair, span } => {
+                self.serve(node, stream, &blob, (pair, span));
                 return Some(Input::ReadDone { stream });
             }
             Effect::Answer { stream, answer } => self.reply(node, stream, fragment::frame_answer(&answer)),
@@ -212,11 +212,11 @@ impl World {
     }
 
     /// Sends a primary sliver with its proof; a corrupter damages it on the way.
-    fn serve(&mut self, node: usize, stream: StreamId, blob: &BlobId, (pair, bytes): (PairIndex, u64)) {
+    fn serve(&mut self, node: usize, stream: StreamId, blob: &BlobId, (pair, span): (PairIndex, Range<u64>)) {
         let store = &self.nodes[node].disk.fragments;
-        let mut sliver = vec![0; bytes as usize];
+        let mut sliver = vec![0; (span.end - span.start) as usize];
         let record = store.record(blob, pair).ok().flatten();
-        let Some(record) = record.filter(|record| store.read_at(record, &mut sliver, 0).is_ok()) else {
+        let Some(record) = record.filter(|record| store.read_at(record, &mut sliver, span.start).is_ok()) else {
             let answer = Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None };
             return self.reply(node, stream, fragment::frame_answer(&answer));
         };

@@ -17,14 +17,18 @@
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
 //! | [`mempool`] | transactions that wait for a block |
-//! | [`coverage`] | which shards attested which blobs |
+//! | [`coverage`] | which rows attested which blobs |
+//! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
+//! | [`candidates`] | who stands for seats, with what at stake |
+//! | [`election`] | who gets which seats |
+//! | `lifecycle` | terms: choosing a committee, handing over, letting go |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`money`] | WAL and its conservation |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
-//! - **I7** Accounts, pending, buckets, reserve and fees sum to the supply after every transaction.
+//! - **I7** Accounts, stakes, pending, buckets, reserve and fees sum to the supply after every transaction.
 //! - **I14** Equal prefixes of blocks give equal verdicts, whether executed at once, replayed or caught up with.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -32,14 +36,18 @@ mod actions;
 mod blobs;
 pub mod block;
 mod boundary;
+pub mod candidates;
 pub mod coverage;
+pub mod election;
 pub mod event;
 pub mod execute;
+mod lifecycle;
 pub mod mempool;
 pub mod merkle;
 pub mod money;
 pub mod records;
 pub mod refusal;
+pub mod rows;
 pub mod sets;
 pub mod state;
 mod tables;
@@ -50,6 +58,7 @@ pub mod verdict;
 pub mod views;
 
 pub use block::{BLOCK_VERSION, Block, BlockHeader, BoundaryHeader, genesis_block};
+pub use candidates::{Announcement, Candidate, Description, Join, StakeChange};
 pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
@@ -60,6 +69,7 @@ pub use records::{
     Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
 };
 pub use refusal::{BlockError, Refusal};
+pub use rows::{Row, RowId, RowKind, RowSet};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};
 pub use transaction::{

@@ -28,6 +28,15 @@
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
 //! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
 //! | 23 | `MerkleRoots` | map | the top of a map |
+//! | 40 | `Rows` | | [`crate::rows::Rows`] that there are |
+//! | 41 | `PastRows` | first epoch without it, row | a [`crate::rows::Row`] that ended |
+//! | 42 | `Candidates` | node | [`crate::candidates::Candidate`] |
+//! | 43 | `Taken` | what it is, its bytes | the candidate whose key or name this is |
+//! | 44 | `Unbonding` | epoch, node | stake that goes back with this epoch |
+//! | 45 | `NextCommittee` | | [`floe_types::Committee`] chosen for the next term |
+//! | 46 | `PastCommittees` | term | [`floe_types::Committee`] of a term that ended |
+//! | 47 | `Offences` | vote key | the epoch in which it was punished |
+//! | 48 | `Candidacy` | | how many candidates there are |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
 use floe_types::codec;
@@ -61,6 +70,15 @@ pub(crate) enum Table {
     Epochs = 21,
     Merkle = 22,
     MerkleRoots = 23,
+    Rows = 40,
+    PastRows = 41,
+    Candidates = 42,
+    Taken = 43,
+    Unbonding = 44,
+    NextCommittee = 45,
+    PastCommittees = 46,
+    Offences = 47,
+    Candidacy = 48,
 }
 
 impl Table {
@@ -90,6 +108,15 @@ impl Table {
             Table::Epochs => "epochs",
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
+            Table::Rows => "rows",
+            Table::PastRows => "past-rows",
+            Table::Candidates => "candidates",
+            Table::Taken => "taken",
+            Table::Unbonding => "unbonding",
+            Table::NextCommittee => "next-committee",
+            Table::PastCommittees => "past-committees",
+            Table::Offences => "offences",
+            Table::Candidacy => "candidacy",
         }
     }
 

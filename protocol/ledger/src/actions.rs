@@ -10,10 +10,11 @@
 //! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
 //! | `Attest` | no row of a shard named, ends at a blob that is not defended, nothing new |
 //! | `Report` | not a member, another epoch, not its closing, a second one |
-//! | `Join`, `Stake`, `Leave`, `Describe`, `VoteKey`, `Evidence` | see [`crate::candidates`] |
+//! | `Join`, `Stake`, `Leave`, `Describe`, `VoteKey`, `Evidence` | see [`crate::candidacy`] |
 
 use crate::blobs;
-use crate::candidates::{self, Asking};
+use crate::candidacy::Asking;
+use crate::candidates;
 use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Run};
 use crate::event::{Event, Standing};
 use crate::execute::Context;

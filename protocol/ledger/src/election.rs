@@ -65,6 +65,8 @@ pub struct Contender {
 pub struct Election {
     /// `f`.
     pub faulty: u16,
+    /// The most seats that move or are under way.
+    pub moves_max: u16,
     /// The most seats that move by choice.
     pub by_choice_max: u16,
     /// Today's holders by shard.
@@ -216,7 +218,7 @@ impl<'a> Room<'a> {
             domain_names,
             domain_seats,
             moves: Vec::new(),
-            left: election.faulty.saturating_sub(under_way),
+            left: election.moves_max.saturating_sub(under_way),
             left_by_choice: election.by_choice_max,
         }
     }

@@ -16,10 +16,11 @@
 //! | [`block`] | blocks, headers, boundary headers |
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
+//! | [`committees`] | answers about committees, candidates and hand-overs; in [`views`] too |
 //! | [`mempool`] | transactions that wait for a block |
 //! | [`coverage`] | which rows attested which blobs |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
-//! | [`candidates`] | who stands for seats, with what at stake |
+//! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
 //! | [`election`] | who gets which seats |
 //! | `lifecycle` | terms: choosing a committee, handing over, letting go |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
@@ -36,7 +37,9 @@ mod actions;
 mod blobs;
 pub mod block;
 mod boundary;
+pub mod candidacy;
 pub mod candidates;
+pub mod committees;
 pub mod coverage;
 pub mod election;
 pub mod event;
@@ -58,7 +61,8 @@ pub mod verdict;
 pub mod views;
 
 pub use block::{BLOCK_VERSION, Block, BlockHeader, BoundaryHeader, genesis_block};
-pub use candidates::{Announcement, Candidate, Description, Join, StakeChange};
+pub use candidacy::{Announcement, Description, Join, StakeChange};
+pub use candidates::Candidate;
 pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};

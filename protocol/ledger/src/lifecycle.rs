@@ -243,6 +243,7 @@ pub(crate) fn election(
     let former = rows.iter().filter(|(_, row)| row.kind == RowKind::Former);
     Ok(Election {
         faulty: params.faulty(),
+        moves_max: params.faulty(),
         by_choice_max: params.moves_by_choice(),
         seats: shards.map(|shard| holder(shard).unwrap_or_default()).collect(),
         contenders: candidates.iter().map(|candidate| contender(params, candidate, bytes)).collect(),

@@ -1,9 +1,14 @@
 //! The ledger from outside: blocks in, states and answers out.
 
 mod blocks;
+mod candidacy;
+mod churn;
 mod conformance;
+mod election;
 mod epochs;
 pub mod fixture;
+mod handover;
 mod measure;
+pub mod net;
 mod random;
 mod refusals;

@@ -4,7 +4,7 @@
 //! at one price. The id is the hash of the *signed* encoding. Decoding is bounded; checking ([`SignedTransaction::check`])
 //! gives a [`CheckedTransaction`], so that a signature is verified once and never forgotten about.
 
-use crate::candidates::{Announcement, Description, Join, StakeChange};
+use crate::candidacy::{Announcement, Description, Join, StakeChange};
 use crate::coverage::Run;
 use crate::sets::{MemberSet, ShardSet};
 use floe_types::bls::BlsSignature;

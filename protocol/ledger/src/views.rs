@@ -1,5 +1,7 @@
 //! Answers out of a state: plain functions that read and change nothing. The same on every node of one height.
 
+pub use crate::committees::*;
+
 use crate::blobs;
 use crate::boundary;
 use crate::coverage;

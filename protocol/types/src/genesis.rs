@@ -97,8 +97,8 @@ impl Genesis {
     /// # Errors
     /// [`GenesisError::Accounts`] when the sum is too large or accounts repeat.
     pub fn supply(&self) -> Result<Frost, GenesisError> {
-        let bonded = self.members.iter().map(|member| self.stake_of(member));
-        let bonded = bonded.fold(Some(Frost::ZERO), |sum, stake| sum?.checked_add(stake));
+        let stake = |sum: Frost, member: &Member| sum.checked_add(self.stake_of(member));
+        let bonded = self.members.iter().try_fold(Frost::ZERO, stake);
         if self.accounts.windows(2).any(|pair| pair[0].account >= pair[1].account) {
             return Err(GenesisError::Accounts);
         }

@@ -8,17 +8,22 @@
 //! | `Transfer` | nothing is moved |
 //! | `Register` | not from the current epoch, too far ahead, too long, above the price the sender named |
 //! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
-//! | `Attest` | not a member, ends at a blob that is not defended, nothing new |
+//! | `Attest` | no row of a shard named, ends at a blob that is not defended, nothing new |
 //! | `Report` | not a member, another epoch, not its closing, a second one |
 //! | `Support` | not a member, not above what it said before |
+//! | `Join`, `Stake`, `Leave`, `Describe`, `VoteKey`, `Evidence` | see [`crate::candidacy`] |
 
 use crate::blobs;
+use crate::candidacy::Asking;
+use crate::candidates;
 use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Run};
 use crate::event::{Event, Standing};
 use crate::execute::Context;
+use crate::lifecycle;
 use crate::money::{self, Pot};
 use crate::records::{Defence, Registration, RegistrationStatus};
 use crate::refusal::{Halt, Refusal};
+use crate::rows::{RowId, RowSet, Rows};
 use crate::sets::{MemberSet, ShardSet};
 use crate::state::{Overlay, StateRead};
 use crate::tables::Table;
@@ -27,13 +32,15 @@ use crate::version;
 use floe_types::bls::{self, BlsSignature};
 use floe_types::{
     AccountId, BlobId, BlockTime, Committee, Epoch, EpochCount, Frost, MemberIndex, NodeId, RegistrationNumber,
-    TransactionId,
+    ShardIndex, TransactionId,
 };
 
 /// Where a transaction is executed.
 pub(crate) struct Scene<'a> {
     pub context: &'a Context,
     pub committee: &'a Committee,
+    /// The rows of the block's epoch.
+    pub rows: &'a Rows,
     /// The block's epoch.
     pub epoch: Epoch,
     pub epoch_began: BlockTime,
@@ -70,7 +77,8 @@ pub(crate) fn execute(
         money::put_account(overlay, &sender, &account);
         money::debit(overlay, &sender, transaction.fee, Pot::Fees)?;
     }
-    let mut acting = Acting { scene, overlay, transaction: checked.id(), sender };
+    let asking = Asking { scene, transaction: checked.id(), sender };
+    let mut acting = Acting { scene, overlay: &mut *overlay, transaction: checked.id(), sender };
     let events = match &transaction.action {
         Action::Transfer { to, amount } => acting.transfer(to, *amount),
         Action::Register { blob, length, first, last, price_max, attributes } => {
@@ -84,9 +92,15 @@ pub(crate) fn execute(
             members,
             signature,
         }),
-        Action::Attest { member, runs } => acting.attest(member, runs),
+        Action::Attest { member, shards, runs } => acting.attest(member, shards, runs),
         Action::Report { member, epoch, answered } => acting.report(member, *epoch, answered),
         Action::Support { member, version } => acting.support(member, *version),
+        Action::Join(join) => asking.join(overlay, join),
+        Action::Stake { node, change } => asking.stake(overlay, node, *change),
+        Action::Leave { node } => asking.leave(overlay, node),
+        Action::Describe(said) => asking.describe(overlay, said),
+        Action::VoteKey(said) => asking.announce(overlay, said),
+        Action::Evidence(votes) => asking.accuse(overlay, votes),
     }?;
     money::assert_conserved(overlay)?;
     Ok(events)
@@ -203,16 +217,35 @@ impl Acting<'_, '_, '_> {
         }
     }
 
-    /// Checks the quorum and the signature; gives the shards of those who signed. The cheap checks come first.
-    fn confirmed(&self, certificate: &Certificate<'_>) -> Result<ShardSet, Refusal> {
-        let committee = self.scene.committee;
+    /// Checks the quorum and the signature; gives the rows of those who signed. The cheap checks come first.
+    ///
+    /// In the first epoch of a term what the committee before confirmed still counts, so that no store fails because a
+    /// term begins: those who signed keep what they had, as former holders if their seats have moved.
+    fn confirmed(&self, certificate: &Certificate<'_>) -> Result<RowSet, Halt> {
+        let running = self.scene.committee;
+        let refusal = match self.confirmed_by(running, certificate) {
+            Ok(rows) => return Ok(rows),
+            Err(refusal) => refusal,
+        };
+        let term = running.term();
+        let begins = term > 1 && self.scene.context.params.term_of(Epoch(self.scene.epoch.0.saturating_sub(1))) < term;
+        if begins
+            && let Some(before) = lifecycle::past_committee(self.overlay, term - 1)?
+            && let Ok(rows) = self.confirmed_by(&before, certificate)
+        {
+            return Ok(rows);
+        }
+        Err(refusal.into())
+    }
+
+    fn confirmed_by(&self, committee: &Committee, certificate: &Certificate<'_>) -> Result<RowSet, Refusal> {
         let members = committee.members().len();
         if usize::from(certificate.members.end()) > members {
             return Err(Refusal::MembersBeyond { members });
         }
         let signers: Vec<_> = certificate.members.iter().filter_map(|index| committee.member(index)).collect();
-        let shards: ShardSet = signers.iter().flat_map(|member| member.shards.iter().copied()).collect();
-        let (found, needed) = (shards.len(), committee.quorum());
+        let found = signers.iter().map(|member| member.shards.len()).sum::<usize>() as u16;
+        let needed = committee.quorum();
         if found < needed {
             return Err(Refusal::BelowQuorum { found, needed });
         }
@@ -221,12 +254,21 @@ impl Acting<'_, '_, '_> {
         let message = confirmation_message(network, committee.term(), *registration, blob, *version);
         let keys: Vec<_> = signers.iter().map(|member| member.bls_key).collect();
         bls::verify_aggregate(&keys, &message, signature).map_err(|_| Refusal::BadCertificate)?;
-        Ok(shards)
+        let held = signers.iter().flat_map(|member| member.shards.iter().map(|shard| (*shard, member.node)));
+        let row = |(shard, node)| self.row(shard, &node);
+        Ok(held.filter_map(row).collect())
+    }
+
+    /// The row of this holder of this shard: nearly always its seat's.
+    fn row(&self, shard: ShardIndex, node: &NodeId) -> Option<RowId> {
+        let rows = self.scene.rows;
+        let seat = rows.seat(shard).filter(|seat| rows.get(*seat).is_some_and(|row| row.holder == *node));
+        seat.or_else(|| rows.find(shard, node))
     }
 
     fn certify(&mut self, certificate: &Certificate<'_>) -> Result<Vec<Event>, Halt> {
         let mut registration = self.pending(certificate)?;
-        let shards = self.confirmed(certificate)?;
+        let rows = self.confirmed(certificate)?;
         let (transaction, blob) = (self.transaction, registration.blob);
         // Another registration was certified first: this one makes the same defence last longer.
         if let Some(life) = blobs::defended(self.overlay, &blob)? {
@@ -235,10 +277,10 @@ impl Acting<'_, '_, '_> {
                 return Err(Refusal::LengthMismatch { blob, kept, found }.into());
             }
             let run = Run { first: life.0, last: life.0 };
-            self.cover(run, &shards)?;
+            self.cover(run, &rows)?;
             return Ok(vec![self.extend(&mut registration, life)?]);
         }
-        let sequence = blobs::defend(self.overlay, &mut registration, &shards, self.scene.epoch)?;
+        let sequence = blobs::defend(self.overlay, &mut registration, &rows, self.scene.epoch)?;
         Ok(vec![Event::Certified {
             transaction,
             registration: registration.number,
@@ -256,10 +298,18 @@ impl Acting<'_, '_, '_> {
         member.map(|_| index).ok_or(Refusal::NotMember)
     }
 
-    fn attest(&mut self, node: &NodeId, runs: &[Run]) -> Result<Vec<Event>, Halt> {
-        let member = self.member(node)?;
-        let shards: ShardSet =
-            self.scene.committee.member(member).iter().flat_map(|member| member.shards.iter().copied()).collect();
+    /// The sender's rows of these shards.
+    fn rows(&self, node: &NodeId, shards: &ShardSet) -> Result<RowSet, Halt> {
+        let speaks = candidates::candidate(self.overlay, node)?.is_some_and(|found| found.account == self.sender);
+        if !speaks {
+            return Err(Refusal::NotMember.into());
+        }
+        let row = |shard: ShardIndex| self.row(shard, node).ok_or(Refusal::NotHolder { shard: shard.0 });
+        Ok(shards.iter().map(row).collect::<Result<RowSet, Refusal>>()?)
+    }
+
+    fn attest(&mut self, node: &NodeId, shards: &ShardSet, runs: &[Run]) -> Result<Vec<Event>, Halt> {
+        let rows = self.rows(node, shards)?;
         let end = blobs::counters(self.overlay)?.next_sequence;
         let (mut touched, mut numbers) = (0usize, 0u64);
         for run in runs {
@@ -276,35 +326,35 @@ impl Acting<'_, '_, '_> {
             if touched > ATTEST_SEGMENTS_MAX {
                 return Err(Refusal::TooManySegments { max: ATTEST_SEGMENTS_MAX }.into());
             }
-            numbers += self.cover(*run, &shards)?;
+            numbers += self.cover(*run, &rows)?;
         }
         if numbers == 0 {
             return Err(Refusal::NothingNew.into());
         }
-        Ok(vec![Event::Attested { transaction: self.transaction, member, numbers }])
+        Ok(vec![Event::Attested { transaction: self.transaction, node: *node, numbers }])
     }
 
-    /// Adds coverage, to be judged by from the next epoch on. Gives how many numbers got a shard.
-    fn cover(&mut self, run: Run, shards: &ShardSet) -> Result<u64, Halt> {
+    /// Adds coverage, to be judged by from the next epoch on. Gives how many numbers got a row.
+    fn cover(&mut self, run: Run, rows: &RowSet) -> Result<u64, Halt> {
         let mut counters = blobs::counters(self.overlay)?;
-        let done = coverage::cover(self.overlay, Table::Coverage, run, shards, counters.next_sequence)?;
-        if !done.before.is_empty() {
+        let before = coverage::cover(self.overlay, Table::Coverage, run, rows, counters.next_sequence)?;
+        if !before.is_empty() {
             let key = Table::Attested.number(counters.attested);
-            Table::Attested.store(self.overlay, key, &(run, shards));
+            Table::Attested.store(self.overlay, key, &(run, rows));
             counters.attested += 1;
             blobs::put_counters(self.overlay, &counters);
         }
-        Ok(done.before.iter().map(|segment| segment.run.count()).sum())
+        Ok(before.iter().map(|segment| segment.run.count()).sum())
     }
 
     fn support(&mut self, node: &NodeId, version: u32) -> Result<Vec<Event>, Halt> {
-        let member = self.member(node)?;
+        self.member(node)?;
         let said = version::support(self.overlay, node)?;
         if version <= said {
             return Err(Refusal::SupportKnown { found: version, said }.into());
         }
         version::put_support(self.overlay, node, version);
-        Ok(vec![Event::Supported { transaction: self.transaction, member, version }])
+        Ok(vec![Event::Supported { transaction: self.transaction, node: *node, version }])
     }
 
     fn report(&mut self, node: &NodeId, epoch: Epoch, answered: &MemberSet) -> Result<Vec<Event>, Halt> {

@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::merkle::{self, Leaf, Map, Weight, value_hash};
 use crate::money::{self, Pot};
 use crate::records::{BlobRecord, Counters, Defence, Registration, RegistrationStatus, SequenceRecord};
-use crate::sets::ShardSet;
+use crate::rows::RowSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::{Table, number_at};
 use floe_types::{BlobId, Epoch, RegistrationNumber, SequenceNumber, codec};
@@ -119,7 +119,7 @@ fn count(overlay: &mut Overlay<'_>, registration: &mut Registration, now: Epoch)
 pub(crate) fn defend(
     overlay: &mut Overlay<'_>,
     registration: &mut Registration,
-    covering: &ShardSet,
+    covering: &RowSet,
     now: Epoch,
 ) -> Result<SequenceNumber, StateError> {
     let mut counters = counters(overlay)?;

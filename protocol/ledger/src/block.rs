@@ -30,7 +30,7 @@ pub struct BoundaryHeader {
     pub reporters: MemberSet,
     /// Members that took part.
     pub answered: MemberSet,
-    /// List of [`crate::VerdictRecord`], one per class in the order of their shard sets.
+    /// List of [`crate::VerdictRecord`], one per class in the order of their sets of rows.
     pub verdict_root: Root,
     /// List of (first, last, place of the class in the list above), one per segment that was judged.
     pub classes_root: Root,
@@ -49,6 +49,8 @@ pub struct BoundaryHeader {
     pub tally: Tally,
     /// Where all WAL is.
     pub totals: Totals,
+    /// Hash of the committee of the next term, once it is chosen.
+    pub next_committee_root: Option<Root>,
 }
 
 /// The header of a block.

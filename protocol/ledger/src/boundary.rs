@@ -9,22 +9,25 @@
 //! 5. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
 //! 6. the epoch's bucket closes;
 //! 7. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
-//! 8. the roots of what stands now.
+//! 8. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
+//! 9. the roots of what stands now.
 //!
 //! It costs what changed, lapsed and ended, and the number of segments; never the number of blobs.
 
 use crate::blobs;
 use crate::block::BoundaryHeader;
-use crate::coverage::{self, Segment};
+use crate::coverage::{self, Notes, Segment};
 use crate::event::Event;
+use crate::lifecycle::{self, Ending};
 use crate::merkle::{self, Map, Root, Weight};
 use crate::money;
 use crate::records::{EpochRecord, Head};
-use crate::sets::{MemberSet, ShardSet};
+use crate::rows::{self, RowSet};
+use crate::sets::MemberSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
-use crate::verdict::{Cause, Participation, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord, judge};
-use floe_types::{BlockTime, Committee, Epoch, MemberIndex, codec};
+use crate::verdict::{Cause, Judge, Participation, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord};
+use floe_types::{BlockTime, Committee, Epoch, MemberIndex, Params, SequenceNumber, codec};
 use std::collections::BTreeMap;
 
 /// Epochs that are remembered.
@@ -34,6 +37,8 @@ pub const HISTORY_EPOCHS: u64 = 400;
 pub(crate) struct Ended {
     pub header: BoundaryHeader,
     pub events: Vec<Event>,
+    /// Of the epoch that begins.
+    pub committee: Committee,
 }
 
 /// The reports of the running epoch.
@@ -47,35 +52,35 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
 }
 
 /// The classes with what they weigh, and the root of the segments that make them.
-fn classes(segments: &[Segment], state: &dyn StateRead) -> Result<(BTreeMap<ShardSet, Weight>, Root), StateError> {
-    let mut weights: BTreeMap<ShardSet, Weight> = BTreeMap::new();
+fn classes(
+    segments: &[Segment],
+    judge: &Judge<'_>,
+    state: &dyn StateRead,
+) -> Result<(BTreeMap<RowSet, Weight>, Root), StateError> {
+    let mut weights: BTreeMap<RowSet, Weight> = BTreeMap::new();
     let mut live = Vec::new();
     for segment in segments {
         let (first, last) = (segment.run.first.0.to_be_bytes(), segment.run.last.0.to_be_bytes());
         let weight = merkle::weigh(state, Map::BySequence, &first, &last)?;
         if weight.blobs > 0 {
-            let class = weights.entry(segment.covered.clone()).or_default();
-            *class = class.plus(weight);
-            live.push(segment);
+            let class = judge.class(&segment.rows);
+            let entry = weights.entry(class.clone()).or_default();
+            *entry = entry.plus(weight);
+            live.push((segment.run, class));
         }
     }
-    let places: BTreeMap<&ShardSet, u64> = weights.keys().zip(0..).collect();
-    let leaves = live.iter().map(|segment| codec::encode(&(segment.run, places.get(&segment.covered))));
+    let places: BTreeMap<&RowSet, u64> = weights.keys().zip(0..).collect();
+    let leaves = live.iter().map(|(run, class)| codec::encode(&(run, places.get(class))));
     let root = merkle::list_root(&leaves.collect::<Vec<_>>());
     Ok((weights, root))
 }
 
 /// The verdicts and their count.
-fn verdicts(
-    committee: &Committee,
-    participation: &Participation,
-    epoch: Epoch,
-    classes: &BTreeMap<ShardSet, Weight>,
-) -> (Vec<VerdictRecord>, Tally) {
+fn verdicts(judge: &Judge<'_>, classes: &BTreeMap<RowSet, Weight>) -> (Vec<VerdictRecord>, Tally) {
     let mut tally = Tally { classes: classes.len() as u64, ..Tally::default() };
     let mut records = Vec::with_capacity(classes.len());
     for (class, weight) in classes {
-        let record = judge(committee, participation, epoch, class);
+        let record = judge.verdict(class);
         let counted = tally.verdicts.entry(record.verdict).or_default();
         *counted = counted.plus(*weight);
         if record.verdict != Verdict::Undecided {
@@ -97,18 +102,25 @@ fn thinner(thinnest: &mut Option<Thinnest>, record: &VerdictRecord, blobs: Weigh
     }
 }
 
-/// Classes whose verdict is another than the same shards had in the epoch before.
-fn changed(committee: &Committee, records: &[VerdictRecord], before: Option<&EpochRecord>) -> Vec<Transition> {
-    let Some(before) = before else { return Vec::new() };
-    let participation = before.participation();
+/// Classes whose verdict is another than the same rows had in the epoch before.
+fn changed(
+    state: &dyn StateRead,
+    running: &Committee,
+    records: &[VerdictRecord],
+    before: &EpochRecord,
+) -> Result<Vec<Transition>, StateError> {
+    let past = if before.term == running.term() { None } else { lifecycle::past_committee(state, before.term)? };
+    let committee = past.as_ref().unwrap_or(running);
+    let rows = rows::as_of(state, before.epoch)?;
+    let judge = Judge::new(committee, &before.participation(), before.epoch, rows);
     let change = |record: &VerdictRecord| {
-        let from = judge(committee, &participation, before.epoch, &record.class).verdict;
+        let from = judge.verdict(&record.class).verdict;
         let unsure = from == Verdict::Undecided || record.verdict == Verdict::Undecided;
         let cause = if unsure { Cause::Quorum } else { Cause::Answers };
         let subject = Subject::Class(record.class.clone());
         (from != record.verdict).then_some(Transition { epoch: record.epoch, subject, from, to: record.verdict, cause })
     };
-    records.iter().filter_map(change).collect()
+    Ok(records.iter().filter_map(change).collect())
 }
 
 pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option<EpochRecord>, StateError> {
@@ -116,11 +128,37 @@ pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option
 }
 
 /// Drops what is no longer remembered once `ended` has ended.
-fn prune(overlay: &mut Overlay<'_>, ended: Epoch) -> Result<(), StateError> {
+fn prune(overlay: &mut Overlay<'_>, ended: Epoch, params: &Params) -> Result<(), StateError> {
     let Some(old) = ended.0.checked_sub(HISTORY_EPOCHS) else { return Ok(()) };
     overlay.delete(Table::Epochs.number(old));
     for (key, _) in Table::Changes.all(overlay, &old.to_be_bytes())? {
         overlay.delete(Table::Changes.key(&[&key]));
+    }
+    lifecycle::prune(overlay, Epoch(old), params);
+    rows::prune(overlay, Epoch(old))
+}
+
+/// Takes segments in which everything was just forgotten into their neighbours: dead numbers belong to what surrounds them.
+fn absorb(
+    overlay: &mut Overlay<'_>,
+    notes: &mut Notes,
+    forgotten: &[SequenceNumber],
+    end: u64,
+) -> Result<(), StateError> {
+    let mut looked_at: Option<SequenceNumber> = None;
+    for number in forgotten {
+        if looked_at.is_some_and(|last| *number <= last) {
+            continue;
+        }
+        let found = coverage::segments_from(overlay, Table::Judged, number.0, end, 1)?;
+        let Some(run) = found.first().map(|segment| segment.run) else { continue };
+        looked_at = Some(run.last);
+        let (first, last) = (run.first.0.to_be_bytes(), run.last.0.to_be_bytes());
+        if merkle::weigh(overlay, Map::BySequence, &first, &last)?.blobs == 0 {
+            let before = coverage::absorb(overlay, Table::Judged, run, end)?;
+            coverage::absorb(overlay, Table::Coverage, run, end)?;
+            notes.add(overlay, before.as_slice());
+        }
     }
     Ok(())
 }
@@ -134,6 +172,7 @@ pub fn committee_root(committee: &Committee) -> Root {
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
+    params: &Params,
     committee: &Committee,
     head: &Head,
     time: BlockTime,
@@ -143,28 +182,41 @@ pub(crate) fn end_epoch(
     let participation = Participation::of(committee, &reports);
     let mut counters = blobs::counters(overlay)?;
     let segments = coverage::segments(overlay, Table::Judged, counters.next_sequence)?;
-    let (classes, classes_root) = classes(&segments, overlay)?;
-    let (records, mut tally) = verdicts(committee, &participation, epoch, &classes);
+    let rows = rows::load(overlay)?;
+    let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
+    let (classes, classes_root) = classes(&segments, &judge, overlay)?;
+    let (records, mut tally) = verdicts(&judge, &classes);
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
-    let mut transitions = changed(committee, &records, before.as_ref());
+    let mut transitions = match &before {
+        Some(before) => changed(overlay, committee, &records, before)?,
+        None => Vec::new(),
+    };
 
     let mut events = blobs::lapse(overlay, epoch)?;
-    for (sequence, life) in blobs::forget(overlay, epoch)? {
-        let class = coverage::covered(overlay, Table::Judged, sequence.0, counters.next_sequence)?;
-        let from = judge(committee, &participation, epoch, &class).verdict;
+    let end = counters.next_sequence;
+    let forgotten = blobs::forget(overlay, epoch)?;
+    let dead: Vec<SequenceNumber> = forgotten.iter().map(|(sequence, _)| *sequence).collect();
+    for (sequence, life) in forgotten {
+        let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
+        let from = judge.verdict(&class).verdict;
         let (subject, to, cause) = (Subject::Blob(sequence), Verdict::Forgotten, Cause::Term);
         transitions.push(Transition { epoch, subject, from, to, cause });
         tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length) });
         events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last });
     }
     money::turn(overlay, epoch, participation.decision)?;
-    coverage::settle(overlay, epoch.next(), counters.attested, counters.next_sequence)?;
+    let mut notes = Notes::new(epoch.next());
+    coverage::settle(overlay, &mut notes, counters.attested, end)?;
+    absorb(overlay, &mut notes, &dead, end)?;
     counters.attested = 0;
     blobs::put_counters(overlay, &counters);
     for member in reports.keys() {
         overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
     }
-    prune(overlay, epoch)?;
+    prune(overlay, epoch, params)?;
+    let ending = Ending { params, committee, epoch, classes: &classes, end };
+    let (office, turned) = ending.turn(overlay, &mut notes)?;
+    events.extend(turned);
 
     let encoded = |record: &VerdictRecord| codec::encode(record);
     let verdict_root = merkle::list_root(&records.iter().map(encoded).collect::<Vec<_>>());
@@ -178,15 +230,16 @@ pub(crate) fn end_epoch(
         blobs_by_sequence_root: merkle::root(overlay, Map::BySequence)?.0,
         blobs_by_id_root: merkle::root(overlay, Map::ById)?.0,
         transitions_root: merkle::list_root(&transitions.iter().map(codec::encode).collect::<Vec<_>>()),
-        committee_root: committee_root(committee),
-        term: committee.term(),
+        committee_root: committee_root(&office),
+        term: office.term(),
         tally,
         totals: money::totals(overlay)?,
+        next_committee_root: lifecycle::next_committee(overlay)?.as_ref().map(committee_root),
     };
     money::assert_conserved(overlay)?;
     let (began, height, boundary) = (head.epoch_began, head.height.next(), header.clone());
-    let record = EpochRecord { epoch, began, ended: time, height, boundary };
+    let record = EpochRecord { epoch, began, ended: time, height, boundary, term: committee.term() };
     Table::Epochs.store(overlay, Table::Epochs.number(epoch.0), &record);
     events.push(Event::EpochEnded { epoch, decision: header.decision, verdict_root });
-    Ok(Ended { header, events })
+    Ok(Ended { header, events, committee: office })
 }

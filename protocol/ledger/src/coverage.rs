@@ -1,14 +1,14 @@
-//! Coverage: which shards have attested which blobs, as a map from runs of sequence numbers to sets of shards.
+//! Coverage: which rows have attested which blobs, as a map from runs of sequence numbers to sets of rows.
 //!
-//! The ledger's rows, one bitmap per shard, are kept *transposed*: the numbers from 0 up are cut into **segments** on each
-//! of which the same shards cover everything. Neighbours with equal sets are one segment, so equal coverage has equal
-//! bytes. A million blobs acknowledged everywhere are one segment; certifying the next one like the last writes nothing;
-//! the classes that a boundary judges are the distinct sets of the segments, found without looking at a blob. A shard's
-//! row is read back as runs ([`row`]).
+//! The ledger's rows ([`crate::rows`]: a holder of a shard each) are kept *transposed*: the numbers from 0 up are cut into
+//! **segments** on each of which the same rows cover everything. Neighbours with equal sets are one segment, so equal
+//! coverage has equal bytes. A million blobs acknowledged everywhere are one segment; certifying the next one like the last
+//! writes nothing; the classes that a boundary judges are the distinct sets of the segments, found without looking at a
+//! blob. What a row or a shard covers is read back as runs ([`runs_of`]).
 //!
 //! ```text
 //! sequence   0 ............ 811 | 812 | 813 ............ (open)
-//! shards     all 28             | 24  | all 28
+//! rows       0..=27             | 24  | 0..=27
 //! ```
 //!
 //! A segment is stored at its last number, so that the segment of `s` is the first one at or after `s`. The newest segment
@@ -19,12 +19,14 @@
 //! certificate says. At a boundary the epoch's attestations pass from the one to the other, and what each changed is
 //! noted, so that the coverage of an earlier epoch can be found again.
 //!
-//! No bit is ever cleared when a blob is forgotten: dead numbers belong to whatever surrounds them.
+//! No bit is cleared when a blob is forgotten: dead numbers belong to whatever surrounds them, and a segment of dead numbers
+//! only is taken into its neighbour ([`absorb`]), so that old gaps do not stay for ever. The numbers of past rows are taken
+//! out a bounded stretch at a time ([`clear`]); until then readers of a set leave them out.
 
-use crate::sets::ShardSet;
+use crate::rows::RowSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::{Table, number_at};
-use floe_types::{Epoch, SequenceNumber, ShardIndex};
+use floe_types::{Epoch, SequenceNumber};
 use serde::{Deserialize, Serialize};
 
 /// The most segments that one attestation may touch: more is asked for in several transactions.
@@ -63,13 +65,13 @@ impl Run {
     }
 }
 
-/// Numbers that the same shards cover.
+/// Numbers that the same rows cover.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The numbers.
     pub run: Run,
-    /// The shards that cover each of them.
-    pub covered: ShardSet,
+    /// The rows that cover each of them.
+    pub rows: RowSet,
 }
 
 /// The number at which the open segment is stored.
@@ -77,12 +79,12 @@ const OPEN: u64 = u64::MAX;
 
 /// The segment in a table's entry, `end` being one above the newest number.
 fn parse(table: Table, key: &[u8], value: &[u8], end: u64) -> Result<Segment, StateError> {
-    let (first, covered): (u64, ShardSet) = table.parse(value)?;
+    let (first, rows): (u64, RowSet) = table.parse(value)?;
     let last = match number_at(table, key, 0)? {
         OPEN => end.saturating_sub(1),
         last => last,
     };
-    Ok(Segment { run: Run { first: SequenceNumber(first), last: SequenceNumber(last) }, covered })
+    Ok(Segment { run: Run { first: SequenceNumber(first), last: SequenceNumber(last) }, rows })
 }
 
 /// Up to `limit` segments from the one that holds `from` on, below `end`.
@@ -102,18 +104,18 @@ pub(crate) fn segments(state: &dyn StateRead, table: Table, end: u64) -> Result<
     table.all(state, &[])?.iter().map(|(key, value)| parse(table, key, value, end)).collect()
 }
 
-/// The shards that cover `number`; none when it is not given out.
-pub(crate) fn covered(state: &dyn StateRead, table: Table, number: u64, end: u64) -> Result<ShardSet, StateError> {
+/// The rows that cover `number`, past ones perhaps among them; none when it is not given out.
+pub(crate) fn covered(state: &dyn StateRead, table: Table, number: u64, end: u64) -> Result<RowSet, StateError> {
     let found = segments_from(state, table, number, end, 1)?;
     let found = found.into_iter().find(|segment| segment.run.contains(SequenceNumber(number)));
-    Ok(found.map(|segment| segment.covered).unwrap_or_default())
+    Ok(found.map(|segment| segment.rows).unwrap_or_default())
 }
 
-/// Gives number `end` the shards `covering`. The caller counts `end` up afterwards.
-pub(crate) fn append(overlay: &mut Overlay<'_>, table: Table, end: u64, covering: &ShardSet) -> Result<(), StateError> {
-    let open: Option<(u64, ShardSet)> = table.load(overlay, &table.number(OPEN))?;
+/// Gives number `end` the rows `covering`. The caller counts `end` up afterwards.
+pub(crate) fn append(overlay: &mut Overlay<'_>, table: Table, end: u64, covering: &RowSet) -> Result<(), StateError> {
+    let open: Option<(u64, RowSet)> = table.load(overlay, &table.number(OPEN))?;
     match open {
-        Some((_, covered)) if covered == *covering => return Ok(()),
+        Some((_, rows)) if rows == *covering => return Ok(()),
         Some(open) => table.store(overlay, table.number(end.saturating_sub(1)), &open),
         None => {}
     }
@@ -121,53 +123,111 @@ pub(crate) fn append(overlay: &mut Overlay<'_>, table: Table, end: u64, covering
     Ok(())
 }
 
-/// What [`cover`] did.
-#[derive(Debug, Default)]
-pub(crate) struct Covered {
-    /// The segments, or parts of segments, that got a shard, as they were before.
-    pub before: Vec<Segment>,
+/// Segments in the making: neighbours with equal rows become one.
+fn join(into: &mut Vec<Segment>, run: Run, rows: RowSet) {
+    match into.last_mut() {
+        Some(last) if last.rows == rows => last.run.last = run.last,
+        _ => into.push(Segment { run, rows }),
+    }
 }
 
-/// Adds `shards` to every number of `run`, all of which are below `end`.
-pub(crate) fn cover(
-    overlay: &mut Overlay<'_>,
-    table: Table,
-    run: Run,
-    shards: &ShardSet,
-    end: u64,
-) -> Result<Covered, StateError> {
-    let old = neighbourhood(overlay, table, run, end)?;
-    let mut done = Covered::default();
-    let mut new: Vec<Segment> = Vec::with_capacity(old.len() + 2);
-    for segment in &old {
-        for (part, inside) in split(segment.run, run) {
-            let mut covered = segment.covered.clone();
-            if inside {
-                covered = covered.union(shards);
-                if covered != segment.covered {
-                    done.before.push(Segment { run: part, covered: segment.covered.clone() });
-                }
-            }
-            match new.last_mut() {
-                Some(last) if last.covered == covered => last.run.last = part.last,
-                _ => new.push(Segment { run: part, covered }),
-            }
-        }
-    }
-    if done.before.is_empty() {
-        return Ok(done);
-    }
+/// Puts `new` where `old` was: the same numbers, cut otherwise.
+fn replace(overlay: &mut Overlay<'_>, table: Table, (old, new): (&[Segment], &[Segment]), end: u64) {
     let place = |segment: &Segment| match segment.run.last.0 {
         last if last.saturating_add(1) == end => table.number(OPEN),
         last => table.number(last),
     };
-    for segment in &old {
+    for segment in old {
         overlay.delete(place(segment));
     }
-    for segment in &new {
-        table.store(overlay, place(segment), &(segment.run.first.0, &segment.covered));
+    for segment in new {
+        table.store(overlay, place(segment), &(segment.run.first.0, &segment.rows));
+    }
+}
+
+/// Adds `rows` to every number of `run`, all of which are below `end`. Gives the segments, or parts of segments, that got
+/// a row, as they were before.
+pub(crate) fn cover(
+    overlay: &mut Overlay<'_>,
+    table: Table,
+    run: Run,
+    rows: &RowSet,
+    end: u64,
+) -> Result<Vec<Segment>, StateError> {
+    let old = neighbourhood(overlay, table, run, end)?;
+    let mut before = Vec::new();
+    let mut new: Vec<Segment> = Vec::with_capacity(old.len() + 2);
+    for segment in &old {
+        for (part, inside) in split(segment.run, run) {
+            let mut held = segment.rows.clone();
+            if inside {
+                held = held.union(rows);
+                if held != segment.rows {
+                    before.push(Segment { run: part, rows: segment.rows.clone() });
+                }
+            }
+            join(&mut new, part, held);
+        }
+    }
+    if !before.is_empty() {
+        replace(overlay, table, (&old, &new), end);
+    }
+    Ok(before)
+}
+
+/// What [`clear`] did.
+#[derive(Debug, Default)]
+pub(crate) struct Cleared {
+    /// The segments that lost a row, as they were before.
+    pub before: Vec<Segment>,
+    /// Where to go on; none when all is done.
+    pub next: Option<u64>,
+}
+
+/// Takes `gone` out of the segments from the one that holds `from` on, at most `limit` of them, which is above two.
+pub(crate) fn clear(
+    overlay: &mut Overlay<'_>,
+    table: Table,
+    gone: &RowSet,
+    (from, end): (u64, u64),
+    limit: usize,
+) -> Result<Cleared, StateError> {
+    // With the one before, which may become one with the first.
+    let old = segments_from(overlay, table, from.saturating_sub(1), end, limit)?;
+    let next = old.last().filter(|_| old.len() >= limit).map(|last| last.run.last.0.saturating_add(1));
+    let mut done = Cleared { before: Vec::new(), next: next.filter(|next| *next < end) };
+    let mut new = Vec::with_capacity(old.len());
+    for segment in &old {
+        let rows = segment.rows.difference(gone);
+        if rows != segment.rows {
+            done.before.push(segment.clone());
+        }
+        join(&mut new, segment.run, rows);
+    }
+    // Also when nothing is lost here: what was lost in the stretch before may have made neighbours equal.
+    if old != new {
+        replace(overlay, table, (&old, &new), end);
     }
     Ok(done)
+}
+
+/// Takes a segment of dead numbers into the one before it, or else after it. Gives it as it was, unless it is alone.
+pub(crate) fn absorb(
+    overlay: &mut Overlay<'_>,
+    table: Table,
+    dead: Run,
+    end: u64,
+) -> Result<Option<Segment>, StateError> {
+    let old = neighbourhood(overlay, table, dead, end)?;
+    let Some(at) = old.iter().position(|segment| segment.run == dead) else { return Ok(None) };
+    let beside = if at > 0 { old.get(at - 1) } else { old.get(at + 1) };
+    let Some(rows) = beside.map(|beside| beside.rows.clone()) else { return Ok(None) };
+    let mut new = Vec::with_capacity(old.len());
+    for segment in &old {
+        join(&mut new, segment.run, if segment.run == dead { rows.clone() } else { segment.rows.clone() });
+    }
+    replace(overlay, table, (&old, &new), end);
+    Ok(old.into_iter().nth(at))
 }
 
 /// The segments that touch `run` and the ones beside it, with which they may become one.
@@ -203,11 +263,11 @@ fn split(whole: Run, run: Run) -> impl Iterator<Item = (Run, bool)> {
     [(before, false), (inside, true), (after, false)].into_iter().filter_map(|(run, inside)| Some((run?, inside)))
 }
 
-/// The numbers that `shard` covers now, as runs.
-pub(crate) fn row(state: &dyn StateRead, shard: ShardIndex, end: u64) -> Result<Vec<Run>, StateError> {
+/// The numbers that any of `rows` covers now, as runs.
+pub(crate) fn runs_of(state: &dyn StateRead, rows: &RowSet, end: u64) -> Result<Vec<Run>, StateError> {
     let mut runs: Vec<Run> = Vec::new();
     for segment in segments(state, Table::Coverage, end)? {
-        if !segment.covered.contains(shard) {
+        if !rows.iter().any(|row| segment.rows.contains(row)) {
             continue;
         }
         match runs.last_mut() {
@@ -218,30 +278,48 @@ pub(crate) fn row(state: &dyn StateRead, shard: ShardIndex, end: u64) -> Result<
     Ok(runs)
 }
 
+/// What changed in the coverage that epochs are judged by: the notes by which earlier epochs find theirs again.
+pub(crate) struct Notes {
+    next: Epoch,
+    count: u64,
+}
+
+impl Notes {
+    /// The notes of the boundary that begins `next`, none yet.
+    pub(crate) fn new(next: Epoch) -> Notes {
+        Notes { next, count: 0 }
+    }
+
+    /// Notes what held until now.
+    pub(crate) fn add(&mut self, overlay: &mut Overlay<'_>, before: &[Segment]) {
+        for segment in before {
+            Table::Changes.store(overlay, Table::Changes.numbers(self.next.0, self.count), segment);
+            self.count += 1;
+        }
+    }
+}
+
 /// Makes the attestations of the epoch that ended count, notes what each changed, and forgets them.
 ///
-/// `next` is the first epoch that is judged by them; `count` says how many there are.
-pub(crate) fn settle(overlay: &mut Overlay<'_>, next: Epoch, count: u64, end: u64) -> Result<(), StateError> {
-    let mut noted = 0u64;
+/// `count` says how many there are.
+pub(crate) fn settle(overlay: &mut Overlay<'_>, notes: &mut Notes, count: u64, end: u64) -> Result<(), StateError> {
     for index in 0..count {
         let key = Table::Attested.number(index);
-        let (run, shards): (Run, ShardSet) = Table::Attested.must(overlay, &key)?;
+        let (run, rows): (Run, RowSet) = Table::Attested.must(overlay, &key)?;
         overlay.delete(key);
-        for before in cover(overlay, Table::Judged, run, &shards, end)?.before {
-            Table::Changes.store(overlay, Table::Changes.numbers(next.0, noted), &before);
-            noted += 1;
-        }
+        let before = cover(overlay, Table::Judged, run, &rows, end)?;
+        notes.add(overlay, &before);
     }
     Ok(())
 }
 
-/// The shards by which `number` was judged in `epoch`, which has ended and is remembered.
+/// The rows by which `number` was judged in `epoch`, which has ended and is remembered.
 pub(crate) fn covered_in(
     state: &dyn StateRead,
     epoch: Epoch,
     number: SequenceNumber,
     end: u64,
-) -> Result<ShardSet, StateError> {
+) -> Result<RowSet, StateError> {
     const PAGE: usize = 1024;
     let mut from = epoch.next().0.to_be_bytes().to_vec();
     loop {
@@ -249,7 +327,7 @@ pub(crate) fn covered_in(
         for (_, value) in &page {
             let before: Segment = Table::Changes.parse(value)?;
             if before.run.contains(number) {
-                return Ok(before.covered);
+                return Ok(before.rows);
             }
         }
         match page.into_iter().last() {

@@ -1,11 +1,16 @@
 //! The segment map against a slow one that keeps a set per number.
 
 use super::*;
+use crate::rows::RowId;
 use crate::state::MemoryState;
 use proptest::prelude::*;
 
-fn set(bits: u8) -> ShardSet {
-    (0..8).filter(|bit| bits & (1 << bit) != 0).map(ShardIndex).collect()
+fn set(bits: u8) -> RowSet {
+    (0..8).filter(|bit| bits & (1 << bit) != 0).map(RowId).collect()
+}
+
+fn set_of(row: u32) -> RowSet {
+    [RowId(row)].into_iter().collect()
 }
 
 fn run(first: u64, last: u64) -> Run {
@@ -16,8 +21,8 @@ fn canonical(slow: &[u8]) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     for (at, bits) in slow.iter().enumerate() {
         match segments.last_mut() {
-            Some(last) if last.covered == set(*bits) => last.run.last = SequenceNumber(at as u64),
-            _ => segments.push(Segment { run: run(at as u64, at as u64), covered: set(*bits) }),
+            Some(last) if last.rows == set(*bits) => last.run.last = SequenceNumber(at as u64),
+            _ => segments.push(Segment { run: run(at as u64, at as u64), rows: set(*bits) }),
         }
     }
     segments
@@ -28,11 +33,11 @@ fn a_million_blobs_acknowledged_everywhere_are_one_entry() {
     let state = MemoryState::new();
     let mut overlay = Overlay::new(&state);
     for number in 0..1_000_000 {
-        append(&mut overlay, Table::Coverage, number, &ShardSet::below(28)).unwrap();
+        append(&mut overlay, Table::Coverage, number, &(0..28).map(RowId).collect()).unwrap();
     }
     assert_eq!(overlay.changes().0.len(), 1);
-    assert_eq!(row(&overlay, ShardIndex(27), 1_000_000).unwrap(), vec![run(0, 999_999)]);
-    assert_eq!(row(&overlay, ShardIndex(28), 1_000_000).unwrap(), vec![]);
+    assert_eq!(runs_of(&overlay, &set_of(27), 1_000_000).unwrap(), vec![run(0, 999_999)]);
+    assert_eq!(runs_of(&overlay, &set_of(28), 1_000_000).unwrap(), vec![]);
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn the_coverage_of_an_earlier_epoch_is_found_again() {
     }
     for (epoch, first, last, bits) in [(2u64, 3, 5, 2u8), (4, 5, 8, 4)] {
         Table::Attested.store(&mut overlay, Table::Attested.number(0), &(run(first, last), set(bits)));
-        settle(&mut overlay, Epoch(epoch), 1, 10).unwrap();
+        settle(&mut overlay, &mut Notes::new(Epoch(epoch)), 1, 10).unwrap();
     }
     let at = |epoch, number| covered_in(&overlay, Epoch(epoch), SequenceNumber(number), 10).unwrap();
     let expected = [(1, 5, 1u8), (2, 5, 3), (3, 5, 3), (4, 5, 7), (3, 7, 1), (4, 7, 5), (9, 9, 1)];
@@ -66,12 +71,16 @@ fn the_coverage_of_an_earlier_epoch_is_found_again() {
 enum Step {
     Append(u8),
     Cover(u64, u64, u8),
+    Clear(u8),
+    Absorb(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0u8..4).prop_map(Step::Append),
         (0u64..40, 0u64..40, 0u8..8).prop_map(|(a, b, bits)| Step::Cover(a, b, bits)),
+        (0u8..8).prop_map(Step::Clear),
+        (0u64..40).prop_map(Step::Absorb),
     ]
 }
 
@@ -99,9 +108,36 @@ proptest! {
                         changed += u64::from(*held | bits != *held);
                         *held |= bits;
                     }
-                    prop_assert_eq!(done.before.iter().map(|segment| segment.run.count()).sum::<u64>(), changed);
+                    prop_assert_eq!(done.iter().map(|segment| segment.run.count()).sum::<u64>(), changed);
                 }
-                Step::Cover(..) => {}
+                Step::Clear(bits) => {
+                    let end = slow.len() as u64;
+                    let (mut from, mut numbers) = (0, 0);
+                    loop {
+                        let done = clear(&mut overlay, Table::Coverage, &set(bits), (from, end), 3).unwrap();
+                        numbers += done.before.iter().map(|segment| segment.run.count()).sum::<u64>();
+                        match done.next {
+                            Some(next) => from = next,
+                            None => break,
+                        }
+                    }
+                    prop_assert_eq!(numbers, slow.iter().filter(|held| **held & bits != 0).count() as u64);
+                    slow.iter_mut().for_each(|held| *held &= !bits);
+                }
+                Step::Absorb(at) if !slow.is_empty() => {
+                    let end = slow.len() as u64;
+                    let cut = canonical(&slow);
+                    let place = cut.iter().position(|segment| segment.run.contains(SequenceNumber(at % end))).unwrap();
+                    let dead = cut[place].run;
+                    let done = absorb(&mut overlay, Table::Coverage, dead, end).unwrap();
+                    let beside = if place > 0 { dead.first.0.checked_sub(1) } else { Some(dead.last.0 + 1) };
+                    let beside = beside.and_then(|at| slow.get(at as usize).copied());
+                    prop_assert_eq!(done.is_some(), beside.is_some());
+                    if let Some(bits) = beside {
+                        (dead.first.0..=dead.last.0).for_each(|at| slow[at as usize] = bits);
+                    }
+                }
+                Step::Cover(..) | Step::Absorb(_) => {}
             }
             let end = slow.len() as u64;
             let found = segments(&overlay, Table::Coverage, end).unwrap();

@@ -3,9 +3,13 @@
 //! Events follow from the block and the state before it; they are not part of the state and not hashed. They come in the
 //! order in which things happened, those of a boundary first.
 
+use crate::election::Move;
 use crate::merkle::Root;
+use crate::rows::RowId;
 use crate::verdict::Decision;
-use floe_types::{AccountId, BlobId, Epoch, Frost, MemberIndex, RegistrationNumber, SequenceNumber, TransactionId};
+use floe_types::{
+    AccountId, BlobId, Epoch, Frost, NodeId, RegistrationNumber, SequenceNumber, ShardIndex, TransactionId, VoteKey,
+};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,12 +76,12 @@ pub enum Event {
         /// Last paid epoch now.
         to: Epoch,
     },
-    /// A member attested late fragments.
+    /// A holder attested fragments.
     Attested {
         /// By which transaction.
         transaction: TransactionId,
-        /// The member.
-        member: MemberIndex,
+        /// The holder.
+        node: NodeId,
         /// Blobs, live or dead, that got a covering shard.
         numbers: u64,
     },
@@ -86,7 +90,7 @@ pub enum Event {
         /// By which transaction.
         transaction: TransactionId,
         /// The member.
-        member: MemberIndex,
+        member: floe_types::MemberIndex,
         /// The epoch.
         epoch: Epoch,
     },
@@ -95,7 +99,7 @@ pub enum Event {
         /// By which transaction.
         transaction: TransactionId,
         /// The member.
-        member: MemberIndex,
+        node: NodeId,
         /// The latest version.
         version: u32,
     },
@@ -127,6 +131,97 @@ pub enum Event {
         decision: Decision,
         /// What was decided.
         verdict_root: Root,
+    },
+    /// A node became a candidate.
+    Joined {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The node.
+        node: NodeId,
+        /// What it bonded.
+        stake: Frost,
+    },
+    /// A candidate's stake changed at its own wish.
+    Staked {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The node.
+        node: NodeId,
+        /// What is bonded now.
+        stake: Frost,
+    },
+    /// A candidate gave notice.
+    Leaving {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A candidate changed its addresses, domain or capacity.
+    Described {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A candidate announced a vote key.
+    VoteKeyAnnounced {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The node.
+        node: NodeId,
+        /// The first term it votes with it in.
+        term: u64,
+        /// The key.
+        key: VoteKey,
+    },
+    /// A node signed two things where it may sign one, and was punished for it.
+    Punished {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The node.
+        node: NodeId,
+        /// The key it signed with.
+        key: VoteKey,
+        /// What it lost, to the reserve.
+        slashed: Frost,
+    },
+    /// The committee of the next term was chosen. Who gets a shard has an incoming row for it now.
+    Elected {
+        /// The term.
+        term: u64,
+        /// The seats that change hands when it begins.
+        moves: Vec<Move>,
+    },
+    /// A term began: its committee is in office, seats have changed hands.
+    TermBegan {
+        /// The term.
+        term: u64,
+    },
+    /// A former holder's row ended: it need not keep the shard any more.
+    RowEnded {
+        /// The row.
+        row: RowId,
+        /// The shard.
+        shard: ShardIndex,
+        /// Whether all it covered is covered otherwise; if not, its deadline has come.
+        is_covered: bool,
+    },
+    /// A candidate that gave notice has no row any more and is none from now on.
+    Left {
+        /// The node.
+        node: NodeId,
+        /// What it had bonded.
+        stake: Frost,
+        /// The epoch with which it goes back.
+        due: Epoch,
+    },
+    /// A stake went back to its account.
+    StakeReleased {
+        /// To whom.
+        account: AccountId,
+        /// How much.
+        amount: Frost,
     },
 }
 

@@ -28,11 +28,13 @@ use crate::actions::{self, Scene};
 use crate::blobs;
 use crate::block::{self, BLOCK_CERTIFICATES_MAX, Block, BlockHeader, BoundaryHeader, HEADER_BYTES_MAX, genesis_block};
 use crate::boundary;
+use crate::candidates;
 use crate::event::Event;
 use crate::merkle::Root;
 use crate::money;
 use crate::records::{Account, Counters, FundRates, Head, Totals};
 use crate::refusal::{BlockError, Halt, Refusal};
+use crate::rows::{self, Rows};
 use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::transaction::{Action, CheckedTransaction, SignedTransaction};
@@ -91,10 +93,14 @@ pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
         money::put_account(&mut overlay, &entry.account, &Account { balance: entry.balance, nonce: 0 });
     }
     let supply = genesis.supply()?;
-    money::put_totals(&mut overlay, &Totals { supply, accounts: supply, ..Totals::default() });
-    money::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
     let committee = genesis.committee()?;
+    candidates::found(&mut overlay, &committee, |member| genesis.stake_of(member));
+    let stakes = Frost(genesis.members.iter().map(|member| genesis.stake_of(member).0).sum());
+    let accounts = Frost(supply.0.saturating_sub(stakes.0));
+    money::put_totals(&mut overlay, &Totals { supply, accounts, stakes, ..Totals::default() });
+    money::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
     Table::Committee.store(&mut overlay, Table::Committee.key(&[]), &committee);
+    rows::store(&mut overlay, &Rows::first(&committee));
     blobs::put_counters(&mut overlay, &Counters { next_registration: 1, next_sequence: 0, attested: 0 });
     let head_key = Table::Head.key(&[]);
     let head = Head {
@@ -174,7 +180,7 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
     if header.version != execution.version {
         return Err(BlockError::Version { found: header.version, ours: execution.version });
     }
-    if execution.committee.index_of(&header.proposer).is_none() {
+    if execution.voters.index_of(&header.proposer).is_none() {
         return Err(BlockError::Proposer);
     }
     for (index, signed) in transactions.into_iter().enumerate() {
@@ -234,8 +240,12 @@ fn difference(header: &BlockHeader, executed: &BlockHeader) -> Option<&'static s
 struct Execution<'a> {
     overlay: Overlay<'a>,
     context: &'a Context,
+    /// The committee that decides this block.
+    voters: Committee,
+    /// The committee of the block's epoch: another one when a term begins with it.
     committee: Committee,
     version: u32,
+    rows: Rows,
     head: Head,
     time: BlockTime,
     epoch: Epoch,
@@ -255,12 +265,14 @@ impl<'a> Execution<'a> {
         head: Head,
         time: BlockTime,
     ) -> Result<Execution<'a>, StateError> {
-        let committee = crate::views::committee(state)?;
+        let voters = crate::views::committee(state)?;
+        let mut committee = voters.clone();
         let mut overlay = Overlay::new(state);
         let (mut epoch, mut epoch_began) = (head.epoch, head.epoch_began);
         let (mut boundary, mut events) = (None, Vec::new());
         if time >= head.epoch_ends(&context.params) {
-            let ended = boundary::end_epoch(&mut overlay, &committee, &head, time)?;
+            let ended = boundary::end_epoch(&mut overlay, &context.params, &voters, &head, time)?;
+            committee = ended.committee;
             version::turn(&mut overlay, &committee, head.epoch.next(), &context.params)?;
             (epoch, epoch_began) = (head.epoch.next(), time);
             (boundary, events) = (Some(ended.header), ended.events);
@@ -268,11 +280,14 @@ impl<'a> Execution<'a> {
         let version = version::in_force(&overlay, context.versions_known)?;
         let (included, refused) = (Vec::new(), Vec::new());
         let certificates = 0;
+        let rows = rows::load(&overlay)?;
         Ok(Execution {
             overlay,
             context,
+            voters,
             committee,
             version,
+            rows,
             head,
             time,
             epoch,
@@ -294,6 +309,7 @@ impl<'a> Execution<'a> {
         let scene = Scene {
             context: self.context,
             committee: &self.committee,
+            rows: &self.rows,
             epoch: self.epoch,
             epoch_began: self.epoch_began,
             time: self.time,

@@ -16,8 +16,13 @@
 //! | [`block`] | blocks, headers, boundary headers |
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
+//! | [`committees`] | answers about committees, candidates and hand-overs; in [`views`] too |
 //! | [`mempool`] | transactions that wait for a block |
-//! | [`coverage`] | which shards attested which blobs |
+//! | [`coverage`] | which rows attested which blobs |
+//! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
+//! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
+//! | [`election`] | who gets which seats |
+//! | `lifecycle` | terms: choosing a committee, handing over, letting go |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`version`] | which rules are in force, and how later ones come into force |
@@ -25,7 +30,7 @@
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
-//! - **I7** Accounts, pending, buckets, reserve and fees sum to the supply after every transaction.
+//! - **I7** Accounts, stakes, pending, buckets, reserve and fees sum to the supply after every transaction.
 //! - **I14** Equal prefixes of blocks give equal verdicts, whether executed at once, replayed or caught up with.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -33,14 +38,20 @@ mod actions;
 mod blobs;
 pub mod block;
 mod boundary;
+pub mod candidacy;
+pub mod candidates;
+pub mod committees;
 pub mod coverage;
+pub mod election;
 pub mod event;
 pub mod execute;
+mod lifecycle;
 pub mod mempool;
 pub mod merkle;
 pub mod money;
 pub mod records;
 pub mod refusal;
+pub mod rows;
 pub mod sets;
 pub mod state;
 mod tables;
@@ -52,6 +63,8 @@ pub mod version;
 pub mod views;
 
 pub use block::{Block, BlockHeader, BoundaryHeader, genesis_block};
+pub use candidacy::{Announcement, Description, Join, StakeChange};
+pub use candidates::Candidate;
 pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
@@ -62,6 +75,7 @@ pub use records::{
     Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
 };
 pub use refusal::{BlockError, Refusal};
+pub use rows::{Row, RowId, RowKind, RowSet, Rows};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};
 pub use transaction::{

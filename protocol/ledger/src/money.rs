@@ -18,7 +18,7 @@
 //! holders comes with scoring.
 //!
 //! # Laws
-//! - **I7** accounts + pending + buckets + reserve + fees = supply, after every transaction.
+//! - **I7** accounts + stakes + pending + buckets + reserve + fees = supply, after every transaction.
 
 use crate::records::{Account, FundRates, Registration, Totals};
 use crate::refusal::{Halt, Refusal};
@@ -34,6 +34,7 @@ pub(crate) enum Pot {
     Buckets,
     Reserve,
     Fees,
+    Stakes,
 }
 
 impl Pot {
@@ -43,6 +44,7 @@ impl Pot {
             Pot::Buckets => &mut totals.buckets,
             Pot::Reserve => &mut totals.reserve,
             Pot::Fees => &mut totals.fees,
+            Pot::Stakes => &mut totals.stakes,
         }
     }
 }
@@ -238,8 +240,13 @@ pub fn conservation(state: &dyn StateRead) -> Result<Totals, StateError> {
         let rate: Frost = Table::FundEnds.parse(&value)?;
         buckets += u128::from(later) * u128::from(rate.0);
     }
-    let sums =
-        [("accounts", accounts, said.accounts), ("pending", pending, said.pending), ("buckets", buckets, said.buckets)];
+    let stakes = crate::candidates::bonded(state)?;
+    let sums = [
+        ("accounts", accounts, said.accounts),
+        ("pending", pending, said.pending),
+        ("buckets", buckets, said.buckets),
+        ("stakes", stakes, said.stakes),
+    ];
     for (name, found, said) in sums {
         if found != u128::from(said.0) {
             let reason = format!("{name} hold {found} FROST, the totals say {said}");

@@ -62,13 +62,15 @@ pub struct Totals {
     pub reserve: Frost,
     /// Fees taken.
     pub fees: Frost,
+    /// Bonded by candidates, what is on its way back included.
+    pub stakes: Frost,
 }
 
 impl Totals {
     /// Whether the parts sum to the supply.
     #[must_use]
     pub fn are_conserved(&self) -> bool {
-        let parts = [self.accounts, self.pending, self.buckets, self.reserve, self.fees];
+        let parts = [self.accounts, self.pending, self.buckets, self.reserve, self.fees, self.stakes];
         parts.iter().map(|part| u128::from(part.0)).sum::<u128>() == u128::from(self.supply.0)
     }
 }
@@ -199,6 +201,8 @@ pub struct EpochRecord {
     pub height: Height,
     /// What it came to.
     pub boundary: BoundaryHeader,
+    /// The term it belonged to: its committee decided it. The header names that of the epoch that began.
+    pub term: u64,
 }
 
 impl EpochRecord {

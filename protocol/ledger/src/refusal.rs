@@ -2,6 +2,7 @@
 
 use crate::state::StateError;
 use crate::transaction::TransactionError;
+use floe_types::double_vote::NoDoubleVote;
 use floe_types::{BlobId, BlockTime, Epoch, Frost, Height, RegistrationNumber, TransactionId};
 
 /// Why a transaction does not apply to a state. State is as before.
@@ -58,6 +59,32 @@ pub enum Refusal {
     AlreadyReported,
     #[error("support of version {found}, this member has said {said} already")]
     SupportKnown { found: u32, said: u32 },
+    #[error("the node has no row of shard {shard}")]
+    NotHolder { shard: u16 },
+    #[error("{found} FROST at stake, at least {least} are needed; to take all, give notice")]
+    StakeTooLow { found: Frost, least: Frost },
+    #[error("the node is a candidate already")]
+    AlreadyCandidate,
+    #[error("the sender does not speak for such a candidate")]
+    NotCandidate,
+    #[error("the candidate has given notice")]
+    AlreadyLeaving,
+    #[error("there are {max} candidates, no more are taken")]
+    CandidatesFull { max: u32 },
+    #[error("the {what} is another candidate's or used already")]
+    Taken { what: &'static str },
+    #[error("a key has not signed for this node and account")]
+    BadProof,
+    #[error("a vote key for term {found}, it may be from {least} to {most}")]
+    OtherTerm { found: u64, least: u64, most: u64 },
+    #[error("no committee that is remembered votes with this key")]
+    NotVoter,
+    #[error("votes of height {height} are too old to be punished, from {least} on they are not")]
+    EvidenceTooOld { height: u64, least: u64 },
+    #[error("no offence: {why}")]
+    NoOffence { why: NoDoubleVote },
+    #[error("votes of this key were punished already")]
+    AlreadyPunished,
 }
 
 impl Refusal {

@@ -30,6 +30,15 @@
 //! | 23 | `MerkleRoots` | map | the top of a map |
 //! | 60 | `Protocol` | | [`crate::Protocol`]; absent while the first version is in force and none is set |
 //! | 61 | `Supports` | node | the latest version it can follow |
+//! | 40 | `Rows` | | [`crate::rows::Rows`] that there are |
+//! | 41 | `PastRows` | first epoch without it, row | a [`crate::rows::Row`] that ended |
+//! | 42 | `Candidates` | node | [`crate::candidates::Candidate`] |
+//! | 43 | `Taken` | what it is, its bytes | the candidate whose key or name this is |
+//! | 44 | `Unbonding` | epoch, node | stake that goes back with this epoch |
+//! | 45 | `NextCommittee` | | [`floe_types::Committee`] chosen for the next term |
+//! | 46 | `PastCommittees` | term | [`floe_types::Committee`] of a term that ended |
+//! | 47 | `Offences` | vote key | the epoch in which it was punished |
+//! | 48 | `Candidacy` | | how many candidates there are |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
 use floe_types::codec;
@@ -65,6 +74,15 @@ pub(crate) enum Table {
     MerkleRoots = 23,
     Protocol = 60,
     Supports = 61,
+    Rows = 40,
+    PastRows = 41,
+    Candidates = 42,
+    Taken = 43,
+    Unbonding = 44,
+    NextCommittee = 45,
+    PastCommittees = 46,
+    Offences = 47,
+    Candidacy = 48,
 }
 
 impl Table {
@@ -96,6 +114,15 @@ impl Table {
             Table::MerkleRoots => "merkle-roots",
             Table::Protocol => "protocol",
             Table::Supports => "supports",
+            Table::Rows => "rows",
+            Table::PastRows => "past-rows",
+            Table::Candidates => "candidates",
+            Table::Taken => "taken",
+            Table::Unbonding => "unbonding",
+            Table::NextCommittee => "next-committee",
+            Table::PastCommittees => "past-committees",
+            Table::Offences => "offences",
+            Table::Candidacy => "candidacy",
         }
     }
 

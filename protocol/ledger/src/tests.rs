@@ -1,10 +1,15 @@
 //! The ledger from outside: blocks in, states and answers out.
 
 mod blocks;
+mod candidacy;
+mod churn;
 mod conformance;
+mod election;
 mod epochs;
 pub mod fixture;
+mod handover;
 mod measure;
+pub mod net;
 mod random;
 mod refusals;
 mod versions;

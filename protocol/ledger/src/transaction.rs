@@ -4,13 +4,16 @@
 //! at one price. The id is the hash of the *signed* encoding. Decoding is bounded; checking ([`SignedTransaction::check`])
 //! gives a [`CheckedTransaction`], so that a signature is verified once and never forgotten about.
 
+use crate::candidacy::{Announcement, Description, Join, StakeChange};
 use crate::coverage::Run;
-use crate::sets::MemberSet;
+use crate::sets::{MemberSet, ShardSet};
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, DecodeError};
 use floe_types::keys::{self, SecretKey, Signature};
 use floe_types::params::{ATTRIBUTES_BYTES_MAX, TRANSACTION_BYTES_MAX};
-use floe_types::{AccountId, BlobId, Epoch, Frost, NetworkId, NodeId, Params, RegistrationNumber, TransactionId};
+use floe_types::{
+    AccountId, BlobId, DoubleVote, Epoch, Frost, NetworkId, NodeId, Params, RegistrationNumber, TransactionId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -78,10 +81,12 @@ pub enum Action {
         /// The aggregate of their signatures over [`confirmation_message`].
         signature: BlsSignature,
     },
-    /// Says that the sender's node now holds, on all its shards, fragments that coverage does not name yet.
+    /// Says that the sender's node now holds, of all the shards named, fragments that its rows do not cover yet.
     Attest {
         /// The sender's node.
         member: NodeId,
+        /// Of which shards: the node has a row of each, whether it has the seat, gets it or had it.
+        shards: ShardSet,
         /// Of which blobs: ascending, disjoint, not adjacent. A run begins and ends at a defended blob; forgotten numbers
         /// inside it belong to it.
         runs: Vec<Run>,
@@ -103,6 +108,26 @@ pub enum Action {
         /// The latest version that its program knows.
         version: u32,
     },
+    /// Makes a node a candidate. The sender's account speaks for it from then on.
+    Join(Box<Join>),
+    /// Adds to a candidate's stake or takes from it.
+    Stake {
+        /// The sender's candidate.
+        node: NodeId,
+        /// What changes.
+        change: StakeChange,
+    },
+    /// Gives notice: the node stays responsible until its shards are handed over, then its stake unbonds.
+    Leave {
+        /// The sender's candidate.
+        node: NodeId,
+    },
+    /// Says anew where a candidate listens, what fails with it and what it has room for.
+    Describe(Description),
+    /// Announces the key that a candidate votes with from a later term on.
+    VoteKey(Announcement),
+    /// Shows that a vote key signed two things where it may sign one. Anyone may send it.
+    Evidence(Box<DoubleVote>),
 }
 
 /// What is signed.
@@ -190,6 +215,12 @@ impl Action {
             }
             Action::Attest { runs, .. } if !Run::are_canonical(runs) => {
                 Err("runs must be ascending, disjoint and not adjacent")
+            }
+            Action::Attest { shards, .. } if shards.is_empty() => Err("an attestation names no shard"),
+            Action::Join(join) => join.shape(),
+            Action::Describe(said) => said.shape(),
+            Action::Stake { change: StakeChange::Add(Frost::ZERO) | StakeChange::Withdraw(Frost::ZERO), .. } => {
+                Err("nothing is staked or withdrawn")
             }
             _ => Ok(()),
         }

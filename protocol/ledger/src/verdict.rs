@@ -1,8 +1,13 @@
 //! Verdicts: what an epoch decided about blobs, from coverage and from who took part.
 //!
-//! A verdict is about a *class*: all defended blobs that the same shards cover. It follows from three facts that every
-//! node has: the class's covering shards as the epoch is judged by, who answered in it, and whether enough reported.
-//! Because it follows, it is never stored per class; [`judge`] computes it again for any epoch that is remembered.
+//! A verdict is about a *class*: all defended blobs that the same rows cover. It follows from facts that every node has: the
+//! class's rows as the epoch is judged by, whose they are, who answered in it, and whether enough reported. Because it
+//! follows, it is never stored per class; a [`Judge`] computes it again for any epoch that is remembered.
+//!
+//! A shard is *covered* where any of its rows covers, and *held* when the holder of such a row is a member of the epoch's
+//! committee that answered. A former holder outside the committee covers and answers nothing: nobody asks it. When several
+//! could stand for a shard it is counted for one, its seat's holder first, then the oldest row: the margin in nodes is
+//! then rather too small than too large, and it does not depend on what became of a row later.
 //!
 //! **Who took part.** Each member reports in the closing which members answered it. A member *answered* when members
 //! other than itself that hold at least `f + 1` shards say so: then at least one honest member says so. The epoch is
@@ -17,8 +22,9 @@
 //! `invalid` come with repair and with inconsistency evidence.
 
 use crate::merkle::Weight;
+use crate::rows::{Row, RowId, RowSet};
 use crate::sets::{MemberSet, ShardSet};
-use floe_types::{Committee, Epoch, MemberIndex};
+use floe_types::{Committee, Epoch, MemberIndex, ShardIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -116,8 +122,10 @@ impl Participation {
 pub struct VerdictRecord {
     /// The epoch it is about.
     pub epoch: Epoch,
-    /// The class: the shards that cover its blobs.
-    pub class: ShardSet,
+    /// The class: the rows that cover its blobs.
+    pub class: RowSet,
+    /// The shards of those rows: the ones that are covered.
+    pub shards: ShardSet,
     /// What was decided.
     pub verdict: Verdict,
     /// Covered shards whose holder answered. In an undecided epoch, as far as was reported.
@@ -142,7 +150,8 @@ impl VerdictRecord {
     pub fn forgotten(epoch: Epoch) -> VerdictRecord {
         VerdictRecord {
             epoch,
-            class: ShardSet::new(),
+            class: RowSet::new(),
+            shards: ShardSet::new(),
             verdict: Verdict::Forgotten,
             held: 0,
             absent: 0,
@@ -155,41 +164,119 @@ impl VerdictRecord {
     }
 }
 
-/// The verdict on the blobs that `class` covers.
-#[must_use]
-pub fn judge(committee: &Committee, participation: &Participation, epoch: Epoch, class: &ShardSet) -> VerdictRecord {
-    let shards = committee.shards();
-    let needed = shards - 2 * committee.faulty();
-    let mut holders = Vec::new();
-    let mut answering = 0u16;
-    for (at, member) in committee.members().iter().enumerate() {
-        if participation.answered.contains(MemberIndex(at as u16)) {
-            let covered = member.shards.iter().filter(|shard| class.contains(**shard)).count() as u16;
-            answering += member.shards.len() as u16;
-            holders.extend((covered > 0).then_some(covered));
+/// What a row is to an epoch's judge.
+#[derive(Clone, Copy)]
+struct Place {
+    shard: ShardIndex,
+    /// The holder, when it is a member that answered.
+    answering: Option<MemberIndex>,
+    is_seat: bool,
+}
+
+/// Judges the classes of one epoch: the committee, who took part, and whose the rows were, looked up once.
+pub struct Judge<'a> {
+    committee: &'a Committee,
+    decision: Decision,
+    epoch: Epoch,
+    /// The rows from the first number on; none where a number was past in the epoch.
+    places: Vec<Option<Place>>,
+    first: u32,
+    answering: u16,
+}
+
+impl<'a> Judge<'a> {
+    /// The judge of `epoch`, whose committee, participation and rows these were.
+    #[must_use]
+    pub fn new(
+        committee: &'a Committee,
+        participation: &Participation,
+        epoch: Epoch,
+        rows: impl IntoIterator<Item = (RowId, Row)>,
+    ) -> Judge<'a> {
+        let mut seats = vec![None; usize::from(committee.shards())];
+        let mut answering = 0u16;
+        for (at, member) in committee.members().iter().enumerate() {
+            let index = MemberIndex(at as u16);
+            if participation.answered.contains(index) {
+                answering += member.shards.len() as u16;
+            }
+            for shard in &member.shards {
+                if let Some(seat) = seats.get_mut(usize::from(shard.0)) {
+                    *seat = Some(index);
+                }
+            }
         }
+        let rows: Vec<(RowId, Row)> = rows.into_iter().collect();
+        let first = rows.first().map_or(0, |(id, _)| id.0);
+        let end = rows.last().map_or(0, |(id, _)| id.0 - first + 1);
+        let mut places = vec![None; end as usize];
+        for (id, row) in rows {
+            let index = committee.index_of(&row.holder);
+            let place = Place {
+                shard: row.shard,
+                answering: index.filter(|index| participation.answered.contains(*index)),
+                is_seat: index.is_some() && seats.get(usize::from(row.shard.0)).copied().flatten() == index,
+            };
+            if let Some(entry) = id.0.checked_sub(first).and_then(|at| places.get_mut(at as usize)) {
+                *entry = Some(place);
+            }
+        }
+        Judge { committee, decision: participation.decision, epoch, places, first, answering }
     }
-    let (covered, held) = (class.len(), holders.iter().sum::<u16>());
-    let undecided = participation.decision == Decision::Undecided;
-    let verdict = match () {
-        () if covered < needed => Verdict::Lost,
-        () if undecided => Verdict::Undecided,
-        () if held < needed => Verdict::Unavailable,
-        () if held == shards => Verdict::Intact,
-        () => Verdict::Tolerated,
-    };
-    let nodes = holders.len() as u16;
-    VerdictRecord {
-        epoch,
-        class: class.clone(),
-        verdict,
-        held,
-        absent: covered - held,
-        uncovered: shards.saturating_sub(covered),
-        answering,
-        margin_shards: held.saturating_sub(needed),
-        margin_nodes: margin_nodes(holders, needed),
-        nodes,
+
+    fn place(&self, row: RowId) -> Option<Place> {
+        self.places.get(row.0.checked_sub(self.first)? as usize).copied().flatten()
+    }
+
+    /// `rows` without those that were past: the class of the blobs that they are named for.
+    #[must_use]
+    pub fn class(&self, rows: &RowSet) -> RowSet {
+        rows.iter().filter(|row| self.place(*row).is_some()).collect()
+    }
+
+    /// The verdict on the blobs that `rows` cover.
+    #[must_use]
+    pub fn verdict(&self, rows: &RowSet) -> VerdictRecord {
+        let shards = self.committee.shards();
+        let needed = shards - 2 * self.committee.faulty();
+        let mut covering = ShardSet::new();
+        let mut holders: Vec<Option<MemberIndex>> = vec![None; usize::from(shards)];
+        for place in rows.iter().filter_map(|row| self.place(row)) {
+            covering.insert(place.shard);
+            let Some(holder) = holders.get_mut(usize::from(place.shard.0)) else { continue };
+            if place.answering.is_some() && (holder.is_none() || place.is_seat) {
+                *holder = place.answering;
+            }
+        }
+        let mut held_by = vec![0u16; self.committee.members().len()];
+        for holder in holders.into_iter().flatten() {
+            if let Some(count) = held_by.get_mut(usize::from(holder.0)) {
+                *count += 1;
+            }
+        }
+        held_by.retain(|count| *count > 0);
+        let (covered, held) = (covering.len(), held_by.iter().sum::<u16>());
+        let undecided = self.decision == Decision::Undecided;
+        let verdict = match () {
+            () if covered < needed => Verdict::Lost,
+            () if undecided => Verdict::Undecided,
+            () if held < needed => Verdict::Unavailable,
+            () if held == shards => Verdict::Intact,
+            () => Verdict::Tolerated,
+        };
+        VerdictRecord {
+            epoch: self.epoch,
+            class: self.class(rows),
+            shards: covering,
+            verdict,
+            held,
+            absent: covered - held,
+            uncovered: shards.saturating_sub(covered),
+            answering: self.answering,
+            margin_shards: held.saturating_sub(needed),
+            nodes: held_by.len() as u16,
+            margin_nodes: margin_nodes(held_by, needed),
+        }
     }
 }
 
@@ -238,7 +325,7 @@ pub struct Thinnest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// Other members answered than in the epoch before.
+    /// Other members answered than in the epoch before, or others had the seats.
     Answers,
     /// This epoch or the one before was undecided.
     Quorum,
@@ -264,8 +351,8 @@ pub struct Transition {
 /// What a transition is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
-    /// All defended blobs that these shards cover.
-    Class(ShardSet),
+    /// All defended blobs that these rows cover.
+    Class(RowSet),
     /// One blob, by its sequence number.
     Blob(floe_types::SequenceNumber),
 }

@@ -1,18 +1,22 @@
 //! Answers out of a state: plain functions that read and change nothing. The same on every node of one height.
 
+pub use crate::committees::*;
+
 use crate::blobs;
 use crate::boundary;
 use crate::coverage;
+use crate::lifecycle;
 use crate::merkle::{self, Map, MapProof};
 use crate::money;
 use crate::records::{
     Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
 };
+use crate::rows;
 use crate::sets::{MemberSet, ShardSet};
 use crate::state::{StateError, StateRead};
 use crate::tables::{Table, after, number_at};
 use crate::transaction::Attributes;
-use crate::verdict::{VerdictRecord, judge};
+use crate::verdict::{Judge, VerdictRecord};
 use crate::version::{self, Protocol};
 use crate::{Decision, Run};
 use floe_types::{
@@ -116,7 +120,8 @@ pub struct BlobView {
     pub registrations: Vec<Registration>,
     /// How many there are.
     pub registrations_count: u64,
-    /// The shards that attest its fragments now; empty before its first certificate.
+    /// The shards of which some holder attests its fragment now; empty before its first certificate. Whose they are says
+    /// [`holders`].
     pub covered: ShardSet,
 }
 
@@ -153,7 +158,10 @@ fn view(
         None => BlobStatus::Lapsed,
     };
     let covered = match &life {
-        Some((sequence, _)) => coverage::covered(state, Table::Coverage, sequence.0, next_sequence(state)?.0)?,
+        Some((sequence, _)) => {
+            let covering = coverage::covered(state, Table::Coverage, sequence.0, next_sequence(state)?.0)?;
+            rows::load(state)?.shards(&covering)
+        }
         None => ShardSet::new(),
     };
     // A life speaks for the blob, unless it is over and the blob is registered anew.
@@ -317,7 +325,10 @@ pub fn verdict(state: &dyn StateRead, blob: &BlobId, epoch: Epoch) -> Result<Opt
         return Ok(Some(VerdictRecord::forgotten(epoch)));
     }
     let class = coverage::covered_in(state, epoch, number, next_sequence(state)?.0)?;
-    Ok(Some(judge(&committee(state)?, &record.participation(), epoch, &class)))
+    let missing = || Table::PastCommittees.damaged("the committee of an epoch that is remembered is missing");
+    let committee = lifecycle::committee_of(state, record.term)?.ok_or_else(missing)?;
+    let judge = Judge::new(&committee, &record.participation(), epoch, rows::as_of(state, epoch)?);
+    Ok(Some(judge.verdict(&class)))
 }
 
 /// The newest life of `blob` that had begun by the end of `epoch`.
@@ -366,12 +377,14 @@ pub fn report(state: &dyn StateRead, member: MemberIndex) -> Result<Option<Membe
     Table::Reports.load(state, &Table::Reports.key(&[&member.0.to_be_bytes()]))
 }
 
-/// The sequence numbers that `shard` attests, as runs. Forgotten numbers inside a run belong to it.
+/// The sequence numbers that some row of `shard` covers, as runs. Forgotten numbers inside a run belong to it.
 ///
 /// # Errors
 /// [`StateError`].
 pub fn coverage(state: &dyn StateRead, shard: ShardIndex) -> Result<Vec<Run>, StateError> {
-    coverage::row(state, shard, next_sequence(state)?.0)
+    let rows = rows::load(state)?;
+    let of_shard = rows.iter().filter(|(_, row)| row.shard == shard).map(|(id, _)| id).collect();
+    coverage::runs_of(state, &of_shard, next_sequence(state)?.0)
 }
 
 /// The version of the protocol in force, and the next one once its activation is set.

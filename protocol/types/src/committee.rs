@@ -29,7 +29,8 @@ pub struct Member {
     pub possession: bls::BlsSignature,
     /// Where it listens, as multiaddresses without peer id. At least one, at most eight.
     pub addresses: Vec<String>,
-    /// What fails together with it: its operator's declaration. May be empty.
+    /// What fails together with it: its operator's declaration, as `isp:example city:Lyon`. Each word is a domain. May be
+    /// empty.
     pub domain: String,
     /// Bytes of fragments it promises to have room for.
     pub capacity_bytes: u64,
@@ -79,7 +80,19 @@ impl Committee {
     ///
     /// # Errors
     /// [`CommitteeError`] with the first contradiction found.
-    pub fn new(term: u64, shards: u16, mut members: Vec<Member>) -> Result<Committee, CommitteeError> {
+    pub fn new(term: u64, shards: u16, members: Vec<Member>) -> Result<Committee, CommitteeError> {
+        let committee = Committee::of_proven(term, shards, members)?;
+        for member in &committee.members {
+            member.check_possession().map_err(|reason| CommitteeError::Member { name: member.name.clone(), reason })?;
+        }
+        Ok(committee)
+    }
+
+    /// As [`Committee::new`], for members whose keys were proven when they became candidates: a pairing each is spared.
+    ///
+    /// # Errors
+    /// [`CommitteeError`] with the first contradiction found.
+    pub fn of_proven(term: u64, shards: u16, mut members: Vec<Member>) -> Result<Committee, CommitteeError> {
         let max = crate::params::MEMBERS_MAX;
         if members.is_empty() || members.len() > max {
             return Err(CommitteeError::Size { found: members.len(), max });
@@ -164,23 +177,36 @@ impl Committee {
 
 impl Member {
     fn check(&self, shards: u16) -> Result<(), &'static str> {
-        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.name.is_empty() || self.name.len() > 32 || !self.name.chars().all(named) {
-            return Err("its name must be 1 to 32 of a-z, 0-9 and '-'");
-        }
-        if self.addresses.is_empty() || self.addresses.len() > 8 || self.addresses.iter().any(|a| a.len() > 256) {
-            return Err("it needs one to eight addresses of at most 256 characters");
-        }
-        if self.domain.len() > 64 {
-            return Err("its domain is longer than 64 characters");
-        }
+        Member::check_description(&self.name, &self.addresses, &self.domain)?;
         if self.shards.is_empty() || self.shards.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err("its shards must be at least one, ascending");
         }
         if self.shards.iter().any(|shard| shard.0 >= shards) {
             return Err("it holds a shard beyond n");
         }
+        Ok(())
+    }
+
+    fn check_possession(&self) -> Result<(), &'static str> {
         self.bls_key.verify_possession(&self.possession).map_err(|_| "its BLS key comes without proof of possession")
+    }
+
+    /// What can be wrong with what a node says of itself: its name, addresses and domain.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check_description(name: &str, addresses: &[String], domain: &str) -> Result<(), &'static str> {
+        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(named) {
+            return Err("its name must be 1 to 32 of a-z, 0-9 and '-'");
+        }
+        if addresses.is_empty() || addresses.len() > 8 || addresses.iter().any(|a| a.len() > 256) {
+            return Err("it needs one to eight addresses of at most 256 characters");
+        }
+        if domain.len() > 64 || domain.chars().any(char::is_control) {
+            return Err("its domain is longer than 64 characters or has control characters");
+        }
+        Ok(())
     }
 }
 

@@ -61,7 +61,7 @@ pub enum GenesisError {
     #[error("the network's name must be 1 to 32 of a-z, 0-9 and '-'")]
     Name,
     /// Accounts are not sorted and distinct, or hold more than the largest amount together.
-    #[error("accounts must be sorted, distinct, and hold at most 2^63 FROST together")]
+    #[error("accounts must be sorted, distinct, and hold at most 2^63 FROST together with what is bonded")]
     Accounts,
     /// A parameter is out of range.
     #[error(transparent)]
@@ -86,15 +86,24 @@ impl Genesis {
         Committee::new(1, self.params.shards, self.members.clone())
     }
 
-    /// All WAL there is at the start.
+    /// What `member` has bonded at the start: so much for each of its seats.
+    #[must_use]
+    pub fn stake_of(&self, member: &Member) -> Frost {
+        Frost(self.params.seat_stake.0.saturating_mul(member.shards.len() as u64))
+    }
+
+    /// All WAL there is at the start: in accounts and bonded.
     ///
     /// # Errors
     /// [`GenesisError::Accounts`] when the sum is too large or accounts repeat.
     pub fn supply(&self) -> Result<Frost, GenesisError> {
+        let stake = |sum: Frost, member: &Member| sum.checked_add(self.stake_of(member));
+        let bonded = self.members.iter().try_fold(Frost::ZERO, stake);
         if self.accounts.windows(2).any(|pair| pair[0].account >= pair[1].account) {
             return Err(GenesisError::Accounts);
         }
-        let sum = self.accounts.iter().try_fold(Frost::ZERO, |sum, entry| sum.checked_add(entry.balance));
+        let held = self.accounts.iter().try_fold(Frost::ZERO, |sum, entry| sum.checked_add(entry.balance));
+        let sum = held.zip(bonded).and_then(|(held, bonded)| held.checked_add(bonded));
         sum.filter(|sum| sum.0 <= 1 << 63).ok_or(GenesisError::Accounts)
     }
 

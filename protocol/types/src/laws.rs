@@ -10,19 +10,21 @@ pub enum Law {
     I2,
     /// No reader receives bytes that are not of the blob id, and two honest readers never disagree.
     I4,
-    /// Accounts, buckets, reserve and fees sum to the supply after every transaction.
+    /// Accounts, stakes, buckets, reserve and fees sum to the supply after every transaction.
     I7,
     /// All nodes compute the same verdicts from the same ledger prefix, also after restart and catching up.
     I14,
     /// No key signs two different messages for one height, round and step, across crash and restart.
     I15,
+    /// A change of committee moves at most half of `f` seats by choice and `f` in all, and every seat is held.
+    I16,
     /// After faults cease heights advance within three rounds and a new store completes within two epochs.
     I18,
 }
 
 impl Law {
     /// Every law that this version checks.
-    pub const ALL: [Law; 7] = [Law::I1, Law::I2, Law::I4, Law::I7, Law::I14, Law::I15, Law::I18];
+    pub const ALL: [Law; 8] = [Law::I1, Law::I2, Law::I4, Law::I7, Law::I14, Law::I15, Law::I16, Law::I18];
 
     /// What the law says, in one sentence.
     #[must_use]
@@ -31,9 +33,10 @@ impl Law {
             Law::I1 => "no two honest nodes decide different values at one height, and their state roots are equal",
             Law::I2 => "what a certificate acknowledged reads back identical until it expires",
             Law::I4 => "no reader receives bytes that are not of the blob id, and honest readers never disagree",
-            Law::I7 => "accounts, buckets, reserve and fees sum to the supply after every transaction",
+            Law::I7 => "accounts, stakes, buckets, reserve and fees sum to the supply after every transaction",
             Law::I14 => "all nodes compute the same verdicts from the same ledger prefix",
             Law::I15 => "no key signs two different messages for one height, round and step",
+            Law::I16 => "a change of committee moves at most f/2 seats by choice and f in all",
             Law::I18 => "after faults cease, heights advance and a new store completes",
         }
     }

@@ -11,6 +11,7 @@
 //! | [`bls`] | BLS keys for storage confirmations, which aggregate |
 //! | [`params`] | what all must agree on, with unit, default and reason |
 //! | [`committee`] | who holds which shards, and thresholds counted in shards |
+//! | [`double_vote`] | proof that a vote key signed two things where it may sign one |
 //! | [`genesis`] | the document a network begins with |
 //! | [`laws`] | the invariants by name, cited by tests and simulator alike |
 
@@ -19,6 +20,7 @@
 pub mod bls;
 pub mod codec;
 pub mod committee;
+pub mod double_vote;
 pub mod genesis;
 pub mod keys;
 pub mod laws;
@@ -27,6 +29,7 @@ pub mod params;
 pub mod units;
 
 pub use committee::{Committee, Member, MemberIndex};
+pub use double_vote::DoubleVote;
 pub use floe_erasure::{BlobId, Layout, PairIndex, ShardIndex};
 pub use genesis::Genesis;
 pub use names::{AccountId, BlockId, NetworkId, NodeId, RegistrationNumber, TransactionId, VoteKey};

@@ -3,7 +3,7 @@
 //! Times are in milliseconds where they are real time and in epochs where the protocol counts. The table of
 //! [`Params::describe`] is what `floe genesis show` prints: name, value, unit and reason stand together once.
 
-use crate::units::{EpochCount, Frost};
+use crate::units::{Epoch, EpochCount, FROST_PER_WAL, Frost};
 use serde::{Deserialize, Serialize};
 
 /// The largest number of shards: what GF(2^16) allows, less room for none at all.
@@ -47,6 +47,15 @@ pub struct Params {
     pub blob_bytes_max: u64,
     /// How far a block's time may be ahead of a voter's clock.
     pub drift_millis_max: u64,
+    /// Epochs before the end of a term in which the committee of the next term is known and data moves to it. From 1 to
+    /// `term_epochs`.
+    pub election_epochs: EpochCount,
+    /// What a candidate must have bonded to be given seats.
+    pub stake_min: Frost,
+    /// What a member of the first committee has bonded for each of its seats.
+    pub seat_stake: Frost,
+    /// Epochs for which a row of a former holder is kept when its shard is not covered otherwise.
+    pub former_epochs: EpochCount,
 }
 
 /// Parameters that contradict each other or leave their range.
@@ -75,6 +84,10 @@ impl Params {
             certify_within: EpochCount(1),
             blob_bytes_max: 4 << 30,
             drift_millis_max: 30_000,
+            election_epochs: EpochCount(2),
+            stake_min: Frost(1_000 * FROST_PER_WAL),
+            seat_stake: Frost(1_000 * FROST_PER_WAL),
+            former_epochs: EpochCount(168),
         }
     }
 
@@ -89,6 +102,10 @@ impl Params {
             term_epochs: EpochCount(4),
             status_requests: 6,
             fee_per_byte: Frost(0),
+            election_epochs: EpochCount(1),
+            stake_min: Frost(FROST_PER_WAL),
+            seat_stake: Frost(FROST_PER_WAL),
+            former_epochs: EpochCount(28),
             ..Params::standard(shards)
         }
     }
@@ -123,6 +140,18 @@ impl Params {
         if self.drift_millis_max == 0 {
             return refuse("drift_millis_max", "clocks differ: must be above zero");
         }
+        if !(1..=self.term_epochs.0).contains(&self.election_epochs.0) {
+            return refuse("election_epochs", "must be from 1 to the epochs of a term");
+        }
+        if self.stake_min == Frost::ZERO || self.stake_min.0 > 1 << 50 {
+            return refuse("stake_min", "must be from 1 to 2^50 FROST");
+        }
+        if self.seat_stake < self.stake_min || self.seat_stake.0 > 1 << 50 {
+            return refuse("seat_stake", "must be from stake_min to 2^50 FROST");
+        }
+        if !(1..=1_000_000).contains(&self.former_epochs.0) {
+            return refuse("former_epochs", "must be from 1 to 1000000");
+        }
         Ok(())
     }
 
@@ -142,6 +171,38 @@ impl Params {
     #[must_use]
     pub fn readable(&self) -> u16 {
         self.shards - 2 * self.faulty()
+    }
+
+    /// The most seats that change hands at the end of a term because stakes changed or a holder gave notice: half of `f`,
+    /// at least one, else a network of four to six shards could never change its committee. Whatever the reasons, at
+    /// most `f` seats change hands.
+    #[must_use]
+    pub fn moves_by_choice(&self) -> u16 {
+        (self.faulty() / 2).max(1)
+    }
+
+    /// The term that `epoch` belongs to, from 1.
+    #[must_use]
+    pub fn term_of(&self, epoch: Epoch) -> u64 {
+        epoch.0.saturating_sub(1) / self.term_epochs.0.max(1) + 1
+    }
+
+    /// The last epoch of `term`.
+    #[must_use]
+    pub fn term_ends(&self, term: u64) -> Epoch {
+        Epoch(term.saturating_mul(self.term_epochs.0))
+    }
+
+    /// The epoch with whose end the committee of the term after `term` is chosen. 0 stands for *before the network*.
+    #[must_use]
+    pub fn election_of(&self, term: u64) -> Epoch {
+        Epoch(self.term_ends(term).0.saturating_sub(self.election_epochs.0))
+    }
+
+    /// Epochs for which a stake answers for the votes of its node after the last of them: two terms and an epoch.
+    #[must_use]
+    pub fn unbonding(&self) -> EpochCount {
+        EpochCount(self.term_epochs.0.saturating_mul(2).saturating_add(1))
     }
 
     /// Every parameter as a row: name, value, unit, why this value.
@@ -187,6 +248,20 @@ impl Params {
                 "ms",
                 "block time may not run ahead of voters' clocks",
             ),
+            row(
+                "election_epochs",
+                self.election_epochs.to_string(),
+                "epochs",
+                "time to hand fragments over before seats change",
+            ),
+            row("stake_min", self.stake_min.to_string(), "FROST", "a seat costs something to lose"),
+            row("seat_stake", self.seat_stake.to_string(), "FROST per seat", "what the first members answer with"),
+            row(
+                "former_epochs",
+                self.former_epochs.to_string(),
+                "epochs",
+                "how long a departed holder's copy is counted on, and its stake kept",
+            ),
         ]
     }
 }
@@ -210,14 +285,28 @@ mod tests {
     }
 
     #[test]
+    fn terms_follow_from_epochs_alone() {
+        let params = Params::devnet(28, 15_000);
+        let terms = [0u64, 1, 4, 5, 8, 9].map(|epoch| params.term_of(Epoch(epoch)));
+        assert_eq!(terms, [1, 1, 1, 2, 2, 3]);
+        assert_eq!((params.term_ends(1), params.election_of(1)), (Epoch(4), Epoch(3)));
+        assert_eq!(params.unbonding(), EpochCount(9));
+        assert_eq!([4u16, 7, 28].map(|shards| Params::devnet(shards, 15_000).moves_by_choice()), [1, 1, 4]);
+    }
+
+    #[test]
     fn what_is_out_of_range_is_named() {
         let good = Params::devnet(28, 15_000);
-        let cases: [(Params, &str); 5] = [
+        let cases: [(Params, &str); 9] = [
             (Params { shards: 3, ..good.clone() }, "shards"),
             (Params { epoch_millis: 999, ..good.clone() }, "epoch_millis"),
             (Params { closing_millis: 7_501, ..good.clone() }, "closing_millis"),
             (Params { status_requests: 0, ..good.clone() }, "status_requests"),
             (Params { drift_millis_max: 0, ..good.clone() }, "drift_millis_max"),
+            (Params { election_epochs: EpochCount(5), ..good.clone() }, "election_epochs"),
+            (Params { stake_min: Frost::ZERO, ..good.clone() }, "stake_min"),
+            (Params { seat_stake: Frost(1), ..good.clone() }, "seat_stake"),
+            (Params { former_epochs: EpochCount(0), ..good.clone() }, "former_epochs"),
         ];
         for (params, name) in cases {
             assert_eq!(params.check().unwrap_err().name, name);

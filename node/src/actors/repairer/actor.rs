@@ -4,8 +4,7 @@ use super::Parts;
 use super::fetch;
 use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
-use floe_machines::handover::{self, Config, Effect, Handover, Input};
-use floe_types::SequenceNumber;
+use floe_machines::handover::{self, Config, Effect, Handover, Input, Place};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
@@ -92,7 +91,7 @@ impl RepairerActor {
 }
 
 /// Looks into one snapshot of the ledger for what is missing here.
-async fn look(parts: &Parts, from: SequenceNumber, limit: usize) -> Option<Input> {
+async fn look(parts: &Parts, from: Place, limit: usize) -> Option<Input> {
     let (store, node) = (parts.shared.store.clone(), parts.shared.node);
     let looked = parts.workers.run(move || handover::gaps(&store.snapshot(), &node, from, limit)).await.ok()?;
     match looked {

@@ -188,8 +188,11 @@ fn replaying_all_blocks_gives_the_same_state_to_the_byte() {
     let mut world = World::new();
     world.store(blob(1), 2, &[0, 1, 2, 3, 4]);
     world.end_epoch(&ALL);
-    let attest =
-        Action::Attest { member: node(5), runs: vec![Run { first: Default::default(), last: Default::default() }] };
+    let attest = Action::Attest {
+        member: node(5),
+        shards: seats(5),
+        runs: vec![Run { first: Default::default(), last: Default::default() }],
+    };
     world.act(&node_key(5), attest);
     world.end_epoch(&ALL);
     world.end_epoch(&[0]);

@@ -88,8 +88,11 @@ fn too_few_answers_are_unavailable_and_too_little_coverage_is_lost() {
         answered: members(answered.iter().copied()),
         decision,
     };
-    let judged = |answered: &[usize], decision, covered: u16| {
-        verdict::judge(&committee, &participation(answered, decision), Epoch(1), &ShardSet::below(covered)).verdict
+    let world = World::new();
+    let judged = |answered: &[usize], decision, covered: u32| {
+        let rows = rows::as_of(&world.state, Epoch(1)).unwrap();
+        let participation = participation(answered, decision);
+        verdict::Judge::new(&committee, &participation, Epoch(1), rows).verdict(&rows_below(covered)).verdict
     };
     use Decision::{Decided, Undecided};
     assert_eq!(judged(&[0, 1], Decided, 28), Verdict::Unavailable);
@@ -108,7 +111,7 @@ fn an_attestation_is_seen_at_once_and_judged_from_the_next_epoch_on() {
     let number = SequenceNumber(0);
     for at in [5, 6] {
         let runs = vec![Run { first: number, last: number }];
-        world.act(&node_key(at), Action::Attest { member: node(at), runs });
+        world.act(&node_key(at), Action::Attest { member: node(at), shards: seats(at), runs });
     }
     let view = views::blob(&world.state, &blob(1)).unwrap().unwrap();
     assert_eq!(view.covered, ShardSet::below(28));
@@ -298,7 +301,7 @@ fn ten_thousand_healthy_blobs_are_one_class_and_a_boundary_reads_one_segment() {
         };
         assert!(money::debit(&mut overlay, &user(1), registration.price(), money::Pot::Pending).is_ok());
         blobs::enlist(&mut overlay, &registration).unwrap();
-        blobs::defend(&mut overlay, &mut registration, &ShardSet::below(28), now).unwrap();
+        blobs::defend(&mut overlay, &mut registration, &rows_below(28), now).unwrap();
     }
     let changes = overlay.into_changes();
     let mut world = world;

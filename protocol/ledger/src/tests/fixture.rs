@@ -85,6 +85,16 @@ pub fn blob(seed: u8) -> BlobId {
     BlobId([seed; 32])
 }
 
+/// The seats of node `at` in the even committee.
+pub fn seats(at: usize) -> ShardSet {
+    deal(28, NODES).into_iter().nth(at).into_iter().flatten().collect()
+}
+
+/// The first `count` rows of the first committee: those of the first shards.
+pub fn rows_below(count: u32) -> RowSet {
+    (0..count).map(RowId).collect()
+}
+
 pub fn members(places: impl IntoIterator<Item = usize>) -> MemberSet {
     places.into_iter().map(|at| MemberIndex(at as u16)).collect()
 }
@@ -183,7 +193,8 @@ impl World {
     }
 
     pub fn confirm(&self, blob: BlobId, number: RegistrationNumber, places: &[usize]) -> BlsSignature {
-        let message = confirmation_message(&self.context.network, 1, number, &blob, 1);
+        let term = views::committee(&self.state).unwrap().term();
+        let message = confirmation_message(&self.context.network, term, number, &blob, 1);
         let signatures: Vec<_> = places.iter().map(|at| bls(*at).sign(&message)).collect();
         aggregate(&signatures).unwrap()
     }

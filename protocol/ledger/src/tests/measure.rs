@@ -4,7 +4,7 @@
 
 use super::fixture::*;
 use crate::*;
-use floe_types::{BlobId, BlockTime, Epoch, Frost, RegistrationNumber, ShardIndex};
+use floe_types::{BlobId, BlockTime, Epoch, Frost, RegistrationNumber};
 use std::time::Instant;
 
 fn timed<T>(name: &str, count: u64, work: impl FnOnce() -> T) -> T {
@@ -57,7 +57,7 @@ fn measure_certificates() {
 }
 
 /// A state with `count` defended blobs, number `at` covered by `covering(at)`.
-fn stored(count: u64, covering: impl Fn(u64) -> ShardSet) -> World {
+fn stored(count: u64, covering: impl Fn(u64) -> RowSet) -> World {
     let mut world = World::new();
     let mut overlay = Overlay::new(&world.state);
     for at in 0..count {
@@ -91,10 +91,9 @@ fn measure_boundaries_with_100k_blobs() {
     let scattered = |at: u64| {
         // Each of the 28 shards misses one blob in eight: nearly every blob is a segment and many are a class.
         let noise = at.wrapping_mul(0xd134_2543_de82_ef95) ^ at.wrapping_mul(0x2545_f491_4f6c_dd1d).rotate_left(31);
-        (0..28u16).filter(|shard| (noise >> (2 * shard)) & 7 != 0).map(ShardIndex).collect::<ShardSet>()
+        (0..28u32).filter(|row| (noise >> (2 * row)) & 7 != 0).map(RowId).collect::<RowSet>()
     };
-    let healthy =
-        timed("blobs registered and certified, no signatures", COUNT, || stored(COUNT, |_| ShardSet::below(28)));
+    let healthy = timed("blobs registered and certified, no signatures", COUNT, || stored(COUNT, |_| rows_below(28)));
     let scattered = stored(COUNT, scattered);
     for (name, world) in [("healthy", healthy), ("scattered", scattered)] {
         let time = BlockTime(START + EPOCH);

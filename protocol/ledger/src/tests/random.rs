@@ -74,7 +74,7 @@ fn act(world: &mut World, deed: Deed) {
         }
         Deed::Attest { at, first, count } => {
             let runs = vec![Run { first: SequenceNumber(first), last: SequenceNumber(first + count) }];
-            transaction(world, &node_key(at), Action::Attest { member: node(at), runs })
+            transaction(world, &node_key(at), Action::Attest { member: node(at), shards: seats(at), runs })
         }
         Deed::Report { at, answered, late } => {
             let epoch = Epoch(world.epoch().0 + late);

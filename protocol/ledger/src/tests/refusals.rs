@@ -41,7 +41,7 @@ fn what_is_wrong_whatever_the_state_is_refused_before_it_is_executed() {
         price_max: RICH,
         attributes,
     };
-    let attest = |runs| Action::Attest { member: node(0), runs };
+    let attest = |runs| Action::Attest { member: node(0), shards: seats(0), runs };
     let version = Action::Certify {
         blob: blob(1),
         registration: RegistrationNumber(1),
@@ -73,7 +73,11 @@ fn what_is_wrong_whatever_the_state_is_refused_before_it_is_executed() {
 #[test]
 fn malformed_and_oversized_encodings_are_refused() {
     let world = World::new();
-    let action = Action::Attest { member: node(0), runs: (0..256).map(|at| run(at << 40, at << 40)).collect() };
+    let action = Action::Attest {
+        member: node(0),
+        shards: seats(0),
+        runs: (0..256).map(|at| run(at << 40, at << 40)).collect(),
+    };
     let bytes = world.sign(&key(1), 0, FEE, action).encode();
     assert!(SignedTransaction::decode(&bytes).is_ok());
     for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
@@ -294,7 +298,7 @@ fn an_attestation_that_says_nothing_true_is_refused() {
     let mut world = World::new();
     world.store(blob(1), 1, &ALL);
     world.store(blob(2), 4, &[0, 1, 2, 3, 4]);
-    let attest = |at, runs: &[Run]| Action::Attest { member: node(at), runs: runs.to_vec() };
+    let attest = |at, runs: &[Run]| Action::Attest { member: node(at), shards: seats(at % 7), runs: runs.to_vec() };
     let cases = [
         (6, attest(6, &[run(2, 2)]), Refusal::NotDefended { number: 2 }),
         (6, attest(6, &[run(1, u64::MAX)]), Refusal::NotDefended { number: u64::MAX }),

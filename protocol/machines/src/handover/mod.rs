@@ -1,6 +1,6 @@
 //! Filling the shards that came to this node: each missing fragment is fetched from a node that covers it, verified, kept.
 //!
-//! A *pass* goes over everything the ledger says is missing here, in the order of certification, page by page. What is
+//! A *pass* goes over everything the ledger says is missing here, shard after shard in the order of certification, page by page. What is
 //! missing is asked of the ledger and of nothing else, so a pass needs no memory of the one before: a crash, a restart or
 //! a change of seats begins a new one, and what is kept by then is not missing any more.
 //!
@@ -25,12 +25,28 @@
 //! Verifying is the shell's, with [`crate::custody::verify_staged`]; attesting what came is custody's.
 
 mod config;
+mod gaps;
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
 use floe_types::{BlobId, Epoch, NodeId, RegistrationNumber, SequenceNumber, ShardIndex};
+pub use gaps::gaps;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Where a look over the ledger is: shard after shard, and by number within each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The shard.
+    pub shard: ShardIndex,
+    /// The number.
+    pub sequence: SequenceNumber,
+}
+
+impl Place {
+    /// Where every look begins.
+    pub const START: Place = Place { shard: ShardIndex(0), sequence: SequenceNumber(0) };
+}
 
 /// A fragment that is missing here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +98,10 @@ pub enum Input {
     Begin,
     /// Answers [`Effect::Look`].
     Looked {
-        /// What is missing, ascending by number, at most as many as asked for.
+        /// What is missing, at most as many as asked for.
         gaps: Vec<Gap>,
         /// Where the next page begins; none when there is none.
-        next: Option<SequenceNumber>,
+        next: Option<Place>,
     },
     /// Answers [`Effect::Fetch`]: the fragment is verified and durable, or is not.
     Fetched {
@@ -103,8 +119,8 @@ pub enum Input {
 pub enum Effect {
     /// Look into the ledger for what is missing here. Answered by [`Input::Looked`]. Safe twice.
     Look {
-        /// From this number on.
-        from: SequenceNumber,
+        /// From here on.
+        from: Place,
         /// At most so many.
         limit: usize,
     },
@@ -152,7 +168,7 @@ struct Fetching {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Looking {
     /// The next page begins here.
-    From(SequenceNumber),
+    From(Place),
     /// A page is being read.
     Asked,
     /// There is no further page.
@@ -240,14 +256,14 @@ impl Handover {
     }
 
     fn begin(&mut self) {
-        self.looking = Looking::From(SequenceNumber(0));
+        self.looking = Looking::From(Place::START);
         self.liars.clear();
         self.tally = Tally::default();
         self.is_wanted_again = false;
         self.next_pass_at = None;
     }
 
-    fn looked(&mut self, gaps: Vec<Gap>, next: Option<SequenceNumber>) {
+    fn looked(&mut self, gaps: Vec<Gap>, next: Option<Place>) {
         if self.looking != Looking::Asked {
             return;
         }

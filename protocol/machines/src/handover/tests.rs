@@ -52,9 +52,11 @@ impl World {
                 match effect {
                     Effect::Look { from, limit } => {
                         let page: Vec<Gap> =
-                            self.missing.range(from.0..).take(limit).map(|(_, gap)| gap.clone()).collect();
-                        let next =
-                            page.last().map(|gap| SequenceNumber(gap.sequence.0 + 1)).filter(|_| page.len() == limit);
+                            self.missing.range(from.sequence.0..).take(limit).map(|(_, gap)| gap.clone()).collect();
+                        let next = page
+                            .last()
+                            .map(|gap| Place { shard: ShardIndex(3), sequence: SequenceNumber(gap.sequence.0 + 1) })
+                            .filter(|_| page.len() == limit);
                         inputs.push_back(Input::Looked { gaps: page, next });
                     }
                     Effect::Fetch { fetch, from, gap } => {
@@ -156,7 +158,7 @@ fn a_pass_ends_with_what_nobody_has_and_comes_again_for_what_may_come() {
 fn a_reason_during_a_pass_begins_another_after_it() {
     let mut world = World::new(vec![gap(0, &[1]), gap(1, &[1])], |_, _, _| Ok(()));
     let effects = world.machine.step(0, Input::Begin);
-    assert_eq!(effects, [Effect::Look { from: SequenceNumber(0), limit: 4 }]);
+    assert_eq!(effects, [Effect::Look { from: Place::START, limit: 4 }]);
     assert!(world.machine.step(0, Input::Begin).is_empty(), "one pass at a time");
     world.step(Input::Looked { gaps: vec![gap(0, &[1])], next: None });
     world.run(10);

@@ -37,6 +37,9 @@ pub struct Join {
     pub node: NodeId,
     /// What its operator calls it: 1 to 32 of `a-z0-9-`, no other candidate's.
     pub name: String,
+    /// The account that its reports and attestations are signed by and that its pay goes to: a key on the node. The sender's
+    /// account bonds the stake and gives notice, and its key need never be there.
+    pub account: AccountId,
     /// Its first key for votes.
     pub vote_key: VoteKey,
     /// Its key for confirmations.
@@ -49,7 +52,7 @@ pub struct Join {
     pub domain: String,
     /// Bytes of fragments it has room for.
     pub capacity_bytes: u64,
-    /// What its account bonds with this, at least the network's least stake.
+    /// What the sender bonds with this, at least the network's least stake.
     pub stake: Frost,
     /// By the node's key over [`Join::message`].
     pub by_node: Signature,
@@ -60,12 +63,12 @@ pub struct Join {
 }
 
 impl Join {
-    /// What node, vote key and BLS key sign: everything but their signatures, for one account in one network.
+    /// What node, vote key and BLS key sign: everything but their signatures, for one owner in one network.
     #[must_use]
-    pub fn message(&self, network: &NetworkId, account: &AccountId) -> Vec<u8> {
-        let keys = (&self.node, &self.vote_key, &self.bls_key, &self.possession);
+    pub fn message(&self, network: &NetworkId, owner: &AccountId) -> Vec<u8> {
+        let keys = (&self.node, &self.account, &self.vote_key, &self.bls_key, &self.possession);
         let said = (&self.name, &self.addresses, &self.domain, self.capacity_bytes, self.stake);
-        codec::encode(&("floe 1 candidacy", network, account, keys, said))
+        codec::encode(&("floe 1 candidacy", network, owner, keys, said))
     }
 
     /// What can be wrong with it whatever the state, signatures aside.
@@ -77,8 +80,8 @@ impl Join {
         }
     }
 
-    fn is_proven(&self, network: &NetworkId, account: &AccountId) -> bool {
-        let message = self.message(network, account);
+    fn is_proven(&self, network: &NetworkId, owner: &AccountId) -> bool {
+        let message = self.message(network, owner);
         keys::verify(&self.node.0, &message, &self.by_node).is_ok()
             && keys::verify(&self.vote_key.0, &message, &self.by_vote_key).is_ok()
             && self.bls_key.verify_possession(&self.possession).is_ok()
@@ -113,9 +116,15 @@ impl Asking<'_> {
         &self.scene.context.params
     }
 
-    /// The sender's candidate.
+    /// The candidate that the sender owns.
     fn own(&self, overlay: &Overlay<'_>, node: &NodeId) -> Result<Candidate, Halt> {
-        let found = candidate(overlay, node)?.filter(|found| found.account == self.sender);
+        let found = candidate(overlay, node)?.filter(|found| found.owner == self.sender);
+        found.ok_or_else(|| Refusal::NotCandidate.into())
+    }
+
+    /// The candidate that the sender owns or does the duties of.
+    fn served(&self, overlay: &Overlay<'_>, node: &NodeId) -> Result<Candidate, Halt> {
+        let found = candidate(overlay, node)?.filter(|found| [found.owner, found.account].contains(&self.sender));
         found.ok_or_else(|| Refusal::NotCandidate.into())
     }
 
@@ -143,7 +152,8 @@ impl Asking<'_> {
         let candidate = Candidate {
             node: join.node,
             name: join.name.clone(),
-            account: self.sender,
+            owner: self.sender,
+            account: join.account,
             vote_key: join.vote_key,
             announced: Vec::new(),
             bls_key: join.bls_key,
@@ -203,7 +213,7 @@ impl Asking<'_> {
     }
 
     pub(crate) fn describe(&self, overlay: &mut Overlay<'_>, said: &Description) -> Result<Vec<Event>, Halt> {
-        let mut candidate = self.own(overlay, &said.node)?;
+        let mut candidate = self.served(overlay, &said.node)?;
         candidate.addresses = said.addresses.clone();
         candidate.domain = said.domain.clone();
         candidate.capacity_bytes = said.capacity_bytes;
@@ -212,7 +222,7 @@ impl Asking<'_> {
     }
 
     pub(crate) fn announce(&self, overlay: &mut Overlay<'_>, said: &Announcement) -> Result<Vec<Event>, Halt> {
-        let mut candidate = self.own(overlay, &said.node)?;
+        let mut candidate = self.served(overlay, &said.node)?;
         let running = self.scene.committee.term();
         let chosen = lifecycle::next_committee(overlay)?.is_some();
         let least = running.saturating_add(if chosen { 2 } else { 1 });

@@ -8,7 +8,8 @@
 //!             excluded ─────────────┘
 //! ```
 //!
-//! A candidate is a node with an account that speaks and pays for it. Keys and names are one candidate's each
+//! A candidate is a node with two accounts: its *owner* bonds the stake, changes it and gives notice, with a key that need
+//! never be on the node; the other signs its daily duties and is paid. They may be one. Keys and names are one candidate's each
 //! ([`Table::Taken`]).
 //!
 //! **Vote keys** belong to terms. A candidate may announce the key it will vote with from a later term on; at that term's
@@ -69,7 +70,9 @@ pub struct Candidate {
     pub node: NodeId,
     /// What its operator calls it.
     pub name: String,
-    /// The account that speaks for it, pays and is paid.
+    /// The account that bonded its stake, may change it and gives notice.
+    pub owner: AccountId,
+    /// The account that its reports and attestations are signed by, and that its pay goes to.
     pub account: AccountId,
     /// The key it votes with in the newest committee it was chosen for, else the one it will vote with.
     pub vote_key: VoteKey,
@@ -101,6 +104,7 @@ impl Candidate {
         let mut candidate = Candidate {
             node,
             name: String::new(),
+            owner: AccountId::default(),
             account: AccountId::default(),
             vote_key: VoteKey::default(),
             announced: Vec::new(),
@@ -227,6 +231,7 @@ pub(crate) fn found(overlay: &mut Overlay<'_>, committee: &Committee, stake_of: 
         let candidate = Candidate {
             node: member.node,
             name: member.name.clone(),
+            owner: member.account,
             account: member.account,
             vote_key: member.vote_key,
             announced: Vec::new(),
@@ -344,7 +349,7 @@ pub(crate) fn dismiss(
         }
         let answers = candidate.served.and_then(|served| served.checked_add(params.unbonding()));
         let due = answers.unwrap_or(next).max(next);
-        unbond(overlay, &candidate.node, due, Unbonding { account: candidate.account, amount: candidate.stake })?;
+        unbond(overlay, &candidate.node, due, Unbonding { account: candidate.owner, amount: candidate.stake })?;
         let keys = candidate.announced.iter().map(|(_, key)| key).chain([&candidate.vote_key]);
         for key in keys {
             overlay.delete(Taken::VoteKey(key).key());

@@ -12,6 +12,7 @@ use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, Stage
 use floe_machines::wire::fragment::{self, Answer, Ask, LENGTH_BYTES, Refusal};
 use floe_types::{BlobId, NodeId, PairIndex};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// An exchange that this node serves.
 pub(crate) struct Serving {

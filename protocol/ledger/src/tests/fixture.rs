@@ -138,7 +138,8 @@ impl World {
 
     /// Builds a block a moment later without keeping it.
     pub fn build(&self, candidates: Vec<CheckedTransaction>) -> Executed {
-        build_block(&self.state, &self.context, node(0), BlockTime(self.now.0 + 10), candidates).unwrap()
+        let proposer = views::committee(&self.state).unwrap().members()[0].node;
+        build_block(&self.state, &self.context, proposer, BlockTime(self.now.0 + 10), candidates).unwrap()
     }
 
     /// Makes a block, checks it on the twin, and applies it to both.

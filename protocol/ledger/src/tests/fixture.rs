@@ -138,7 +138,8 @@ impl World {
 
     /// Builds a block a moment later without keeping it.
     pub fn build(&self, candidates: Vec<CheckedTransaction>) -> Executed {
-        build_block(&self.state, &self.context, node(0), BlockTime(self.now.0 + 10), candidates).unwrap()
+        let proposer = views::committee(&self.state).unwrap().members()[0].node;
+        build_block(&self.state, &self.context, proposer, BlockTime(self.now.0 + 10), candidates).unwrap()
     }
 
     /// Makes a block, checks it on the twin, and applies it to both.
@@ -243,6 +244,12 @@ impl World {
         let executed = self.block(candidates);
         assert!(executed.block.header.boundary.is_some());
         executed
+    }
+
+    /// Changes the state on both nodes as no block does: for what no transaction can bring about yet.
+    pub fn meddle(&mut self, changes: &ChangeSet) {
+        self.state.apply(changes);
+        self.twin.apply(changes);
     }
 
     pub fn verdict(&self, blob: BlobId, epoch: u64) -> Option<Verdict> {

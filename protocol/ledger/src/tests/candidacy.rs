@@ -76,6 +76,35 @@ fn a_join_with_a_wrong_field_is_refused() {
 }
 
 #[test]
+fn the_owners_key_need_not_be_on_the_node_and_the_nodes_cannot_take_the_stake() {
+    let mut net = Net::new();
+    let keys = Keys::newcomer(1);
+    let mut join = net.join_of(&keys, 1, Frost(2 * WAL));
+    let duty = key(3);
+    join.account = AccountId(duty.public());
+    net.sign_join(&keys, &mut join);
+    let (owner, node) = (keys.account.clone(), keys.node);
+    net.act(&owner, boxed(join));
+    let candidates = views::candidates(&net.world.state, &net.params()).unwrap();
+    let ours = candidates.into_iter().find(|view| view.candidate.node == node).unwrap().candidate;
+    assert_eq!((ours.owner, ours.account), (AccountId(owner.public()), AccountId(duty.public())));
+
+    let withdraw = || Action::Stake { node, change: StakeChange::Withdraw(Frost(WAL)) };
+    let describe = |domain: &str| {
+        let (addresses, domain) = (vec!["/ip4/127.0.0.1/tcp/10".into()], domain.to_owned());
+        Action::Describe(Description { node, addresses, domain, capacity_bytes: 1 << 41 })
+    };
+    for owners_alone in [withdraw(), Action::Leave { node }] {
+        assert_eq!(net.world.refusal(&duty, owners_alone), Refusal::NotCandidate);
+    }
+    net.act(&duty, describe("isp:a"));
+    net.act(&owner, describe("isp:b"));
+    net.act(&owner, withdraw());
+    let waits = views::unbonding(&net.world.state, &node).unwrap();
+    assert_eq!(waits[0].1.account, AccountId(owner.public()), "the stake goes back to who bonded it");
+}
+
+#[test]
 fn who_does_not_speak_for_a_candidate_changes_nothing_of_it() {
     let mut net = Net::new();
     let new = net.join(1, Frost(2 * WAL));

@@ -87,6 +87,7 @@ impl Net {
         let mut join = Join {
             node: keys.node,
             name: format!("new-{seed}"),
+            account: AccountId(keys.account.public()),
             vote_key: VoteKey(keys.vote.public()),
             bls_key: keys.bls.public(),
             possession: keys.bls.prove_possession(),

@@ -41,6 +41,11 @@ impl Secrets {
         Secrets(keys)
     }
 
+    /// The keys themselves.
+    pub(crate) fn keys(&self) -> &NodeKeys {
+        &self.0
+    }
+
     /// The member with these keys, with its proof that it knows its confirmation key.
     #[must_use]
     pub fn member(&self, described: Described) -> Member {

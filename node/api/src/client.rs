@@ -7,12 +7,12 @@
 //! Plain HTTP only: a node listens on loopback or behind a proxy of its operator.
 
 use crate::model::{
-    AccountView, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodeView, StoreAnswer, StoreLine,
-    StoreProgress, TransactionAnswer,
+    AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, NetworkView,
+    NodeView, PreviewView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer,
 };
 use crate::problem::{Code, Problem};
-use crate::service::{Existing, Page, Persistence, Undefended};
-use floe_types::{AccountId, BlobId, Epoch, EpochCount};
+use crate::service::{Existing, Page, Persistence, Proposal, Undefended};
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, NodeId};
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
@@ -137,6 +137,33 @@ impl Client {
     /// The node's refusal or the transport's.
     pub fn committee(&self) -> Result<CommitteeView, Problem> {
         self.document("/v1/committee")
+    }
+
+    /// Who stands for seats.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn candidates(&self) -> Result<CandidatesView, Problem> {
+        self.document("/v1/committee/candidates")
+    }
+
+    /// What a candidacy would come to.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn preview(&self, proposal: &Proposal) -> Result<PreviewView, Problem> {
+        let Proposal { node, stake, capacity_bytes, domain } = proposal;
+        let query = format!("node={node}&stake={}&capacity={capacity_bytes}&domain={}", stake.0, path_part(domain));
+        self.document(&format!("/v1/committee/preview?{query}"))
+    }
+
+    /// Whether a node may be stopped; the one at this address for `None`.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn can_stop(&self, node: Option<NodeId>) -> Result<CanStopView, Problem> {
+        let named = node.map_or_else(|| "me".to_owned(), |node| node.to_string());
+        self.document(&format!("/v1/nodes/{named}/can-stop"))
     }
 
     /// An epoch's record; the newest that was decided for `None`.

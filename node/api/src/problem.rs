@@ -131,6 +131,8 @@ codes! {
     EpochUnknown, "EPOCH_UNKNOWN", NotFound, 404, "NOT_FOUND", "No record of this epoch";
     /// An account that never held anything.
     AccountUnknown, "ACCOUNT_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network does not know this account";
+    /// A node that is neither a candidate nor has a seat.
+    NodeUnknown, "NODE_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network does not know this node";
     /// No devnet in the directory.
     DevnetUnknown, "DEVNET_UNKNOWN", NotFound, 404, "NOT_FOUND", "There is no devnet here";
     /// Registered, not certified yet.

@@ -6,12 +6,12 @@
 //! service stops what it did only for that client. A store that has been registered goes on in any case.
 
 use crate::model::{
-    AccountView, Attributes, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodeView,
-    Receipt, StoreProgress, TransactionAnswer,
+    AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
+    Health, NetworkView, NodeView, PreviewView, Receipt, StoreProgress, TransactionAnswer,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
-use floe_types::{AccountId, BlobId, Epoch, EpochCount, SequenceNumber};
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, NodeId, SequenceNumber};
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,15 @@ pub trait Service: Send + Sync + 'static {
 
     /// The committee.
     fn committee(&self) -> Answer<CommitteeView>;
+
+    /// Who stands for seats.
+    fn candidates(&self) -> Answer<CandidatesView>;
+
+    /// What a candidacy would come to.
+    fn preview(&self, proposal: Proposal) -> Answer<PreviewView>;
+
+    /// Whether a node may be stopped; this node for `None`.
+    fn can_stop(&self, node: Option<NodeId>) -> Answer<CanStopView>;
 
     /// An epoch's record; the newest that was decided for `None`.
     fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView>;
@@ -100,6 +109,19 @@ pub enum Undefended {
     Refuse,
     /// Whatever is still there.
     Allow,
+}
+
+/// A candidacy that is thought about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// The node; one that is a candidate is taken as if it said the rest.
+    pub node: NodeId,
+    /// What would be bonded in all.
+    pub stake: Frost,
+    /// Bytes it would have room for.
+    pub capacity_bytes: u64,
+    /// What fails together with it.
+    pub domain: String,
 }
 
 /// Which part of a list.

@@ -150,6 +150,69 @@ pub(super) struct CommitteeArgs {
 pub(super) enum CommitteeCommand {
     /// Show the members and their shards.
     Show,
+    /// Show who stands for seats, with what at stake, and why not for more.
+    Candidates,
+    /// Say what a candidacy would come to.
+    Preview(Preview),
+    /// Bond a node's stake: it is considered at the next election.
+    Join {
+        /// What floe node candidacy wrote on the node's machine.
+        #[arg(value_name = "FILE")]
+        candidacy: PathBuf,
+        #[command(flatten)]
+        key: SigningKey,
+    },
+    /// Give notice: the node stays responsible until its shards are handed over, then its stake comes back.
+    Leave {
+        /// The node, 64 hexadecimal digits.
+        #[arg(long)]
+        node: String,
+        #[command(flatten)]
+        key: SigningKey,
+    },
+    /// Change what is at stake.
+    #[command(subcommand)]
+    Stake(StakeCommand),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Preview {
+    /// The node, 64 hexadecimal digits.
+    #[arg(long)]
+    pub(super) node: String,
+    /// What would be bonded in all, such as 50000WAL.
+    #[arg(long)]
+    pub(super) stake: String,
+    /// Bytes it would have room for, such as 6TB.
+    #[arg(long, default_value = "100GiB", value_name = "BYTES", value_parser = bytes)]
+    pub(super) capacity: u64,
+    /// What fails together with it.
+    #[arg(long, default_value = "")]
+    pub(super) domain: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StakeCommand {
+    /// Bond more.
+    Add {
+        /// The node, 64 hexadecimal digits.
+        #[arg(long)]
+        node: String,
+        /// How much, such as 1.5WAL.
+        amount: String,
+        #[command(flatten)]
+        key: SigningKey,
+    },
+    /// Take some back: it comes two terms and an epoch later.
+    Withdraw {
+        /// The node, 64 hexadecimal digits.
+        #[arg(long)]
+        node: String,
+        /// How much, such as 1.5WAL.
+        amount: String,
+        #[command(flatten)]
+        key: SigningKey,
+    },
 }
 
 #[derive(Debug, ClapArgs)]
@@ -207,6 +270,44 @@ pub(super) enum NodeCommand {
     Run(NodeRun),
     /// Show the node at --url.
     Status,
+    /// Write what this node says of itself to whoever is to bond its stake.
+    Candidacy(NodeCandidacy),
+    /// Say whether a node may be stopped, for a while (exit code 0 or 1) or for good.
+    CanStop(NodeCanStop),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodeCandidacy {
+    /// The node's configuration.
+    #[arg(long, default_value = "/etc/floe/floe.toml", value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// The account that will bond the stake, 64 hexadecimal digits.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) owner: String,
+    /// What it will bond, such as 50000WAL.
+    #[arg(long)]
+    pub(super) stake: String,
+    /// The node's name, of a-z, 0-9 and -.
+    #[arg(long)]
+    pub(super) name: String,
+    /// Where other nodes reach it, such as /ip4/203.0.113.7/tcp/7100. May be given several times.
+    #[arg(long, required = true, value_name = "MULTIADDRESS")]
+    pub(super) address: Vec<String>,
+    /// What fails together with it, such as "isp:example city:Lyon".
+    #[arg(long, default_value = "")]
+    pub(super) domain: String,
+    /// Bytes of fragments it has room for, such as 6TB.
+    #[arg(long, default_value = "100GiB", value_name = "BYTES", value_parser = bytes)]
+    pub(super) capacity: u64,
+    /// Where to write it.
+    #[arg(long, short, default_value = "candidacy.json", value_name = "FILE")]
+    pub(super) output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodeCanStop {
+    /// The node, 64 hexadecimal digits. Without it, the one at --url.
+    pub(super) node: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -224,7 +325,7 @@ pub(super) struct NodeInit {
     #[arg(long, default_value = "")]
     pub(super) domain: String,
     /// Bytes of fragments it promises to have room for.
-    #[arg(long, default_value_t = 100 << 30, value_name = "BYTES")]
+    #[arg(long, default_value = "100GiB", value_name = "BYTES", value_parser = bytes)]
     pub(super) capacity: u64,
     /// The network's genesis document: writes floe.toml and gives the keys to the network.
     #[arg(long, value_name = "FILE")]
@@ -356,6 +457,29 @@ fn duration(text: &str) -> Result<Duration, String> {
     millis.filter(|millis| *millis > 0).map(Duration::from_millis).ok_or_else(refused)
 }
 
+/// Reads a number of bytes: digits and nothing, or one of B, kB, MB, GB, TB, PB (thousands) and KiB to PiB.
+fn bytes(text: &str) -> Result<u64, String> {
+    let refused = || format!("{text:?} is not a number of bytes; write it like 500GB or 6TiB");
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let per: u64 = match unit {
+        "" | "B" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "PB" => 1_000_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "PiB" => 1 << 50,
+        _ => return Err(refused()),
+    };
+    let count: u64 = digits.parse().map_err(|_| refused())?;
+    count.checked_mul(per).ok_or_else(refused)
+}
+
 /// Stands before a blob id that begins with a hyphen, as one in 64 does, so that it is not taken for an option.
 const SHIELD: &str = "id:";
 
@@ -403,6 +527,14 @@ mod tests {
             "floe epoch show 8 --url http://127.0.0.1:7102",
             "floe committee show",
             "floe committee",
+            "floe committee candidates",
+            "floe committee preview --node 00aa --stake 50000WAL --capacity 6TB",
+            "floe committee join candidacy.json --key operator.key",
+            "floe committee leave --node 00aa --key operator.key",
+            "floe committee stake add --node 00aa 5WAL --key operator.key",
+            "floe node candidacy --owner 00aa --stake 5WAL --name n --address /ip4/1.2.3.4/tcp/7100",
+            "floe node can-stop",
+            "floe node can-stop 00aa",
             "floe account show",
             "floe account new -o operator.key --seal",
             "floe account send 00aa 1.5WAL --key operator.key --passphrase-file p",
@@ -450,6 +582,17 @@ mod tests {
         }
         for bad in ["", "15", "s", "1d", "-1s", "1.5s", "0s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units_or_none() {
+        let good = [("0", 0), ("7B", 7), ("6TB", 6_000_000_000_000), ("100GiB", 100 << 30), ("2PiB", 2 << 50)];
+        for (text, count) in good {
+            assert_eq!(bytes(text), Ok(count), "{text}");
+        }
+        for bad in ["", "B", "6tb", "1.5TB", "-1", "99999999999PB", "6 TB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -20,6 +20,7 @@
 mod account;
 mod args;
 mod blobs;
+mod committee;
 mod devnet;
 mod draw;
 mod genesis;
@@ -31,7 +32,7 @@ mod sign;
 mod target;
 mod text;
 
-use args::{Command, DevnetCommand, GenesisCommand, NodeCommand};
+use args::{Command, CommitteeCommand, DevnetCommand, GenesisCommand, NodeCommand};
 use clap::Parser;
 use floe_api::{Code, ExitCode, Problem};
 use output::Output;
@@ -76,11 +77,16 @@ fn run(args: &args::Args, output: &Output) -> Done {
             None => network::status(&target::client(common)?, status, output),
         },
         Command::Epoch(epoch) => network::epoch(&target::client(common)?, epoch, output),
-        Command::Committee(_) => network::committee(&target::client(common)?, output),
+        Command::Committee(committee) => {
+            let command = committee.command.as_ref().unwrap_or(&CommitteeCommand::Show);
+            committee::run(&target::client(common)?, command, output)
+        }
         Command::Account(account) => account::run(common, account, output),
         Command::Health => health::health(&target::client(common)?, output),
         Command::Node(NodeCommand::Init(init)) => node::init(init, output),
         Command::Node(NodeCommand::Run(run)) => node::run(run),
+        Command::Node(NodeCommand::Candidacy(candidacy)) => committee::candidacy(candidacy, output),
+        Command::Node(NodeCommand::CanStop(args)) => committee::can_stop(&target::client(common)?, args, output),
         Command::Node(NodeCommand::Status) => node::status(&target::client(common)?, output),
         Command::Genesis(GenesisCommand::New(new)) => genesis::new(new, output),
         Command::Genesis(GenesisCommand::Show(show)) => genesis::show(show, output),

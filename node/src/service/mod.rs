@@ -2,6 +2,7 @@
 //!
 //! Ledger reads see one snapshot each, on a blocking thread, so that a page never mixes two heights.
 
+mod committee;
 mod health;
 mod look;
 mod network;
@@ -13,14 +14,14 @@ use crate::actors::gateway::GatewayHandle;
 use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
-    AccountView, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodePhase, NodeView,
-    Receipt, StoreBytes, Time, TransactionAnswer,
+    AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
+    NetworkView, NodePhase, NodeView, PreviewView, Receipt, StoreBytes, Time, TransactionAnswer,
 };
-use floe_api::service::{Answer, BlobRef, Page, ReadStream, Served, StoreRequest, Undefended};
+use floe_api::service::{Answer, BlobRef, Page, Proposal, ReadStream, Served, StoreRequest, Undefended};
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
 use floe_types::keys::SecretKey;
-use floe_types::{AccountId, BlobId, Epoch, Genesis};
+use floe_types::{AccountId, BlobId, Epoch, Genesis, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,6 +185,19 @@ impl Service for NodeService {
     fn committee(&self) -> Answer<CommitteeView> {
         let peers = self.shared.network.peers();
         self.look(move |look| look.committee_view(&peers))
+    }
+
+    fn candidates(&self) -> Answer<CandidatesView> {
+        self.look(|look| look.candidates_view())
+    }
+
+    fn preview(&self, proposal: Proposal) -> Answer<PreviewView> {
+        self.look(move |look| look.preview(proposal))
+    }
+
+    fn can_stop(&self, node: Option<NodeId>) -> Answer<CanStopView> {
+        let own = self.shared.node;
+        self.look(move |look| look.can_stop(node.unwrap_or(own)))
     }
 
     fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView> {

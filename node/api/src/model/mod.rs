@@ -4,6 +4,7 @@
 //! A field that does not apply is left out, never null: absent means "there is none", not "unknown to the reader".
 
 mod blob;
+mod committee;
 mod health;
 mod network;
 mod node;
@@ -15,6 +16,7 @@ pub use blob::{
     Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict,
 };
 pub use blob::{PaidTerm, Standing, Verdict};
+pub use committee::{CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView};
 pub use health::{Axis, Check, CheckCode, Health, HealthState};
 pub use network::{
     AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView,

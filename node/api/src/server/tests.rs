@@ -195,6 +195,34 @@ impl Service for Shelf {
         now(Ok(AccountView { account, member: None, balance, nonce: 0, height: Height(1) }))
     }
 
+    fn candidates(&self) -> Answer<CandidatesView> {
+        let (elects_about, stake_min) = (Time(5), Amount(Frost(1)));
+        let (candidates, crowded) = (Vec::new(), Vec::new());
+        let (term, epoch, elects_with) = (1, Epoch(3), Epoch(4));
+        now(Ok(CandidatesView { term, epoch, elects_with, elects_about, stake_min, candidates, crowded }))
+    }
+
+    fn preview(&self, proposal: Proposal) -> Answer<PreviewView> {
+        now(Ok(PreviewView {
+            elected_with: Epoch(4),
+            elected_about: Time(4),
+            serves_from: Epoch(5),
+            serves_about: Time(5),
+            seats: 1,
+            share: 2,
+            shards: 28,
+            arriving_bytes: proposal.capacity_bytes,
+            bound: proposal.domain,
+        }))
+    }
+
+    fn can_stop(&self, node: Option<NodeId>) -> Answer<CanStopView> {
+        let node = node.unwrap_or(NodeId([8; 32]));
+        let (seats, answering, answering_without, needed) = (4, 28, 24, 19);
+        let (for_a_while, for_good) = (true, ForGood::Now);
+        now(Ok(CanStopView { node, seats, answering, answering_without, needed, for_a_while, for_good }))
+    }
+
     fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer> {
         now(match signed.len() {
             0 => Err(Problem::new(Code::TransactionRefused, "not a transaction")),
@@ -655,4 +683,19 @@ fn a_signed_transaction_is_handed_in_within_its_limit() {
     );
     assert_eq!(client.submit(&vec![5; (16 << 10) + 1]).unwrap_err().code, Code::BadRequest);
     assert!(rig.get("/v1/transactions").starts_with("HTTP/1.1 405"));
+}
+
+#[test]
+fn a_candidacy_is_previewed_with_its_words_as_they_were_typed() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let domain = "isp:example city:Lyon & more=?".to_owned();
+    let proposal = Proposal { node: NodeId([7; 32]), stake: Frost(5), capacity_bytes: 1 << 40, domain: domain.clone() };
+    let preview = client.preview(&proposal).unwrap();
+    assert_eq!((preview.arriving_bytes, preview.bound), (1 << 40, domain));
+    assert_eq!(client.can_stop(None).unwrap().node, NodeId([8; 32]));
+    assert_eq!(client.can_stop(Some(NodeId([7; 32]))).unwrap().node, NodeId([7; 32]));
+    assert_eq!(client.candidates().unwrap().elects_with, Epoch(4));
+    assert!(rig.get("/v1/committee/preview?stake=5").starts_with("HTTP/1.1 400"));
+    assert!(rig.get("/v1/nodes/zz/can-stop").starts_with("HTTP/1.1 400"));
 }

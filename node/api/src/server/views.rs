@@ -4,9 +4,9 @@ use super::query::Query;
 use super::{Shared, respond};
 use crate::model::HealthState;
 use crate::problem::{Code, Problem};
-use crate::service::{BlobRef, PAGE_MAX, PREFIX_MIN, Page};
+use crate::service::{BlobRef, PAGE_MAX, PREFIX_MIN, Page, Proposal};
 use actix_web::{HttpRequest, HttpResponse, web};
-use floe_types::{BlobId, Epoch, SequenceNumber};
+use floe_types::{BlobId, Epoch, Frost, SequenceNumber};
 
 /// Blobs on a page when nobody says how many.
 const PAGE_DEFAULT: u16 = 100;
@@ -62,6 +62,44 @@ pub(super) async fn network(request: HttpRequest, shared: State) -> HttpResponse
 pub(super) async fn committee(request: HttpRequest, shared: State) -> HttpResponse {
     match plain(&request) {
         Ok(()) => respond::document(shared.answer(shared.service.committee()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn candidates(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.candidates()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn preview(request: HttpRequest, shared: State) -> HttpResponse {
+    let proposal = || {
+        let query = Query::parse(request.query_string(), &["node", "stake", "capacity", "domain"])?;
+        let missing = |name: &'static str| move || Problem::bad_request(name, format!("{name} is needed"));
+        Ok(Proposal {
+            node: query.value("node", "a node of 64 hexadecimal digits")?.ok_or_else(missing("node"))?,
+            stake: Frost(query.value("stake", "an amount in FROST")?.ok_or_else(missing("stake"))?),
+            capacity_bytes: query.value("capacity", "a number of bytes")?.ok_or_else(missing("capacity"))?,
+            domain: query.value("domain", "a text")?.unwrap_or_default(),
+        })
+    };
+    match proposal() {
+        Ok(proposal) => respond::document(shared.answer(shared.service.preview(proposal)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn can_stop(request: HttpRequest, node: web::Path<String>, shared: State) -> HttpResponse {
+    let named = plain(&request).and_then(|()| match node.as_str() {
+        "me" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| Problem::bad_request("node", "a node is 64 hexadecimal digits, or me for this one")),
+    });
+    match named {
+        Ok(named) => respond::document(shared.answer(shared.service.can_stop(named)).await),
         Err(problem) => respond::refuse(&problem),
     }
 }

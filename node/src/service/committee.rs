@@ -1,0 +1,134 @@
+//! Candidates, what a candidacy would come to, and whether a node may be stopped.
+
+use super::internal;
+use super::look::Look;
+use floe_api::model::{
+    Amount, CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView, Time,
+};
+use floe_api::service::Proposal;
+use floe_api::{Code, Problem};
+use floe_ledger::candidates::Standing;
+use floe_ledger::views::{self, CanStop, Obstacle};
+use floe_types::{Epoch, NodeId};
+
+impl Look<'_> {
+    /// About when `epoch` begins: exact for the running one and those before it that are remembered.
+    fn begin_of(&self, epoch: Epoch) -> Time {
+        let ahead = epoch.0.saturating_sub(self.head.epoch.0);
+        let millis = self.context.params.epoch_millis.saturating_mul(ahead);
+        self.head.epoch_began.plus_millis(millis).into()
+    }
+
+    /// All candidates.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn candidates_view(&self) -> Result<CandidatesView, Problem> {
+        let params = &self.context.params;
+        let found = views::candidates(self.state, params).map_err(internal)?;
+        let mut candidates: Vec<CandidateView> = found.into_iter().map(candidate).collect();
+        candidates.sort_by(|one, two| (two.seats, &one.name).cmp(&(one.seats, &two.name)));
+        let elects_with = views::next_election(self.state, params).map_err(internal)?;
+        let crowded = views::crowded_domains(self.state, params).map_err(internal)?;
+        Ok(CandidatesView {
+            term: self.committee.term(),
+            epoch: self.head.epoch,
+            elects_with,
+            elects_about: self.begin_of(elects_with.next()),
+            stake_min: Amount(params.stake_min),
+            candidates,
+            crowded: crowded.into_iter().map(|(domain, shards)| CrowdedDomain { domain, shards }).collect(),
+        })
+    }
+
+    /// What a candidacy would come to.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn preview(&self, proposal: Proposal) -> Result<PreviewView, Problem> {
+        let Proposal { node, stake, capacity_bytes, domain } = proposal;
+        let proposal = views::Proposal { node, stake, capacity_bytes, domain };
+        let preview = views::preview(self.state, &self.context.params, &proposal).map_err(internal)?;
+        Ok(PreviewView {
+            elected_with: preview.elected_with,
+            elected_about: self.begin_of(preview.elected_with.next()),
+            serves_from: preview.serves_from,
+            serves_about: self.begin_of(preview.serves_from),
+            seats: preview.seats,
+            share: preview.share,
+            shards: self.committee.shards(),
+            arriving_bytes: preview.arriving_bytes,
+            bound: preview.bound.to_string(),
+        })
+    }
+
+    /// Whether `node` may be stopped, for a while or for good.
+    ///
+    /// # Errors
+    /// [`Code::NodeUnknown`] when the ledger does not know it, [`Code::Internal`].
+    pub fn can_stop(&self, node: NodeId) -> Result<CanStopView, Problem> {
+        let params = &self.context.params;
+        let member = self.committee.index_of(&node).and_then(|index| self.committee.member(index));
+        if member.is_none() && views::addresses(self.state, &node).map_err(internal)?.is_none() {
+            return Err(Problem::new(Code::NodeUnknown, format!("no candidate or member is node {node}")));
+        }
+        let answer = views::can_stop(self.state, params, &node).map_err(internal)?;
+        let for_good = match answer {
+            CanStop::Now => ForGood::Now,
+            CanStop::From { epoch } => ForGood::From { epoch, about: self.begin_of(epoch) },
+            CanStop::NotYet { why, earliest } => {
+                let why = why.iter().map(obstacle).collect();
+                ForGood::NotYet { why, earliest, about: self.begin_of(earliest) }
+            }
+        };
+        let seats = member.map_or(0, |member| member.shards.len() as u16);
+        let answering = self.answering().shards;
+        let seen = self.live.members.iter().any(|(other, seen)| *other == node && seen.answering);
+        let counted = seen || node == self.node;
+        let answering_without = answering.saturating_sub(if counted { seats } else { 0 });
+        let needed = self.committee.quorum();
+        let for_a_while = answering_without >= needed;
+        Ok(CanStopView { node, seats, answering, answering_without, needed, for_a_while, for_good })
+    }
+}
+
+fn candidate(found: views::CandidateView) -> CandidateView {
+    let candidacy = match found.candidate.standing {
+        Standing::Standing => Candidacy::Standing,
+        Standing::Leaving { since } => Candidacy::Leaving { since },
+        Standing::Excluded { since, until } => Candidacy::Excluded { since, until_term: until },
+    };
+    CandidateView {
+        name: found.candidate.name,
+        node: found.candidate.node,
+        owner: found.candidate.owner,
+        account: found.candidate.account,
+        domain: found.candidate.domain,
+        addresses: found.candidate.addresses,
+        capacity_bytes: found.candidate.capacity_bytes,
+        stake: Amount(found.candidate.stake),
+        candidacy,
+        seats: found.seats,
+        seats_next: found.seats_next,
+        share: found.share,
+        incoming: found.incoming,
+        former: found.former,
+        bound: found.bound.to_string(),
+    }
+}
+
+fn obstacle(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::NoNotice { seats } => {
+            format!("it has {seats} seats and did not give notice: floe committee leave")
+        }
+        Obstacle::Seats { seats, going: 0 } => format!("its {seats} seats are to go to others at a coming election"),
+        Obstacle::Seats { seats, going } => {
+            format!("{going} of its {seats} seats go to others when this term ends")
+        }
+        Obstacle::Incoming { seats } => format!("it is chosen for {seats} more seats in the next term"),
+        Obstacle::Needed { shards, blobs, deadline } => format!(
+            "others still fetch from it: fragments of up to {blobs} blobs in {shards} shards, until epoch {deadline} at most"
+        ),
+    }
+}

@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 use floe_consensus::VoteSigningKey;
 use floe_ledger::Context;
 use floe_machines::coordinator::{Config as CoordinatorConfig, Coordinator, Identity};
-use floe_network::{LanDiscovery, MemberAddress, Network};
+use floe_network::{LanDiscovery, Network};
 use floe_storage::{OpenError, StorageError, Store};
 use floe_types::{Genesis, NodeId};
 use std::sync::Arc;
@@ -160,6 +160,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
 }
 
+fn coordinator_error(error: floe_ledger::StateError) -> RunError {
+    RunError::Ledger(error.into())
+}
+
 fn open_store(config: &NodeConfig, genesis: &Genesis, node: NodeId) -> Result<Store, RunError> {
     let identity = floe_storage::Identity { network: genesis.network(), node };
     let store = Store::open(&config.data, identity, config.storage.clone())?;
@@ -184,9 +188,6 @@ fn start_network(
         limits: floe_network::Limits::default(),
         peer_book: Box::new(StoredPeerBook(store.clone())),
     })?;
-    // The committee is that of genesis for as long as terms do not change it.
-    let address =
-        |member: &floe_types::Member| MemberAddress { node: member.node, addresses: member.addresses.clone() };
-    network.set_members(genesis.members.iter().map(address).collect());
+    network.set_members(network::members(&store.snapshot()).map_err(coordinator_error)?);
     Ok((network, events))
 }

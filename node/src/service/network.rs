@@ -10,7 +10,7 @@ use floe_api::{Code, Problem};
 use floe_ledger::{EpochRecord, views};
 use floe_network::PeerView;
 use floe_storage::Store;
-use floe_types::{AccountId, Epoch, MemberIndex, NodeId};
+use floe_types::{AccountId, Committee, Epoch, MemberIndex, NodeId};
 use std::collections::BTreeSet;
 
 /// Epochs that are looked back through for how long a member has been silent.
@@ -125,11 +125,18 @@ impl Look<'_> {
         })
     }
 
-    /// For each member, decided epochs in a row in which it did not take part, the newest first.
+    /// The committee of `epoch`; none when that is longer ago than is remembered.
+    pub(super) fn committee_in(&self, epoch: Epoch) -> Result<Option<Committee>, Problem> {
+        views::committee_of(self.state, self.context.params.term_of(epoch)).map_err(internal)
+    }
+
+    /// For each member, decided epochs in a row in which it did not take part, the newest first. What it did before it had
+    /// a seat does not count.
     fn silences(&self) -> Result<Vec<u64>, Problem> {
-        let members = self.committee.members().len();
-        let mut silences = vec![0u64; members];
-        let mut counting: BTreeSet<usize> = (0..members).collect();
+        let members = self.committee.members();
+        let mut silences = vec![0u64; members.len()];
+        let mut counting: Vec<(usize, NodeId)> = members.iter().map(|member| member.node).enumerate().collect();
+        let mut then: Option<Committee> = None;
         for back in 1..=SILENCE_EPOCHS_MAX.min(self.head.epoch.0.saturating_sub(1)) {
             if counting.is_empty() {
                 break;
@@ -139,8 +146,16 @@ impl Look<'_> {
             if !record.is_decided() {
                 continue;
             }
-            counting.retain(|at| !record.boundary.answered.contains(MemberIndex(*at as u16)));
-            for at in &counting {
+            let term = self.context.params.term_of(epoch);
+            if then.as_ref().is_none_or(|committee| committee.term() != term) {
+                then = self.committee_in(epoch)?;
+            }
+            let Some(committee) = &then else { break };
+            let was_absent = |node: &NodeId| {
+                committee.index_of(node).is_some_and(|index| !record.boundary.answered.contains(index))
+            };
+            counting.retain(|(_, node)| was_absent(node));
+            for (at, _) in &counting {
                 if let Some(silence) = silences.get_mut(*at) {
                     *silence += 1;
                 }
@@ -205,7 +220,8 @@ impl Look<'_> {
         let record = views::epoch_record(self.state, epoch).map_err(internal)?;
         let record = record.ok_or_else(|| unknown(format!("epoch {epoch} is longer ago than this node remembers")))?;
         let signers = signers(store, &record)?;
-        let members = self.committee.members().iter().enumerate().map(|(at, member)| MemberEpoch {
+        let committee = self.committee_in(epoch)?.unwrap_or_else(|| self.committee.clone());
+        let members = committee.members().iter().enumerate().map(|(at, member)| MemberEpoch {
             name: member.name.clone(),
             node: member.node,
             shards: member.shards.len() as u16,

@@ -124,6 +124,7 @@ impl Scrape<'_> {
         let totals = views::totals(look.state)?;
         let buckets = [
             ("accounts", totals.accounts),
+            ("stakes", totals.stakes),
             ("fund", totals.buckets),
             ("pending", totals.pending),
             ("reserve", totals.reserve),
@@ -141,7 +142,8 @@ impl Scrape<'_> {
         }
         let Some(record) = record else { return Ok(()) };
         metrics.network_decided.set(seconds(record.ended.0));
-        let members = look.committee.members();
+        let then = views::committee_of(look.state, params.term_of(record.epoch))?;
+        let members = then.as_ref().unwrap_or(&look.committee).members();
         let took_part = |at: usize| record.boundary.answered.contains(MemberIndex(at as u16));
         let present = (0..members.len()).filter(|at| took_part(*at)).count();
         metrics.network_members.with_label_values(&["answered"]).set(present as i64);

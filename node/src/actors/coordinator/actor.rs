@@ -228,6 +228,9 @@ impl CoordinatorActor {
         self.parts.metrics.committed(&commit);
         let epoch = floe_ledger::views::head(&self.parts.store).map(|head| head.epoch);
         let epoch = epoch.map_err(Halt::State)?;
+        if commit.events.iter().any(|event| matches!(event, floe_ledger::Event::EpochEnded { .. })) {
+            self.parts.network.set_members(crate::actors::network::members(&self.parts.store)?);
+        }
         // No listener is fine: the state has it all.
         let _ = self.committed.send(Arc::new(Committed { height: commit.height, epoch, events: commit.events }));
         Ok(())

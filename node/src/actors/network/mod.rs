@@ -6,9 +6,11 @@ use super::fragments::FragmentsHandle;
 use crate::run::Shared;
 use actix::{Actor, ActorContext, Context, StreamHandler};
 use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks};
-use floe_network::{Event, Reply};
+use floe_ledger::{StateError, StateRead, views};
+use floe_network::{Event, MemberAddress, Reply};
 use floe_storage::Store;
-use floe_types::{Height, NetworkId, codec};
+use floe_types::{Committee, Height, NetworkId, NodeId, codec};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -51,6 +53,23 @@ impl StreamHandler<Event> for NetworkActor {
     fn finished(&mut self, context: &mut Context<Self>) {
         context.stop();
     }
+}
+
+/// Who is to be kept connected, and where: the committee in office and, once it is chosen, the next one, so that its
+/// members know each other when their term begins. Addresses are those that nodes said most lately.
+///
+/// # Errors
+/// [`StateError`].
+pub fn members(state: &dyn StateRead) -> Result<Vec<MemberAddress>, StateError> {
+    let next = views::next_committee(state)?;
+    let mut found: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
+    for member in views::committee(state)?.members().iter().chain(next.iter().flat_map(Committee::members)) {
+        if !found.contains_key(&member.node) {
+            let said = views::addresses(state, &member.node)?;
+            found.insert(member.node, said.unwrap_or_else(|| member.addresses.clone()));
+        }
+    }
+    Ok(found.into_iter().map(|(node, addresses)| MemberAddress { node, addresses }).collect())
 }
 
 struct Blocks(Store);

@@ -151,9 +151,8 @@ impl Look<'_> {
                 then = self.committee_in(epoch)?;
             }
             let Some(committee) = &then else { break };
-            let was_absent = |node: &NodeId| {
-                committee.index_of(node).is_some_and(|index| !record.boundary.answered.contains(index))
-            };
+            let was_absent =
+                |node: &NodeId| committee.index_of(node).is_some_and(|index| !record.boundary.answered.contains(index));
             counting.retain(|(_, node)| was_absent(node));
             for (at, _) in &counting {
                 if let Some(silence) = silences.get_mut(*at) {

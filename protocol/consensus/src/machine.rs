@@ -44,8 +44,8 @@ use crate::{
 /// A validator's or observer's part in consensus. See the crate's head for how to drive it.
 pub struct Machine {
     config: Config,
-    /// Here until the first height begins; then with the height.
-    signing_key: Option<VoteSigningKey>,
+    /// All but the one that the height under way is signed with.
+    keys: Vec<VoteSigningKey>,
     run: Option<Run>,
     backlog: Backlog,
     stopped: bool,
@@ -69,10 +69,28 @@ pub(crate) enum Phase {
 }
 
 impl Machine {
-    /// A machine that has not begun. Without a key, or with one that is not in the validator set, it observes:
-    /// it decides with the others and signs nothing.
-    pub fn new(config: Config, signing_key: Option<VoteSigningKey>) -> Self {
-        Self { config, signing_key, run: None, backlog: Backlog::default(), stopped: false }
+    /// A machine that has not begun. Every height is signed with the key that is in its validator set; where none is,
+    /// the machine observes: it decides with the others and signs nothing.
+    pub fn new(config: Config, keys: impl IntoIterator<Item = VoteSigningKey>) -> Self {
+        Self { config, keys: keys.into_iter().collect(), run: None, backlog: Backlog::default(), stopped: false }
+    }
+
+    /// Gives the machine a key for heights that have not begun.
+    pub fn add_key(&mut self, key: VoteSigningKey) {
+        if !self.public_keys().contains(&key.public()) {
+            self.keys.push(key);
+        }
+    }
+
+    /// Destroys the keys for which `keep` says no. The one of the height under way goes with the next height.
+    pub fn retain_keys(&mut self, keep: impl Fn(&ValidatorKey) -> bool) {
+        self.keys.retain(|key| keep(&key.public()));
+    }
+
+    /// The public halves of its keys, that of the height under way included.
+    pub fn public_keys(&self) -> Vec<ValidatorKey> {
+        let signing = self.run.as_ref().and_then(|run| run.host.signing_key.as_ref());
+        self.keys.iter().chain(signing).map(VoteSigningKey::public).collect()
     }
 
     /// Takes one input and returns what to do, in order. After a fatal error every step fails.
@@ -128,10 +146,9 @@ impl Machine {
 
     /// Replaces the current height by a fresh one, not yet begun.
     pub(crate) fn enter(&mut self, height: Height, validators: ValidatorSet) -> &mut Run {
-        let signing_key = match self.run.take() {
-            Some(run) => run.host.signing_key,
-            None => self.signing_key.take(),
-        };
+        self.keys.extend(self.run.take().and_then(|run| run.host.signing_key));
+        let at = self.keys.iter().position(|key| validators.contains(&key.public()));
+        let signing_key = at.map(|at| self.keys.swap_remove(at));
         let run = Run::new(self.config.clone(), signing_key, height, validators);
         self.run.insert(run)
     }
@@ -482,5 +499,33 @@ mod tests {
         assert!(observer.settle(Err(error)).is_err());
         let timer = Timer { height: Height(1), round: Round(0), kind: crate::TimerKind::Propose };
         assert_eq!(observer.step(Input::TimerFired(timer), &mut valid), Err(Error::Stopped));
+    }
+
+    #[test]
+    fn a_height_is_signed_with_the_key_that_is_in_its_set() {
+        let votes_as = |machine: &Machine| {
+            machine.run.as_ref().and_then(|run| run.host.signing_key.as_ref()).map(VoteSigningKey::public)
+        };
+        let set = |who: [u8; 4]| {
+            ValidatorSet::new(who.map(|who| Validator { key: key_of(who).public(), power: 1 }).to_vec()).unwrap()
+        };
+        let mut machine = Machine::new(Config::new([0; 32]), [key_of(0), key_of(7)]);
+        let start = |machine: &mut Machine, height, who| {
+            let validators = set(who);
+            machine.step(Input::StartHeight { height: Height(height), validators }, &mut valid).unwrap();
+        };
+        start(&mut machine, 1, [0, 1, 2, 3]);
+        assert_eq!(votes_as(&machine), Some(key_of(0).public()));
+        start(&mut machine, 2, [1, 2, 3, 7]);
+        assert_eq!(votes_as(&machine), Some(key_of(7).public()));
+        machine.retain_keys(|key| *key == key_of(7).public());
+        assert_eq!(machine.public_keys(), [key_of(7).public()]);
+        machine.add_key(key_of(8));
+        machine.add_key(key_of(8));
+        start(&mut machine, 3, [1, 2, 3, 4]);
+        assert_eq!(votes_as(&machine), None, "it observes");
+        start(&mut machine, 4, [1, 2, 3, 8]);
+        assert_eq!(votes_as(&machine), Some(key_of(8).public()));
+        assert_eq!(machine.public_keys().len(), 2);
     }
 }

@@ -55,6 +55,14 @@ pub fn holders(state: &dyn StateRead, blob: &BlobId) -> Result<Vec<Holder>, Stat
     Ok(holders)
 }
 
+/// The candidate that `node` is, if it is one.
+///
+/// # Errors
+/// [`StateError`].
+pub fn candidate(state: &dyn StateRead, node: &NodeId) -> Result<Option<Candidate>, StateError> {
+    candidates::candidate(state, node)
+}
+
 /// Where `node` listens, as it says itself most lately; none when it neither is a candidate nor has a seat.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use floe_types::{BlockTime, Height, NodeId, codec};
 use std::collections::BTreeMap;
 
 /// The ticket of what the machine submits by itself.
-const SAID_BY_ITSELF: Ticket = Ticket(u64::MAX);
+pub(super) const SAID_BY_ITSELF: Ticket = Ticket(u64::MAX);
 /// The longest the machine sleeps without looking round.
 const WAKE_MILLIS_MAX: u64 = 10_000;
 /// An own transaction first in line for this long is tried out, and freed from when the ledger has come to refuse it.

@@ -232,6 +232,7 @@ impl Coordinator {
         if self.head.epoch != epoch_before {
             self.free_late_registrations(work);
             self.say_what_it_can_follow(work)?;
+            self.look_after_vote_keys(work)?;
         }
         self.feed_fetched(work)
     }

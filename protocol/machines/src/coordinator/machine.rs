@@ -12,7 +12,7 @@ use bytes::Bytes;
 use floe_consensus::{Machine, ValueId};
 use floe_ledger::mempool::Mempool;
 use floe_ledger::{Action, Context, Executed, Head, MempoolError, Refusal, SignedTransaction, StateRead, views};
-use floe_types::{AccountId, Committee, Epoch, Height, NodeId, TransactionId};
+use floe_types::{AccountId, Committee, Epoch, Height, NodeId, TransactionId, VoteKey};
 use std::collections::BTreeMap;
 
 /// Executed blocks of the height under way that are kept; a round more costs executing one again.
@@ -39,6 +39,8 @@ pub struct Coordinator {
     pub(super) mempool: Mempool,
     pub(super) wallet: Wallet,
     pub(super) relay: Relay,
+    /// The vote key that was made last, and for which term: it may be on its way to the ledger.
+    pub(super) announcing: Option<(u64, VoteKey)>,
     pub(super) attendance: Attendance,
     pub(super) catch_up: CatchUp,
     /// The newest epoch in which this node has reported.
@@ -78,10 +80,11 @@ impl Coordinator {
         attendance.watch(others(&committee, identity.node));
         Ok(Coordinator {
             message_bytes_max: consensus_config.message_bytes_max(),
-            consensus: Machine::new(consensus_config, identity.vote_key),
+            consensus: Machine::new(consensus_config, identity.vote_keys),
             wallet: Wallet::new(network, identity.account, context.params.fee_per_byte),
             mempool: Mempool::new(Default::default()),
             relay: Relay::default(),
+            announcing: None,
             catch_up: CatchUp::new(network),
             config,
             context,
@@ -114,6 +117,7 @@ impl Coordinator {
             Input::TransactionMessage { token, bytes } => self.transaction_message(&mut work, token, &bytes),
             Input::Submit { ticket, action } => self.submit(&mut work, ticket, action)?,
             Input::Relay { ticket, transaction } => self.relay(&mut work, ticket, *transaction)?,
+            Input::VoteKeyMade { term, secret } => self.vote_key_made(&mut work, term, secret)?,
             Input::StatusAnswered { from, bytes } => self.status_answered(&mut work, from, &bytes),
             Input::StatusFailed { from, nonce } => self.attendance.failed(from, nonce),
             Input::BlocksFetched { from, bytes } => self.blocks_fetched(&mut work, from, &bytes)?,

@@ -5,6 +5,7 @@
 //! - [`floe_ledger`] says what blocks mean: it builds, checks and executes them;
 //! - [`attendance`] asks the other members for their status and remembers who answered;
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
+//! - [`vote_keys`] sees to it that each term has a vote key of its own;
 //! - [`relay`] takes transactions that were signed elsewhere and says what became of them;
 //! - [`catch_up`] fetches decided blocks when others are ahead.
 //!
@@ -33,6 +34,7 @@ mod machine;
 mod relay;
 #[cfg(test)]
 mod tests;
+mod vote_keys;
 mod wallet;
 
 pub use attendance::{Attendance, Seen};
@@ -44,7 +46,7 @@ use bytes::Bytes;
 use floe_consensus::{Equivocation, JournalEntry, Timeouts, VoteSigningKey};
 use floe_ledger::{Action, ChangeSet, Event, MempoolError, Refusal, SignedTransaction};
 use floe_types::keys::SecretKey;
-use floe_types::{Height, NodeId, Params, TransactionId};
+use floe_types::{Height, NodeId, Params, TransactionId, VoteKey};
 use std::time::Duration;
 
 /// What one operator may choose.
@@ -57,6 +59,8 @@ pub struct Config {
     /// An own transaction not in a block after this long is sent again. Longer than gossip remembers it, or it would go
     /// nowhere.
     pub resend_millis: u64,
+    /// Whether a node makes and announces a vote key of its own for each term.
+    pub fresh_vote_keys: bool,
 }
 
 impl Config {
@@ -75,7 +79,7 @@ impl Config {
             growth_per_round: propose / 4,
             ..Timeouts::default()
         };
-        Config { timeouts, stall_millis: 1_000, resend_millis: 12_000 }
+        Config { timeouts, stall_millis: 1_000, resend_millis: 12_000, fresh_vote_keys: true }
     }
 }
 
@@ -83,8 +87,8 @@ impl Config {
 pub struct Identity {
     /// Its name among nodes.
     pub node: NodeId,
-    /// Its key for votes; without one it observes.
-    pub vote_key: Option<VoteSigningKey>,
+    /// Its keys for votes: each height is signed with the one that its committee names; without one it observes.
+    pub vote_keys: Vec<VoteSigningKey>,
     /// The account that signs its transactions.
     pub account: SecretKey,
 }
@@ -132,6 +136,13 @@ pub enum Input {
         ticket: Ticket,
         /// The transaction, unchecked.
         transaction: Box<SignedTransaction>,
+    },
+    /// Answers [`Effect::MakeVoteKey`]: the key is durable.
+    VoteKeyMade {
+        /// For which term.
+        term: u64,
+        /// Its secret.
+        secret: [u8; 32],
     },
     /// A member answered a status request.
     StatusAnswered {
@@ -227,6 +238,17 @@ pub enum Effect {
         ticket: Ticket,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// Make a fresh secret for votes and keep it durably; answered by [`Input::VoteKeyMade`]. Asked again in the next epoch
+    /// when it is not. Safe twice: the later one counts.
+    MakeVoteKey {
+        /// For which term.
+        term: u64,
+    },
+    /// Destroy every secret for votes but those of these keys, for good. Safe twice.
+    KeepVoteKeys {
+        /// The public halves.
+        keys: Vec<VoteKey>,
     },
     /// A member gave what it should not have. For peer scores and logs.
     Blame {

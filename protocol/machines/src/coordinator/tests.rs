@@ -38,6 +38,9 @@ impl DecidedBlocks for BTreeMap<Height, DecidedBlock> {
 
 struct World {
     versions_known: u32,
+    /// What each node has durably of secrets for votes.
+    vote_secrets: Vec<Vec<[u8; 32]>>,
+    made: u8,
     now: u64,
     nodes: Vec<Node>,
     ids: Vec<NodeId>,
@@ -87,8 +90,11 @@ impl World {
         let mut state = MemoryState::new();
         state.apply(&floe_ledger::begin(&genesis).unwrap());
         let ids = genesis.members.iter().map(|member| member.node).collect();
+        let vote_secrets = (0..nodes).map(|place| vec![[place as u8 + 150; 32]]).collect();
         let mut world = World {
             versions_known: 1,
+            vote_secrets,
+            made: 0,
             now: START,
             nodes: Vec::new(),
             ids,
@@ -118,7 +124,7 @@ impl World {
     fn machine(&self, place: usize, state: &dyn StateRead) -> Coordinator {
         let identity = Identity {
             node: self.ids[place],
-            vote_key: Some(VoteSigningKey::from_secret([place as u8 + 150; 32])),
+            vote_keys: self.vote_secrets[place].iter().map(|secret| VoteSigningKey::from_secret(*secret)).collect(),
             account: account(place),
         };
         let context = Context { versions_known: self.versions_known, ..Context::of(&self.genesis) };
@@ -194,6 +200,16 @@ impl World {
             }
             Effect::Submitted { result, .. } => self.nodes[place].not_taken.extend(result.err()),
             Effect::Settled { ticket, outcome } => self.nodes[place].settled.push((ticket, outcome)),
+            Effect::MakeVoteKey { term } => {
+                self.made += 1;
+                let secret = [self.made; 32];
+                self.vote_secrets[place].push(secret);
+                self.queue.push_back((place, Input::VoteKeyMade { term, secret }));
+            }
+            Effect::KeepVoteKeys { keys } => {
+                let is_kept = |secret: &[u8; 32]| keys.contains(&VoteKey(SecretKey::from_bytes(*secret).public()));
+                self.vote_secrets[place].retain(is_kept);
+            }
             Effect::Blame { cause, .. } => panic!("nobody misbehaves here: {cause}"),
         }
     }
@@ -478,4 +494,30 @@ fn programs_that_know_a_later_version_bring_it_into_force_by_themselves() {
     assert_eq!(world.heights().len(), 1);
     let nonce = |place| views::account(&world.nodes[0].state, &AccountId(account(place).public())).unwrap().nonce;
     assert_eq!((0..4).map(nonce).collect::<Vec<_>>(), [1; 4], "each says it once");
+}
+
+#[test]
+fn each_term_is_signed_with_keys_of_its_own_and_those_before_are_destroyed() {
+    let mut world = World::new(4, 3_000);
+    let keys = |world: &World| {
+        let committee = views::committee(&world.nodes[0].state).unwrap();
+        committee.members().iter().map(|member| member.vote_key).collect::<BTreeSet<_>>()
+    };
+    let first = keys(&world);
+    world.run_until(START + 31_500);
+    let head = world.nodes[0].machine.head().clone();
+    assert!(head.epoch >= Epoch(10), "ten epochs without a stop: {}", head.epoch);
+    assert_eq!(world.heights().len(), 1);
+    let now = keys(&world);
+    assert_eq!((now.len(), now.intersection(&first).count()), (4, 0));
+    for place in 0..4 {
+        let kept = &world.vote_secrets[place];
+        assert!(kept.len() <= 3, "what is in use, chosen and announced: {}", kept.len());
+        assert!(!kept.contains(&[place as u8 + 150; 32]), "the first term's is gone");
+    }
+    // A node that comes back with what it has kept votes on; without it it observes, and is back with the next term's.
+    world.restart(1);
+    world.run_until(START + 34_500);
+    assert_eq!(world.heights().len(), 1);
+    assert!(!world.nodes[1].machine.is_behind());
 }

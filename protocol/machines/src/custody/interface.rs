@@ -3,7 +3,7 @@
 use super::{DurableConfirmation, ReceiveFailure};
 use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
 use crate::wire::fragment::{Answer, StoreRequest};
-use floe_ledger::Run;
+use floe_ledger::{Run, ShardSet};
 use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 
 /// An exchange with a peer, numbered by the shell and never used twice.
@@ -212,8 +212,10 @@ pub enum Effect {
         /// Which.
         pairs: Vec<PairIndex>,
     },
-    /// Submit an attestation for all shards of this node. Safe twice: the ledger takes what it knows as no change.
+    /// Submit an attestation. Safe twice: the ledger takes what it knows as no change.
     Attest {
+        /// The shards that this node has the seat of.
+        shards: ShardSet,
         /// Ascending, apart.
         runs: Vec<Run>,
     },

@@ -39,7 +39,8 @@ wait_for() {
     done
 }
 start() {
-    on "$1" "$floe" node run --config "$work/$1/floe.toml" >>"$work/$1/log" 2>&1 &
+    # The command itself, not a function: what is killed later must be the node and not a shell before it.
+    ip netns exec "floe-$1" "$floe" node run --config "$work/$1/floe.toml" >>"$work/$1/log" 2>&1 &
     process[$1]=$!
     disown
 }

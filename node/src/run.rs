@@ -12,7 +12,7 @@
 use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
 use crate::actors::{fragments, gateway, network, repairer};
 use crate::config::{ConfigError, NodeConfig};
-use crate::keys::NodeKeys;
+use crate::keys::{NodeKeys, VoteKeyFiles};
 use crate::peer_book::StoredPeerBook;
 use crate::service::{NodeService, ServiceParts};
 use crate::telemetry::Metrics;
@@ -95,9 +95,11 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
 
     let (network, events) = start_network(config, &genesis, &keys, &store)?;
     let lanes = events.into_lanes();
+    let vote_keys = VoteKeyFiles::new(&config.keys, genesis.network());
+    let vote_secrets = vote_keys.load().map_err(ConfigError::from)?;
     let identity = Identity {
         node,
-        vote_key: Some(VoteSigningKey::from_secret(keys.vote.to_bytes())),
+        vote_keys: vote_secrets.into_iter().map(VoteSigningKey::from_secret).collect(),
         account: keys.account.clone(),
     };
     let coordinator_config = CoordinatorConfig::for_params(&context.params);
@@ -108,6 +110,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         network: network.clone(),
         consensus: lanes.consensus,
         transactions: lanes.transactions,
+        vote_keys,
         failed,
         metrics: metrics.clone(),
     })?;

@@ -5,7 +5,7 @@
 use floe_api::client::Client;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a state may take to come about before a test gives up. Longer than anything should take on a loaded machine.
@@ -52,11 +52,45 @@ impl Devnet {
     /// When they do not come up.
     #[must_use]
     pub fn up(nodes: u16, epoch: &str) -> Devnet {
+        Devnet::up_with(nodes, epoch, &[])
+    }
+
+    /// The same, with more words for `floe devnet up`.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    #[must_use]
+    pub fn up_with(nodes: u16, epoch: &str, more: &[&str]) -> Devnet {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let devnet = Devnet { directory, base_port: free_base_port() };
         let (nodes, port) = (nodes.to_string(), devnet.base_port.to_string());
-        devnet.floe_ok(&["devnet", "up", "--nodes", &nodes, "--epoch", epoch, "--base-port", &port]);
+        let words = ["devnet", "up", "--nodes", &nodes, "--epoch", epoch, "--base-port", &port];
+        devnet.floe_ok(&[&words[..], more].concat());
         devnet
+    }
+
+    /// Initialises one more node of this network as its operator would, numbered on from the devnet's, and starts it.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn newcomer(&self, number: u16) -> Newcomer {
+        let name = format!("node-{number}");
+        let address = format!("/ip4/127.0.0.1/tcp/{}", self.base_port + 100 + number - 1);
+        let home = self.path().join(&name);
+        let dir = home.display().to_string();
+        self.floe_ok(&["node", "init", "--dir", &dir, "--name", &name, "--address", &address]);
+        let init = ["node", "init", "--dir", &dir, "--genesis", "devnet/genesis.json"];
+        self.floe_ok(&init);
+        let config = home.join("floe.toml");
+        let text = std::fs::read_to_string(&config).expect("node init wrote a configuration");
+        let listen = format!("127.0.0.1:{}", self.base_port + number - 1);
+        let text = text.replace("127.0.0.1:7101", &listen).replace("7100", &format!("{}", self.base_port + 100 + number - 1));
+        std::fs::write(&config, text).expect("there is room for a configuration");
+        let mut newcomer = Newcomer { home, number, address, process: None };
+        newcomer.start();
+        wait_until("the newcomer is ready", || self.client(number).ready().is_ok());
+        newcomer
     }
 
     /// The directory commands run in.
@@ -165,6 +199,59 @@ impl Devnet {
         assert!(was == is, "blob {id} came back different");
         // Large files add up over a test.
         let _ = std::fs::remove_file(to);
+    }
+}
+
+/// A node that is no part of the devnet's own, in a directory of its own beside it.
+pub struct Newcomer {
+    home: PathBuf,
+    /// Its number, which gives its ports.
+    pub number: u16,
+    /// Where other nodes reach it.
+    pub address: String,
+    process: Option<Child>,
+}
+
+impl Newcomer {
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> String {
+        self.home.join("floe.toml").display().to_string()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Starts it; does not wait.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    pub fn start(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.home.join("node.log"));
+        let log = log.expect("its log can be written");
+        let errors = log.try_clone().expect("a file can be opened twice");
+        let mut process = Command::new(floe_binary());
+        process.args(["node", "run", "--config", &self.config()]);
+        let process = process.current_dir(&self.home).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        self.process = Some(process.expect("the floe binary starts"));
+    }
+
+    /// Kills it as a power cut would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -3,7 +3,8 @@
 //! Tests here run one after the other: seven nodes share the machine's cores with nobody else.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use floe_tests::{Devnet, wait_until};
+use floe_api::model::ForGood;
+use floe_tests::{Devnet, Newcomer, wait_until};
 use floe_types::Epoch;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -200,4 +201,100 @@ fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
     let output = devnet.floe(&["read", &id, "-o", "late"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("BLOB_FORGOTTEN") && said.contains("--undefended"), "{said}");
+}
+
+/// A journey: what an operator types to bring a node into the committee. Gives the owner's key file.
+fn bring_in(devnet: &Devnet, newcomer: &Newcomer, stake: &str) -> String {
+    let number = newcomer.number;
+    let (key, file) = (format!("owner-{number}.key"), format!("candidacy-{number}.json"));
+    devnet.floe_ok(&["account", "new", "-o", &key]);
+    let owner = std::fs::read_to_string(devnet.path().join(&key)).unwrap();
+    let owner = owner.lines().find_map(|line| line.strip_prefix("public = \"")?.strip_suffix('"')).unwrap().to_owned();
+    devnet.floe_ok(&["account", "send", &owner, "10WAL", "--key", "devnet/node-1/keys/account.key"]);
+    let name = format!("node-{number}");
+    let said = ["--owner", &owner, "--stake", stake, "--name", &name, "--address", &newcomer.address, "-o", &file];
+    devnet.floe_ok(&[&["node", "candidacy", "--config", &newcomer.config()][..], &said[..]].concat());
+    let said = devnet.floe_ok(&["committee", "join", &file, "--key", &key]);
+    assert!(said.contains("is a candidate with"), "{said}");
+    key
+}
+
+fn seats(devnet: &Devnet, name: &str) -> usize {
+    let committee = devnet.client(1).committee().unwrap();
+    committee.members.iter().find(|member| member.name == name).map_or(0, |member| member.shards.len())
+}
+
+#[test]
+fn two_nodes_join_earn_hand_over_and_leave_while_a_client_stores_and_reads_without_one_failure() {
+    let _alone = alone();
+    let devnet = Devnet::up_with(7, "3s", &["--wal", "100"]);
+    let stop = AtomicBool::new(false);
+    let stored: Mutex<Vec<(String, std::path::PathBuf)>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        // Every store and every read must do: the harness panics on the first that does not.
+        scope.spawn(|| {
+            for seed in 0u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let file = devnet.file(&format!("file-{seed}"), [10, 5_000, 300_000][seed as usize % 3], 7_000 + seed);
+                let id = devnet.store(1 + (seed % 7) as u16, &file, 400);
+                let all = {
+                    let mut all = stored.lock().unwrap();
+                    all.push((id, file));
+                    all.clone()
+                };
+                let (id, file) = &all[(seed as usize * 7) % all.len()];
+                devnet.read_back(1 + ((seed + 3) % 7) as u16, id, file);
+                std::thread::sleep(Duration::from_millis(150));
+            }
+        });
+        let finished = Finished(&stop);
+        let mut newcomers = [devnet.newcomer(8), devnet.newcomer(9)];
+        let keys: Vec<String> = newcomers.iter().map(|newcomer| bring_in(&devnet, newcomer, "5WAL")).collect();
+        wait_until("both have seats", || seats(&devnet, "node-8") > 0 && seats(&devnet, "node-9") > 0);
+        let moved = epoch_of(&devnet, 1);
+        let covered = |id: &str| devnet.client(8).blob_status(id).unwrap().attested;
+        let before = stored.lock().unwrap().clone();
+        wait_until("what moved is attested by who has it now", || {
+            let complete = metric(&devnet.client(8).metrics().unwrap(), "floe_handover_bytes_total") > 0.0;
+            complete && before.iter().all(|(id, _)| covered(id) == 28)
+        });
+        let account = |number| devnet.client(number).account(None).unwrap().balance.0.0;
+        let earned = account(8);
+        wait_until("a newcomer is paid", || account(8) > earned || epoch_of(&devnet, 1) > moved + 12);
+        assert!(account(8) > 0, "a newcomer earns");
+
+        // They read and store as well as any.
+        let file = devnet.file("by-the-newcomer", 50_000, 99);
+        let id = devnet.store(8, &file, 400);
+        devnet.read_back(9, &id, &file);
+
+        let node = devnet.client(8).node().unwrap().node.to_string();
+        devnet.floe_ok(&["committee", "leave", "--node", &node, "--key", &keys[0]]);
+        let may_stop = || matches!(devnet.client(1).can_stop(Some(node.parse().unwrap())).unwrap().for_good, ForGood::Now);
+        wait_until("the leaver may be switched off", may_stop);
+        assert_eq!(seats(&devnet, "node-8"), 0);
+        newcomers[0].kill();
+        std::thread::sleep(Duration::from_secs(4));
+        drop(finished);
+    });
+    let stored = stored.into_inner().unwrap();
+    assert!(stored.len() >= 20, "only {} stores", stored.len());
+    for (place, (id, file)) in stored.iter().enumerate() {
+        devnet.read_back(1 + (place % 7) as u16, id, file);
+    }
+    for node in (1..=7).chain([9]) {
+        let text = devnet.client(node).metrics().unwrap();
+        assert_eq!(metric(&text, "floe_consensus_equivocations_total"), 0.0, "node-{node} saw a vote signed twice");
+    }
+}
+
+/// Ends the client's loop however the test ends, so that a failure is not waited for.
+struct Finished<'a>(&'a AtomicBool);
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -247,7 +247,8 @@ pub(super) mod tests {
     #[test]
     fn the_genesis_funds_every_node_and_deals_every_shard() {
         let laid = plan().lay().unwrap();
-        assert_eq!(laid.genesis.supply().unwrap(), Frost(4_000_000_000));
+        let bonded: u64 = laid.genesis.members.iter().map(|member| laid.genesis.stake_of(member).0).sum();
+        assert_eq!(laid.genesis.supply().unwrap(), Frost(4_000_000_000 + bonded));
         assert_eq!(laid.state.nodes.iter().map(|node| node.shards).collect::<Vec<_>>(), [2, 3, 2, 3]);
         let member = &laid.genesis.members[2];
         assert_eq!(member.addresses, ["/ip4/127.0.0.1/tcp/27203", "/ip4/127.0.0.1/udp/27203/quic-v1"]);

@@ -9,6 +9,9 @@
 //! it starts with nobody there to type.
 
 mod seal;
+mod votes;
+
+pub use votes::VoteKeyFiles;
 
 use floe_types::bls::BlsSecretKey;
 use floe_types::keys::SecretKey;

@@ -4,10 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::ballot::{SignedProposal, SignedVote};
 use crate::codec::{self, DecodeError};
-use crate::{Height, NetworkId, Round, Step, ValidatorKey};
+use crate::{Height, NetworkId, Round, Signature, Step, ValidatorKey, ValueId};
 
 /// An equivocation always fits in this many bytes.
 pub const EQUIVOCATION_BYTES_MAX: usize = 512;
+
+/// One of the two statements of an [`Equivocation`], with its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// The value; `None` is nil.
+    pub value: Option<ValueId>,
+    /// Of proposals only: the earlier round that was named.
+    pub valid_round: Option<Round>,
+    /// By the validator.
+    pub signature: Signature,
+}
 
 /// Two conflicting statements of one validator for one height, round and step, both signed.
 ///
@@ -60,6 +71,20 @@ impl Equivocation {
         match &self.0 {
             Pair::Votes(first, _) => first.kind.into(),
             Pair::Proposals(..) => Step::Proposal,
+        }
+    }
+
+    /// Both statements, for whoever tells of them in another form.
+    pub fn statements(&self) -> [Stated; 2] {
+        let vote = |vote: &SignedVote| Stated { value: vote.value, valid_round: None, signature: vote.signature };
+        let proposal = |offer: &SignedProposal| Stated {
+            value: Some(offer.value),
+            valid_round: offer.valid_round,
+            signature: offer.signature,
+        };
+        match &self.0 {
+            Pair::Votes(first, second) => [vote(first), vote(second)],
+            Pair::Proposals(first, second) => [proposal(first), proposal(second)],
         }
     }
 

@@ -64,7 +64,7 @@ mod values;
 pub use certificate::{Certificate, CertificateError};
 pub use codec::DecodeError;
 pub use config::{Config, ROUNDS_AHEAD_MAX, Timeouts};
-pub use equivocation::{EQUIVOCATION_BYTES_MAX, Equivocation};
+pub use equivocation::{EQUIVOCATION_BYTES_MAX, Equivocation, Stated};
 pub use error::Error;
 pub use height::{Height, Round};
 pub use interface::{DropReason, Effect, Input, Misbehaviour, SyncFault, Timer, TimerKind};

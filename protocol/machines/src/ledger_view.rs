@@ -5,10 +5,13 @@
 
 use floe_ledger::transaction::{ENCODING_VERSION, confirmation_message};
 use floe_ledger::views::{self, BlobStatus};
-use floe_ledger::{StateError, StateRead};
+use floe_ledger::{RowKind, StateError, StateRead};
 use floe_types::bls::{BlsSecretKey, BlsSignature};
-use floe_types::{BlobId, Committee, Epoch, MemberIndex, NetworkId, RegistrationNumber, SequenceNumber, ShardIndex};
+use floe_types::{
+    BlobId, Committee, Epoch, MemberIndex, NetworkId, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Why a registration cannot be filled any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -75,8 +78,10 @@ impl RegistrationFacts {
 pub struct Covering {
     /// The shard.
     pub shard: ShardIndex,
-    /// The member of the current committee that attested to hold its fragment.
-    pub member: MemberIndex,
+    /// What the node is to the shard.
+    pub kind: RowKind,
+    /// The node that attested to hold its fragment: a member, or one that was or will be.
+    pub node: NodeId,
 }
 
 /// A certified blob as the ledger has it.
@@ -88,8 +93,24 @@ pub struct BlobFacts {
     pub sequence: SequenceNumber,
     /// The last paid epoch.
     pub last_paid: Epoch,
-    /// Who covers which shard, ascending by shard.
+    /// Who covers which shard, ascending by shard, the seat's holder first.
     pub coverage: Vec<Covering>,
+}
+
+impl BlobFacts {
+    /// How many shards are covered.
+    #[must_use]
+    pub fn covered(&self) -> usize {
+        let shards: BTreeSet<ShardIndex> = self.coverage.iter().map(|row| row.shard).collect();
+        shards.len()
+    }
+
+    /// Whether `node` covers the seat of `shard`.
+    #[must_use]
+    pub fn covers_seat(&self, node: &NodeId, shard: ShardIndex) -> bool {
+        let seat = |row: &Covering| row.shard == shard && row.kind == RowKind::Seat && row.node == *node;
+        self.coverage.iter().any(seat)
+    }
 }
 
 /// The ledger, as the data path sees it.
@@ -109,8 +130,8 @@ pub trait LedgerView {
     /// A certified blob, forgotten ones included as long as the ledger knows them.
     fn blob(&self, blob: &BlobId) -> Option<BlobFacts>;
 
-    /// Defended blobs with numbers from `from` on, in order, of which `member` does not cover all its shards: at most
-    /// `limit`, and where to go on.
+    /// Defended blobs with numbers from `from` on, in order, of which `member` does not cover all its seats: at most
+    /// `limit`, and where to go on. What it gathers for seats to come is not among them.
     fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage;
 }
 
@@ -162,8 +183,10 @@ impl<'a> LedgerAt<'a> {
         let Some(member) = self.committee.member(member) else { return Ok(UncoveredPage::default()) };
         let end = views::next_sequence(self.state)?.0;
         let mut rows = Vec::with_capacity(member.shards.len());
-        for shard in &member.shards {
-            rows.push(views::coverage(self.state, *shard)?);
+        for (id, row) in views::rows_of(self.state, &member.node)? {
+            if row.kind == RowKind::Seat {
+                rows.push(views::row_coverage(self.state, id)?);
+            }
         }
         // The first number from `at` on that some row does not cover.
         let gap = |at: u64| {
@@ -221,9 +244,9 @@ impl LedgerView for LedgerAt<'_> {
             BlobStatus::Certified { sequence, .. } | BlobStatus::Forgotten { sequence, .. } => sequence,
             BlobStatus::Registered | BlobStatus::Lapsed => return None,
         };
-        // In this version a shard is covered by its seat holder's row alone.
-        let covering = |shard: ShardIndex| self.committee.holder(shard).map(|member| Covering { shard, member });
-        let coverage = found.covered.iter().filter_map(covering).collect();
+        let holders = self.read(views::holders(self.state, blob).map(Some))?;
+        let covering = |holder: views::Holder| Covering { shard: holder.shard, kind: holder.kind, node: holder.node };
+        let coverage = holders.into_iter().map(covering).collect();
         Some(BlobFacts { blob_bytes: found.length, sequence, last_paid: found.last, coverage })
     }
 

@@ -7,6 +7,7 @@
 //! | [`coordinator`] | when heights begin, what a block holds, what is asked of whom to catch up, what is reported |
 //! | [`fragments`] | what a fragment store must be able to do: RocksDB in production, a virtual disk in simulation |
 //! | [`ledger_view`] | what the data path needs to know of the ledger |
+//! | [`offence`] | telling the ledger of an equivocation that consensus found |
 //! | [`custody`] | which fragments a holder accepts, when it confirms, what it serves and attests |
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
@@ -21,6 +22,7 @@ pub mod download;
 pub mod fragments;
 pub mod handover;
 pub mod ledger_view;
+pub mod offence;
 pub mod upload;
 pub mod wire;
 

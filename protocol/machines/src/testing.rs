@@ -1,11 +1,12 @@
 //! What the tests of the data path share: a small ledger, a committee with real keys, a source of chance by seed.
 
 use crate::ledger_view::{BlobFacts, Covering, LedgerView, RegistrationFacts, RegistrationStatus, UncoveredPage};
+use floe_ledger::RowKind;
 use floe_types::bls::BlsSecretKey;
 use floe_types::committee::deal;
 use floe_types::{
     AccountId, BlobId, Committee, Epoch, Member, MemberIndex, NetworkId, NodeId, RegistrationNumber, SequenceNumber,
-    VoteKey,
+    ShardIndex, VoteKey,
 };
 use std::collections::BTreeMap;
 
@@ -99,8 +100,9 @@ impl Ledger {
         facts.status = RegistrationStatus::Certified;
         let sequence = SequenceNumber(self.blobs.len() as u64);
         let rows = |member: &MemberIndex| {
-            let shards = &self.committee.member(*member).unwrap().shards;
-            shards.iter().map(|shard| Covering { shard: *shard, member: *member }).collect::<Vec<_>>()
+            let member = self.committee.member(*member).unwrap();
+            let row = |shard: &ShardIndex| Covering { shard: *shard, kind: RowKind::Seat, node: member.node };
+            member.shards.iter().map(row).collect::<Vec<_>>()
         };
         let mut coverage: Vec<Covering> = members.iter().flat_map(rows).collect();
         coverage.sort();
@@ -132,8 +134,10 @@ impl LedgerView for Ledger {
     }
 
     fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage {
-        let seats = self.committee.member(member).unwrap().shards.len();
-        let covered = |facts: &BlobFacts| facts.coverage.iter().filter(|row| row.member == member).count();
+        let member = self.committee.member(member).unwrap();
+        let seats = member.shards.len();
+        let covered =
+            |facts: &BlobFacts| member.shards.iter().filter(|shard| facts.covers_seat(&member.node, **shard)).count();
         let mut blobs: Vec<_> = self
             .blobs
             .iter()

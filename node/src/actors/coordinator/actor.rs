@@ -17,7 +17,7 @@ use floe_machines::coordinator::{
 use floe_network::{Event, GossipVerdict};
 use floe_storage::StorageError;
 use floe_types::{NodeId, TransactionId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -100,8 +100,8 @@ impl Actor for CoordinatorActor {
 
 impl CoordinatorActor {
     fn input(&mut self, input: Input, context: &mut Context<Self>) {
-        let mut input = Some(input);
-        while let Some(next) = input.take() {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(next) = inputs.pop_front() {
             if self.failed {
                 return;
             }
@@ -110,7 +110,9 @@ impl CoordinatorActor {
                 Ok(effects) => {
                     for effect in effects {
                         match self.carry_out(effect, context) {
-                            Ok(Some(answer)) => input = Some(answer),
+                            // Nothing is stepped between a commit and its answer.
+                            Ok(Some(Input::Committed)) => inputs.push_front(Input::Committed),
+                            Ok(Some(answer)) => inputs.push_back(answer),
                             Ok(None) => {}
                             Err(error) => return self.fail(error.to_string(), context),
                         }
@@ -154,6 +156,16 @@ impl CoordinatorActor {
                 if let Some(waiting) = self.settling.remove(&ticket) {
                     // Nobody listens any more: the outcome is in the ledger for whoever looks.
                     let _ = waiting.send(outcome);
+                }
+            }
+            Effect::MakeVoteKey { term } => match self.parts.vote_keys.make(term) {
+                Ok(secret) => return Ok(Some(Input::VoteKeyMade { term, secret })),
+                // The key in use goes on serving; the next epoch tries again.
+                Err(error) => tracing::error!(%error, term, "no vote key could be made"),
+            },
+            Effect::KeepVoteKeys { keys } => {
+                if let Err(error) = self.parts.vote_keys.keep(&keys) {
+                    tracing::error!(%error, "a past vote key could not be removed");
                 }
             }
             Effect::Blame { node, cause } => tracing::warn!(node = %node.short(), cause, "a member misbehaved"),

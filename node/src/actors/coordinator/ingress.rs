@@ -23,6 +23,8 @@ pub struct CoordinatorParts {
     pub consensus: mpsc::Receiver<floe_network::Event>,
     /// Transactions as they come in, likewise.
     pub transactions: mpsc::Receiver<floe_network::Event>,
+    /// The files of this node's vote keys.
+    pub vote_keys: crate::keys::VoteKeyFiles,
     /// Told once when the coordinator cannot go on.
     pub failed: mpsc::Sender<String>,
     /// What is counted.

@@ -6,7 +6,7 @@ use super::exchange::store_failure;
 use super::ingress::{Staged, Told};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context};
-use floe_ledger::{Action, Run};
+use floe_ledger::{Action, Run, ShardSet};
 use floe_machines::custody::{Effect, Input, KeepId, ReceiveFailure, StoreFailure};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StoreError};
 use floe_storage::{Store, Thoroughness};
@@ -66,7 +66,7 @@ impl FragmentsActor {
                 parts.workers.run(job).await.ok().map(|outcome| Input::Refiled { key, outcome })
             }),
             Effect::DropGroups { up_to } => self.then_tell(context, drop_groups(parts, up_to)),
-            Effect::Attest { runs } => self.then_tell(context, attest(parts, runs)),
+            Effect::Attest { shards, runs } => self.then_tell(context, attest(parts, shards, runs)),
             // These are handed to exchanges.
             Effect::Receive { .. }
             | Effect::Keep { .. }
@@ -124,9 +124,9 @@ async fn drop_groups(parts: Arc<Parts>, up_to: Epoch) -> Option<Input> {
 
 /// Submits an attestation. What becomes of it is read off the ledger: what is still uncovered is attested again in the
 /// next epoch.
-async fn attest(parts: Arc<Parts>, runs: Vec<Run>) -> Option<Input> {
+async fn attest(parts: Arc<Parts>, shards: ShardSet, runs: Vec<Run>) -> Option<Input> {
     let count = runs.len();
-    let submitted = parts.shared.coordinator.submit(Action::Attest { member: parts.shared.node, runs }).await;
+    let submitted = parts.shared.coordinator.submit(Action::Attest { member: parts.shared.node, shards, runs }).await;
     match submitted {
         Ok(_) => tracing::info!(runs = count, "attested late fragments"),
         Err(error) => tracing::warn!(runs = count, %error, "late fragments could not be attested now"),

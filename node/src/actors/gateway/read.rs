@@ -119,10 +119,7 @@ impl Reading {
         let covering = self.parts.ledger.look(|view| {
             let facts = view.blob(&self.blob);
             let rows = facts.map(|facts| facts.coverage).unwrap_or_default();
-            let node = |row: &floe_machines::ledger_view::Covering| {
-                Some((row.shard, view.committee().member(row.member)?.node))
-            };
-            rows.iter().filter_map(node).collect::<Vec<(ShardIndex, NodeId)>>()
+            rows.iter().map(|row| (row.shard, row.node)).collect::<Vec<(ShardIndex, NodeId)>>()
         });
         let speeds = self.parts.speeds.lock().unwrap_or_else(PoisonError::into_inner);
         let candidate = |(shard, member)| {

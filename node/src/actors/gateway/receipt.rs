@@ -112,7 +112,7 @@ pub(super) fn existing(parts: &Parts, blob: &BlobId, last: Epoch, took: Duration
     let look = Look::new(&snapshot, &shared.context, shared.node, shared.coordinator.live())?;
     let lasting = view.registrations.iter().rfind(|one| one.last == view.last);
     let Some(registration) = lasting.or(view.registrations.last()) else { return Ok(None) };
-    let acknowledged = parts.ledger.look(|ledger| ledger.blob(blob).map_or(0, |facts| facts.coverage.len() as u16));
+    let acknowledged = parts.ledger.look(|ledger| ledger.blob(blob).map_or(0, |facts| facts.covered() as u16));
     let told = Told { first: view.first, last: view.last, paid: Frost::ZERO, acknowledged, took };
     // Without the transaction, which may be older than what is looked through, there would be nothing to refer to.
     let Some(transaction) = transaction_of(&shared.store, registration, look.head.height) else { return Ok(None) };

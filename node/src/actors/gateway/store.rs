@@ -394,8 +394,7 @@ impl Storing {
             Some(Persistence::Deletable) => Deletable::Yes,
             Some(Persistence::Permanent) | None => Deletable::No,
         };
-        let acknowledged =
-            self.parts.ledger.look(|view| view.blob(&record.blob).map_or(0, |facts| facts.coverage.len()));
+        let acknowledged = self.parts.ledger.look(|view| view.blob(&record.blob).map_or(0, |facts| facts.covered()));
         let came = Came {
             blob: record.blob,
             length: record.blob_bytes,

@@ -38,6 +38,7 @@ impl DecidedBlocks for BTreeMap<Height, DecidedBlock> {
 
 struct World {
     versions_known: u32,
+    fresh_vote_keys: bool,
     /// What each node has durably of secrets for votes.
     vote_secrets: Vec<Vec<[u8; 32]>>,
     made: u8,
@@ -93,6 +94,7 @@ impl World {
         let vote_secrets = (0..nodes).map(|place| vec![[place as u8 + 150; 32]]).collect();
         let mut world = World {
             versions_known: 1,
+            fresh_vote_keys: false,
             vote_secrets,
             made: 0,
             now: START,
@@ -128,7 +130,8 @@ impl World {
             account: account(place),
         };
         let context = Context { versions_known: self.versions_known, ..Context::of(&self.genesis) };
-        Coordinator::new(Config::for_params(&self.genesis.params), context, identity, state).unwrap()
+        let config = Config { fresh_vote_keys: self.fresh_vote_keys, ..Config::for_params(&self.genesis.params) };
+        Coordinator::new(config, context, identity, state).unwrap()
     }
 
     fn place(&self, node: NodeId) -> usize {
@@ -499,6 +502,8 @@ fn programs_that_know_a_later_version_bring_it_into_force_by_themselves() {
 #[test]
 fn each_term_is_signed_with_keys_of_its_own_and_those_before_are_destroyed() {
     let mut world = World::new(4, 3_000);
+    world.fresh_vote_keys = true;
+    (0..4).for_each(|place| world.restart(place));
     let keys = |world: &World| {
         let committee = views::committee(&world.nodes[0].state).unwrap();
         committee.members().iter().map(|member| member.vote_key).collect::<BTreeSet<_>>()

@@ -6,7 +6,7 @@
 use super::{Config, Custody, Effect, own_pairs};
 use crate::fragments::FragmentKey;
 use crate::ledger_view::LedgerView;
-use floe_ledger::Run;
+use floe_ledger::{Run, ShardSet};
 use floe_types::{BlobId, SequenceNumber};
 use std::collections::BTreeSet;
 
@@ -16,6 +16,8 @@ const SAID_MAX: usize = 65_536;
 /// What is being looked up, about to be attested, and was attested a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Attestations {
+    /// The seats that what is due and what was said is about.
+    seats: ShardSet,
     lookups: BTreeSet<BlobId>,
     due: BTreeSet<SequenceNumber>,
     due_since: Option<u64>,
@@ -57,7 +59,17 @@ impl Attestations {
             self.said.insert(number);
         }
         self.due_since = (!self.due.is_empty()).then_some(now);
-        effects.push(Effect::Attest { runs });
+        effects.push(Effect::Attest { shards: self.seats.clone(), runs });
+    }
+
+    /// Forgets what was found for other seats than this node has now: the next sweep finds what is true of these.
+    pub(super) fn follow(&mut self, seats: ShardSet) {
+        if self.seats != seats {
+            self.seats = seats;
+            self.due.clear();
+            self.due_since = None;
+            self.said.clear();
+        }
     }
 }
 
@@ -65,10 +77,9 @@ impl Custody {
     /// Looks a blob up unless this node covers all of it already, or has just said so.
     pub(super) fn consider(&mut self, view: &dyn LedgerView, blob: &BlobId, effects: &mut Vec<Effect>) {
         let full = self.attestations.lookups.len() >= self.config.lookups_max;
-        let Some(member) = view.committee().index_of(&self.me) else { return };
         let Some(facts) = view.blob(blob).filter(|facts| view.epoch() <= facts.last_paid) else { return };
         let Some(own) = own_pairs(view.committee(), &self.me, blob) else { return };
-        let covers = |shard| facts.coverage.iter().any(|row| row.shard == shard && row.member == member);
+        let covers = |shard| facts.covers_seat(&self.me, shard);
         if full
             || own.iter().all(|(shard, _)| covers(*shard))
             || self.attestations.said.contains(&facts.sequence)

@@ -3,7 +3,7 @@
 use super::{DurableConfirmation, ReceiveFailure};
 use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
 use crate::wire::fragment::{Answer, ReadAxis, StoreRequest};
-use floe_ledger::Run;
+use floe_ledger::{Run, ShardSet};
 use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 use std::ops::Range;
 
@@ -220,8 +220,10 @@ pub enum Effect {
         /// Which.
         pairs: Vec<PairIndex>,
     },
-    /// Submit an attestation for all shards of this node. Safe twice: the ledger takes what it knows as no change.
+    /// Submit an attestation. Safe twice: the ledger takes what it knows as no change.
     Attest {
+        /// The shards that this node has the seat of.
+        shards: ShardSet,
         /// Ascending, apart.
         runs: Vec<Run>,
     },

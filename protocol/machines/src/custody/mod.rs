@@ -27,6 +27,8 @@
 //!
 //! # Not here
 //! Withdrawing, recovery symbols and challenges come with their own issues. What a fragment weighs is the ledger's.
+//! Gathering fragments for seats to come is the hand-over's; this machine speaks for the seats that its node has. What it
+//! holds beyond them (for a seat to come, or as a former holder) it serves and refiles as long as the blob is defended.
 
 mod attest;
 mod collect;
@@ -44,6 +46,7 @@ use crate::wire::fragment::{Answer, Refusal};
 use attest::Attestations;
 use collect::Collector;
 pub use config::Config;
+use floe_ledger::ShardSet;
 use floe_types::bls::{BlsSecretKey, BlsSignature};
 use floe_types::{BlobId, Committee, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 use intake::Intake;
@@ -102,6 +105,7 @@ impl Custody {
     /// ledger as this node has it.
     pub fn step(&mut self, now: u64, view: &dyn LedgerView, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.attestations.follow(seats(view.committee(), &self.me));
         match input {
             Input::Started | Input::EpochBegan => self.begin_epoch(view, &mut effects),
             Input::LedgerAdvanced => self.recheck_parked(now, view, &mut effects),
@@ -227,6 +231,12 @@ impl Custody {
         let pairs = own.iter().map(|(_, pair)| *pair).collect();
         Ok((statement, ConfirmationRecord { blob: *blob, registration, pairs, group: facts.last }))
     }
+}
+
+/// The shards that `node` has the seat of.
+fn seats(committee: &Committee, node: &NodeId) -> ShardSet {
+    let member = committee.index_of(node).and_then(|index| committee.member(index));
+    member.into_iter().flat_map(|member| member.shards.iter().copied()).collect()
 }
 
 /// The shards of `node` with the pair of `blob` that each keeps; none when it has no seat.

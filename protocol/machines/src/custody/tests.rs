@@ -293,7 +293,8 @@ fn what_is_held_and_not_covered_is_attested_in_runs() {
     }
     assert_eq!(custody.wake_at(), Some(510));
     let run = |first, last| floe_ledger::Run { first: SequenceNumber(first), last: SequenceNumber(last) };
-    assert_eq!(custody.step(510, &ledger, Input::Tick), [Effect::Attest { runs: vec![run(0, 2), run(4, 4)] }]);
+    let (shards, runs) = (seats(&ledger.committee, &node(ME)), vec![run(0, 2), run(4, 4)]);
+    assert_eq!(custody.step(510, &ledger, Input::Tick), [Effect::Attest { shards, runs }]);
     assert_eq!(custody.step(511, &ledger, Input::BlobCertified { blob: blob(1) }), [], "said in this epoch");
     ledger.epoch = Epoch(2);
     let again = custody.step(600, &ledger, Input::EpochBegan);
@@ -429,7 +430,8 @@ impl Shell {
                     self.signed += 1;
                     self.end(stream);
                 }
-                Effect::Attest { runs } => {
+                Effect::Attest { shards, runs } => {
+                    assert_eq!(shards, seats(&self.ledger.committee, &node(ME)));
                     for number in runs.iter().flat_map(|run| run.first.0..=run.last.0) {
                         self.attested.insert(SequenceNumber(number));
                     }
@@ -533,4 +535,20 @@ fn the_laws_hold_in_any_order_of_events() {
         signed += shell.signed;
     }
     assert!(signed > 100, "the driver must get somewhere: {signed} signatures");
+}
+
+#[test]
+fn what_was_found_for_seats_that_are_gone_is_not_attested_for_those_that_came() {
+    let mut ledger = Ledger::new(7, 28);
+    let mut custody = Custody::new(node(ME), Config::default());
+    let number = ledger.register(blob(1), 1_000, 10);
+    ledger.certify(number, &[MemberIndex(1), MemberIndex(2)]);
+    let lookups = custody.step(0, &ledger, Input::BlobCertified { blob: blob(1) });
+    let [Effect::LookUp { pairs, .. }] = &lookups[..] else { panic!("{lookups:?}") };
+    let held = pairs.iter().map(|pair| FragmentKey { group: Epoch(10), blob: blob(1), pair: *pair }).collect();
+    assert_eq!(custody.step(1, &ledger, Input::LookedUp { blob: blob(1), held }), []);
+    assert!(custody.wake_at().is_some());
+    // A term begins in which this node has other seats.
+    ledger.committee = crate::testing::committee(4, 28, 2);
+    assert_eq!(custody.step(10_000, &ledger, Input::Tick), []);
 }

@@ -7,7 +7,7 @@
 //!    of its holder; when half of the slivers are there, twice what the median of those took, if that is sooner. Hedges
 //!    are few ([`Config::hedges_max`]); the first `p` slivers win, whosever they are.
 //! 3. A sliver that failed is replaced at once and not counted as a hedge. One that is *wrong* is named with its holder and
-//!    not asked for again. A holder that is busy is asked again when it said, if it is still needed.
+//!    not asked for again; another holder of the same sliver is, when there is one. A holder that is busy is asked again when it said, if it is still needed.
 //! 4. With `p` verified the rest is cancelled. While systematic rows come in from the first on, their prefix can be handed
 //!    out already.
 //!
@@ -27,7 +27,7 @@ mod tests;
 pub use config::Config;
 use floe_types::{NodeId, PairIndex, ShardIndex};
 pub use speed::{Speed, SpeedBook};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A sliver that somebody covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +153,17 @@ struct Sliver {
     candidate: Candidate,
     stage: Stage,
     attempts: u32,
+    /// Others that hold it: asked in turns when the one before failed.
+    spares: VecDeque<Spare>,
+}
+
+/// Another holder of a sliver.
+#[derive(Clone, Copy, Debug)]
+struct Spare {
+    candidate: Candidate,
+    attempts: u32,
+    /// When it can be asked.
+    from: u64,
 }
 
 /// The state of one read.
@@ -170,12 +181,18 @@ pub struct Download {
 }
 
 impl Download {
-    /// A read that needs `needed` (`p`) different slivers of `sliver_bytes` bytes of these candidates. Of two with the same
-    /// pair the later counts.
+    /// A read that needs `needed` (`p`) different slivers of `sliver_bytes` bytes of these candidates. Of several with the
+    /// same pair the first is asked first, another when it failed.
     #[must_use]
     pub fn new(config: Config, needed: u16, sliver_bytes: u64, candidates: Vec<Candidate>) -> Download {
-        let sliver = |candidate: Candidate| Sliver { candidate, stage: Stage::Idle { from: 0 }, attempts: 0 };
-        let slivers = candidates.into_iter().map(|candidate| (candidate.pair, sliver(candidate))).collect();
+        let mut slivers: BTreeMap<PairIndex, Sliver> = BTreeMap::new();
+        for candidate in candidates {
+            let (stage, spares) = (Stage::Idle { from: 0 }, VecDeque::new());
+            match slivers.get_mut(&candidate.pair) {
+                Some(sliver) => sliver.spares.push_back(Spare { candidate, attempts: 0, from: 0 }),
+                None => drop(slivers.insert(candidate.pair, Sliver { candidate, stage, attempts: 0, spares })),
+            }
+        }
         Download { config, needed, sliver_bytes, slivers, took: Vec::new(), hedges: 0, prefix: 0, has_ended: false }
     }
 
@@ -283,10 +300,17 @@ impl Download {
             // Others first: a holder that just broke is asked again only when nobody else is left.
             Trouble::Broken => Some(self.config.hedge_millis_min.saturating_mul(4)),
         };
-        sliver.stage = match wait {
-            Some(wait) if sliver.attempts < attempts_max => Stage::Idle { from: now.saturating_add(wait) },
-            _ => Stage::Gone,
-        };
+        if let Some(wait) = wait.filter(|_| sliver.attempts < attempts_max) {
+            let (candidate, attempts) = (sliver.candidate, sliver.attempts);
+            sliver.spares.push_back(Spare { candidate, attempts, from: now.saturating_add(wait) });
+        }
+        match sliver.spares.pop_front() {
+            Some(spare) => {
+                (sliver.candidate, sliver.attempts) = (spare.candidate, spare.attempts);
+                sliver.stage = Stage::Idle { from: spare.from };
+            }
+            None => sliver.stage = Stage::Gone,
+        }
     }
 
     fn give_up_stalled(&mut self, now: u64, effects: &mut Vec<Effect>) {

@@ -82,6 +82,26 @@ fn rows_are_handed_out_as_their_prefix_grows_and_ready_cancels_the_rest() {
 }
 
 #[test]
+fn a_former_holder_is_asked_when_the_seats_holder_fails_and_the_other_way_round() {
+    let mut both = candidates();
+    both.truncate(usize::from(NEEDED));
+    both.push(Candidate { member: node(9), ..both[3] });
+    let (mut download, effects) = started(Config::default(), both);
+    let asks = |effects: &[Effect]| {
+        let third = |effect: &Effect| match effect {
+            Effect::Ask { member, pair: PairIndex(3), .. } => Some(*member),
+            _ => None,
+        };
+        effects.iter().filter_map(third).collect::<Vec<_>>()
+    };
+    assert_eq!(asks(&effects), [node(4)]);
+    assert_eq!(asks(&download.step(5, failed(3, Trouble::Later { after_millis: 1_000 }))), [node(9)]);
+    let effects = download.step(6, failed(3, Trouble::NotThere));
+    assert_eq!(effects, [], "nobody else has it");
+    assert_eq!(asks(&download.step(1_005, Input::Tick)), [node(4)]);
+}
+
+#[test]
 fn a_hedge_may_win() {
     let (mut download, _) = started(Config::default(), candidates());
     for pair in 0..9 {

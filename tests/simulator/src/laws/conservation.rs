@@ -1,11 +1,12 @@
 //! I7: every FROST is somewhere, once.
 //!
-//! After every block the state is scanned, entry by entry: accounts, what registrations that wait have paid, what certified
+//! After every block the state is scanned, entry by entry: accounts, stakes, what registrations that wait have paid, what certified
 //! ones still owe to each later epoch. The reserve, the fees and the running bucket are taken from where they stand,
 //! because nothing else says what they should be; the sum of all must be what genesis gave out.
 
 use super::Violation;
 use crate::node::Node;
+use floe_ledger::candidates::{Candidate, Unbonding};
 use floe_ledger::records::{Account, Registration, RegistrationStatus, Totals};
 use floe_ledger::{Block, MemoryState};
 use floe_types::laws::Law;
@@ -18,6 +19,8 @@ const ACCOUNTS: u8 = 2;
 const TOTALS: u8 = 3;
 const FUND: u8 = 4;
 const REGISTRATIONS: u8 = 8;
+const CANDIDATES: u8 = 42;
+const UNBONDING: u8 = 44;
 
 /// The fund's entry: what is in the running bucket, and what comes into each.
 #[derive(Deserialize)]
@@ -43,7 +46,9 @@ fn entries<T: DeserializeOwned>(state: &MemoryState, tag: u8) -> Result<Vec<T>, 
 
 impl Conservation {
     pub(super) fn new(genesis: &Genesis) -> Conservation {
-        Conservation { supply: genesis.accounts.iter().map(|entry| u128::from(entry.balance.0)).sum() }
+        let held = genesis.accounts.iter().map(|entry| u128::from(entry.balance.0)).sum::<u128>();
+        let bonded = genesis.members.iter().map(|member| u128::from(genesis.stake_of(member).0)).sum::<u128>();
+        Conservation { supply: held + bonded }
     }
 
     pub(super) fn committed(&self, node: &Node, block: &Block) -> Result<(), Violation> {
@@ -67,12 +72,16 @@ impl Conservation {
         let current: u128 = entries::<Fund>(state, FUND)?.iter().map(|fund| u128::from(fund.current.0)).sum();
         let totals: Totals = entries(state, TOTALS)?.into_iter().next().unwrap_or_default();
         let (reserve, fees) = (u128::from(totals.reserve.0), u128::from(totals.fees.0));
-        let found = accounts + pending + current + later + reserve + fees;
+        let standing = entries::<Candidate>(state, CANDIDATES)?.iter().map(|one| u128::from(one.stake.0)).sum::<u128>();
+        let unbonding =
+            entries::<Unbonding>(state, UNBONDING)?.iter().map(|one| u128::from(one.amount.0)).sum::<u128>();
+        let stakes = standing + unbonding;
+        let found = accounts + stakes + pending + current + later + reserve + fees;
         if found == self.supply && u128::from(totals.supply.0) == self.supply {
             return Ok(());
         }
         let words = format!(
-            "node {} at height {}: accounts {accounts} + pending {pending} + running bucket {current} + later buckets \
+            "node {} at height {}: accounts {accounts} + stakes {stakes} + pending {pending} + running bucket {current} + later buckets \
              {later} + reserve {reserve} + fees {fees} = {found}, the supply is {}",
             node.who, block.header.height, self.supply
         );

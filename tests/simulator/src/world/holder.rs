@@ -141,8 +141,8 @@ impl World {
                 let held = pairs.iter().filter_map(|pair| store.record(&blob, *pair).ok().flatten());
                 return Some(Input::LookedUp { blob, held: held.map(|record| record.key).collect() });
             }
-            Effect::Attest { runs } => {
-                let action = Action::Attest { member: self.nodes[node].id(), runs };
+            Effect::Attest { shards, runs } => {
+                let action = Action::Attest { member: self.nodes[node].id(), shards, runs };
                 self.stats.attestations += 1;
                 self.tell(node, Local::Submit { purpose: Purpose::Attest, action });
             }

@@ -188,10 +188,12 @@ impl World {
         let who = it.who;
         let identity = Identity {
             node: it.id(),
-            vote_key: Some(identity::vote_signing_key(who)),
+            vote_keys: vec![identity::vote_signing_key(who)],
             account: identity::account_key(who),
         };
-        let config = Config { timeouts: timeouts(), ..Config::for_params(&self.context.params) };
+        // Keys stay: the laws about signatures know nodes by them.
+        let config =
+            Config { timeouts: timeouts(), fresh_vote_keys: false, ..Config::for_params(&self.context.params) };
         let coordinator = match Coordinator::new(config, self.context.clone(), identity, &it.disk.state) {
             Ok(coordinator) => coordinator,
             Err(error) => return self.violated(Violation::stopped(who, &error.to_string())),

@@ -63,11 +63,11 @@ impl World {
             let layout = Layout::new(shards, facts.blob_bytes).ok()?;
             let book = &live.gateway.downloads.book;
             let candidate = |covering: &floe_machines::ledger_view::Covering| {
-                let member = view.committee().member(covering.member)?.node;
+                let member = covering.node;
                 let pair = pair_of(&blob, covering.shard, shards);
-                Some(Candidate { pair, shard: covering.shard, member, speed: book.speed(&member) })
+                Candidate { pair, shard: covering.shard, member, speed: book.speed(&member) }
             };
-            let candidates = facts.coverage.iter().filter_map(candidate).collect();
+            let candidates = facts.coverage.iter().map(candidate).collect();
             let download = Download::new(Config::default(), layout.rows(), layout.primary_bytes(), candidates);
             Some(Read { blob, layout, download, slivers: BTreeMap::new() })
         });

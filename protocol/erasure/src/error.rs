@@ -414,3 +414,40 @@ pub enum RangeError {
     #[error("no room for a part that is not needed next")]
     Full,
 }
+
+/// Why nothing was found out about a blob's consistency.
+#[derive(Debug, thiserror::Error)]
+pub enum InconsistencyError {
+    /// Too few different slivers.
+    #[error("{needed} different slivers are needed, there are {given}")]
+    TooFew {
+        /// How many the layout asks for.
+        needed: usize,
+        /// How many different ones there were.
+        given: usize,
+    },
+    /// The proofs are of different blobs.
+    #[error("the proof of pair {pair} is of another blob or layout")]
+    Mixed {
+        /// The first that does not go with the rest.
+        pair: PairIndex,
+    },
+    /// A sliver is not the one its proof speaks of, or could not be read.
+    #[error(transparent)]
+    Sliver(WrongSliver),
+    /// A sliver could not be read.
+    #[error("reading a sliver failed")]
+    Read {
+        /// What the source said.
+        source: io::Error,
+    },
+    /// The body could not be written.
+    #[error("writing the evidence failed")]
+    Write {
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("the search was cancelled")]
+    Cancelled,
+}

@@ -57,6 +57,7 @@ mod evidence;
 mod evidence_codec;
 mod hash;
 mod id;
+mod inconsistency;
 mod io;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
@@ -85,10 +86,11 @@ pub use chunk::{ChunkOpening, chunk_count, nth_chunk, open_chunk, verify_chunk};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
 pub use error::{
-    DecodeError, EncodeError, EvidenceError, FragmentError, OpeningError, RangeError, RecoveryError, RootsError, WrongSliver,
+    DecodeError, EncodeError, EvidenceError, FragmentError, InconsistencyError, OpeningError, RangeError, RecoveryError, RootsError, WrongSliver,
 };
 pub use evidence::{CheckedEvidence, Evidence, EvidenceKind};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
+pub use inconsistency::find_inconsistency;
 pub use io::{MemorySink, Part, ReadAt, WriteAt};
 pub use layout::{Axis, Layout, LayoutError, PIECE_BYTES_MAX, SHARDS_MIN, SliverId};
 pub use leaves::SliverHashes;

@@ -23,12 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::code::Code;
 use crate::decode::choose;
 use crate::error::{DecodeError, RecoveryError};
 use crate::evidence::{Claim, Evidence, LineOpening, symbol_for};
 use crate::id::{BlobId, PairIndex};
-use crate::io::{ReadAt, WriteAt};
+use crate::io::{Part, ReadAt, WriteAt};
 use crate::layout::{Axis, Layout, SliverId};
 use crate::leaves::SliverHashes;
 use crate::opening::{Opening, Place};
@@ -36,8 +35,6 @@ use crate::options::Options;
 use crate::proof::{CheckedProof, FragmentProof, SliverRoots};
 use crate::rebuild::{self, RebuildError, Rebuilt};
 use crate::roots::{RootVector, SliverProof, sliver_root};
-use crate::solve::{SolveScratch, Solver};
-use crate::stripe::Stripes;
 use crate::verify::{CheckedFragment, CheckedPrimary};
 
 /// A sliver that was rebuilt and has the committed root, extension and padding included. Made here only.
@@ -95,42 +92,12 @@ pub fn recovery_symbol(
         return Err(RecoveryError::Helper { helper: pair });
     }
     let place = symbol_for(layout, target);
-    let base = match place.axis {
+    let start = match place.axis {
         Axis::Primary => 0,
         Axis::Secondary => layout.primary_bytes(),
     };
-    let stored = layout.sliver_symbols(place.axis);
-    let symbol = usize::from(place.symbol);
-    // One source, the symbol itself, or all of the stored ones.
-    let sources: Vec<usize> = if symbol < stored { vec![symbol] } else { (0..stored).collect() };
-    let code = Code::new(stored, usize::from(layout.shards()));
-    let known: Vec<usize> = (0..stored).collect();
-    let solver = (symbol >= stored).then(|| Solver::new(&code, &known, &[symbol]));
-    let solver = solver.map(|solver| solver.expect("the source symbols determine all others"));
-    let stripes = Stripes::new(layout.symbol_bytes(), sources.len() + 1, options.memory_bytes_max);
-    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); sources.len()];
-    let (mut computed, mut scratch) = (Vec::new(), SolveScratch::default());
-    for stripe in stripes.iter() {
-        if options.is_cancelled() {
-            return Err(RecoveryError::Cancelled);
-        }
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(sources.len());
-        for (source, buffer) in sources.iter().zip(&mut buffers) {
-            let offset = base + *source as u64 * layout.symbol_bytes() + stripe.start;
-            let part = rebuild::read(fragment, buffer, offset, stripe.bytes);
-            parts.push(part.map_err(|source| RecoveryError::Read { pair: own, source })?);
-        }
-        let part = match &solver {
-            None => parts[0],
-            Some(solver) => {
-                computed.resize(stripe.bytes, 0);
-                solver.solve(stripe.bytes, &parts, &mut [&mut computed], &mut scratch);
-                &computed
-            }
-        };
-        sink.write_all(part).map_err(|source| RecoveryError::Write { offset: stripe.start, source })?;
-    }
-    Ok(())
+    let sliver = Part::new(fragment, start);
+    rebuild::symbol_of(layout, place, &sliver, sink, options).map_err(|error| recovery_error(error, |_| own))
 }
 
 /// Rebuilds `target` from one bare symbol of each of its helpers and compares its root with the committed one. `out`

@@ -451,3 +451,33 @@ pub enum InconsistencyError {
     #[error("the search was cancelled")]
     Cancelled,
 }
+
+/// Why a stream was not spooled.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The stream is longer than it may be.
+    #[error("more than {length_max} bytes")]
+    TooLong {
+        /// Most bytes that are kept.
+        length_max: u64,
+    },
+    /// The stream failed.
+    #[error("the stream failed after {offset} bytes")]
+    Read {
+        /// How many bytes had come.
+        offset: u64,
+        /// What the stream said.
+        source: io::Error,
+    },
+    /// The place could not be opened or written.
+    #[error("spooling at {offset} failed")]
+    Write {
+        /// How many bytes had come.
+        offset: u64,
+        /// What the place said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("spooling was cancelled")]
+    Cancelled,
+}

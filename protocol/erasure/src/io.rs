@@ -3,7 +3,11 @@
 //!
 //! A source must give the same bytes every time it is asked; a blob that changes while it is encoded has
 //! no id. Parts are read and written in no promised order and from several threads.
+//!
+//! Files are sources and sinks on Unix only, which has reading and writing at an offset without moving a common cursor.
+//! Elsewhere a caller implements the two traits for what it has.
 
+#[cfg(unix)]
 use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -71,12 +75,14 @@ impl<T: WriteAt + ?Sized> WriteAt for &T {
     }
 }
 
+#[cfg(unix)]
 impl ReadAt for File {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
     }
 }
 
+#[cfg(unix)]
 impl WriteAt for File {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)

@@ -76,6 +76,7 @@ mod recover;
 mod roots;
 mod sliver;
 mod solve;
+mod spool;
 mod stripe;
 mod symbols;
 mod tile;
@@ -86,7 +87,7 @@ pub use chunk::{ChunkOpening, chunk_count, nth_chunk, open_chunk, verify_chunk};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
 pub use error::{
-    DecodeError, EncodeError, EvidenceError, FragmentError, InconsistencyError, OpeningError, RangeError, RecoveryError, RootsError, WrongSliver,
+    DecodeError, EncodeError, EvidenceError, FragmentError, InconsistencyError, OpeningError, RangeError, RecoveryError, RootsError, SpoolError, WrongSliver,
 };
 pub use evidence::{CheckedEvidence, Evidence, EvidenceKind};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};
@@ -102,6 +103,7 @@ pub use recover::{
     Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place, recovery_symbol,
 };
 pub use roots::RootVector;
+pub use spool::{Spool, SpoolBounds, Spooled};
 pub use verify::{
     CheckedFragment, CheckedPrimary, CheckedSecondary, PrimaryVerifier, SecondaryVerifier, verify_fragment,
     verify_primary, verify_secondary,

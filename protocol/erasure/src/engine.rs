@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use reed_solomon_simd::engine::tables;
 use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, ShardsRefMut};
 
-use crate::code::{Block, xor};
+use crate::code::{Block, Shape, Span, xor};
 #[cfg(target_arch = "x86_64")]
 use crate::gfni::{Gfni, Matrix};
 
@@ -50,6 +50,41 @@ impl Machine {
     pub(crate) fn stock() -> Self {
         static STOCK: OnceLock<DefaultEngine> = OnceLock::new();
         Self { kind: Kind::Stock(STOCK.get_or_init(DefaultEngine::new)) }
+    }
+
+    /// Whether [`Machine::ifft_from`] may be called.
+    pub(crate) fn fuses(self) -> bool {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(_) => true,
+            Kind::Stock(_) => false,
+        }
+    }
+
+    /// The inverse transform of `span`, whose whole blocks are read where `whole` says, by symbol and word; nothing stands
+    /// for zeros. The rest of each symbol is in `data`, which has the span's symbols, at least four. Does nothing
+    /// on a machine that does not fuse loading with transforming.
+    pub(crate) fn ifft_from<'a>(
+        self,
+        data: &mut [Block],
+        shape: Shape,
+        span: Span,
+        whole: impl Fn(usize, usize) -> Option<&'a [u8]>,
+    ) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(gfni) => gfni.ifft_from(data, shape, span, whole),
+            Kind::Stock(_) => {}
+        }
+    }
+
+    /// `into ^= from`. As many blocks of both.
+    pub(crate) fn xor(self, into: &mut [Block], from: &[Block]) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(gfni) => gfni.xor(into, from),
+            Kind::Stock(_) => xor(into, from),
+        }
     }
 
     /// Elements made ready to multiply by: rows of `columns` each.

@@ -35,7 +35,7 @@ use std::sync::OnceLock;
 use reed_solomon_simd::engine::tables::{self, Skew};
 use reed_solomon_simd::engine::{Engine, GF_BITS, GF_MODULUS, ShardsRefMut};
 
-use crate::code::Block;
+use crate::code::{Block, Shape, Span};
 
 /// The four matrices of a multiplication, in the order of the head: `A`, `D`, `B`, `C`. A row is a byte, the
 /// first row the highest.
@@ -148,6 +148,25 @@ impl Gfni {
         unsafe { products(sums, sources, matrices, bytes) }
     }
 
+    /// The inverse transform of `span`, whose whole blocks are read where `whole` says, by symbol and word; nothing stands
+    /// for zeros. The rest of each symbol is in `data`, which has the size's symbols.
+    pub(crate) fn ifft_from<'a>(
+        self,
+        data: &mut [Block],
+        shape: Shape,
+        span: Span,
+        whole: impl Fn(usize, usize) -> Option<&'a [u8]>,
+    ) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { ifft_from(self.tables, data, shape, span, whole) }
+    }
+
+    /// `into ^= from`. As many blocks of both.
+    pub(crate) fn xor(self, into: &mut [Block], from: &[Block]) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { xor(into, from) }
+    }
+
     /// `into = from * element`. As many blocks of both.
     pub(crate) fn scale(self, into: &mut [Block], from: &[Block], matrix: &Matrix) {
         // SAFETY: a `Gfni` exists only where the instructions do.
@@ -163,7 +182,7 @@ impl Engine for Gfni {
 
     fn ifft(&self, data: &mut ShardsRefMut<'_>, pos: usize, size: usize, truncated_size: usize, skew_delta: usize) {
         // SAFETY: a `Gfni` exists only where the instructions do.
-        unsafe { ifft(self.tables, data, Range { pos, size, truncated_size, skew_delta }) }
+        unsafe { ifft(self.tables, data, Range { pos, size, truncated_size, skew_delta }, 1) }
     }
 
     fn mul(&self, x: &mut [Block], log_m: u16) {
@@ -258,6 +277,13 @@ fn scale(into: &mut [Block], from: &[Block], matrix: &Matrix) {
     }
 }
 
+#[target_feature(enable = "avx512f")]
+fn xor(into: &mut [Block], from: &[Block]) {
+    for (into, from) in into.iter_mut().zip(from) {
+        store(into, _mm512_xor_si512(load(into), load(from)));
+    }
+}
+
 /// The three constants of two layers of butterflies on four symbols. `None` is zero.
 struct Two<'a> {
     near: Option<&'a Matrix>,
@@ -331,9 +357,56 @@ fn fft_two((a, b, c, d): Four<'_>, two: &Two<'_>) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn ifft(tables: &Tables, data: &mut ShardsRefMut<'_>, range: Range) {
+fn ifft_from<'a>(
+    tables: &Tables,
+    data: &mut [Block],
+    shape: Shape,
+    span: Span,
+    whole: impl Fn(usize, usize) -> Option<&'a [u8]>,
+) {
+    let (blocks, width) = (shape.blocks(), shape.whole());
+    for (index, four) in data.chunks_exact_mut(4 * blocks).enumerate().take(span.count.div_ceil(4)) {
+        let two = Two::new(tables, 4 * index + span.skew_delta, 1);
+        let (low, high) = four.split_at_mut(2 * blocks);
+        let ((a, b), (c, d)) = (low.split_at_mut(blocks), high.split_at_mut(blocks));
+        if width > 0 {
+            for word in 0..shape.words() {
+                let place = word * width..(word + 1) * width;
+                let into = (&mut a[place.clone()], &mut b[place.clone()], &mut c[place.clone()], &mut d[place]);
+                ifft_two_from(into, std::array::from_fn(|i| whole(4 * index + i, word)), &two);
+            }
+        }
+        let rest = shape.words() * width;
+        ifft_two((&mut a[rest..], &mut b[rest..], &mut c[rest..], &mut d[rest..]), &two);
+    }
+    let range = Range { pos: 0, size: span.size, truncated_size: span.count, skew_delta: span.skew_delta };
+    ifft(tables, &mut ShardsRefMut::new(span.size, blocks, data), range, 4);
+}
+
+/// [`ifft_two`] from four symbols elsewhere, of as many blocks, or zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn ifft_two_from((a_to, b_to, c_to, d_to): Four<'_>, from: [Option<&[u8]>; 4], two: &Two<'_>) {
+    let from = from.map(|from| from.map_or(&[][..], |from| from.as_chunks::<64>().0));
+    let [near, far, wide] = [two.near, two.far, two.wide].map(|matrix| factor(matrix.unwrap_or(&Matrix::ZERO)));
+    let get = |from: &[Block], at: usize| from.get(at).map_or(_mm512_setzero_si512(), |block| load(block));
+    for (at, (((a_to, b_to), c_to), d_to)) in a_to.iter_mut().zip(b_to).zip(c_to).zip(d_to).enumerate() {
+        let (a, c) = (get(from[0], at), get(from[2], at));
+        let (b, d) = (_mm512_xor_si512(get(from[1], at), a), _mm512_xor_si512(get(from[3], at), c));
+        let (a, c) = (add_product(a, b, near), add_product(c, d, far));
+        let (c, d) = (_mm512_xor_si512(a, c), _mm512_xor_si512(b, d));
+        store(a_to, add_product(a, c, wide));
+        store(b_to, add_product(b, d, wide));
+        store(c_to, c);
+        store(d_to, d);
+    }
+}
+
+/// From the layer on that joins symbols `dist` apart, a power of four.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn ifft(tables: &Tables, data: &mut ShardsRefMut<'_>, range: Range, mut dist: usize) {
     let Range { pos, size, truncated_size, skew_delta } = range;
-    let (mut dist, mut dist4) = (1, 4);
+    let mut dist4 = 4 * dist;
     while dist4 <= size {
         for r in (0..truncated_size).step_by(dist4) {
             let two = Two::new(tables, r + dist + skew_delta - 1, dist);

@@ -128,17 +128,17 @@ macro_rules! rounds {
             };
         }
         macro_rules! round {
-                                                    ($round:literal) => {
-                                                        mix!($round 0: 0 4 8 12);
-                                                        mix!($round 1: 1 5 9 13);
-                                                        mix!($round 2: 2 6 10 14);
-                                                        mix!($round 3: 3 7 11 15);
-                                                        mix!($round 4: 0 5 10 15);
-                                                        mix!($round 5: 1 6 11 12);
-                                                        mix!($round 6: 2 7 8 13);
-                                                        mix!($round 7: 3 4 9 14);
-                                                    };
-                                                }
+                                                                                    ($round:literal) => {
+                                                                                        mix!($round 0: 0 4 8 12);
+                                                                                        mix!($round 1: 1 5 9 13);
+                                                                                        mix!($round 2: 2 6 10 14);
+                                                                                        mix!($round 3: 3 7 11 15);
+                                                                                        mix!($round 4: 0 5 10 15);
+                                                                                        mix!($round 5: 1 6 11 12);
+                                                                                        mix!($round 6: 2 7 8 13);
+                                                                                        mix!($round 7: 3 4 9 14);
+                                                                                    };
+                                                                                }
         round!(0);
         round!(1);
         round!(2);

@@ -51,10 +51,10 @@ mod decode;
 mod encode;
 mod engine;
 mod error;
-#[cfg(target_arch = "x86_64")]
-mod gfni;
 mod evidence;
 mod evidence_codec;
+#[cfg(target_arch = "x86_64")]
+mod gfni;
 mod hash;
 mod id;
 mod inconsistency;
@@ -80,6 +80,7 @@ mod spool;
 mod stripe;
 mod symbols;
 mod tile;
+mod trees;
 mod verify;
 
 pub use assemble::{Assembler, Taken};
@@ -100,7 +101,8 @@ pub use options::{MEMORY_BYTES_DEFAULT, Options};
 pub use proof::{CheckedProof, FragmentProof, ProofDecodeError, SliverRoots};
 pub use range::{Need, Provenance, RangePlan, RangeReader};
 pub use recover::{
-    Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place, recovery_symbol,
+    Attempt, RecoveredSliver, Recovery, recover_primary, recover_sliver, recovered_fragment, recovery_place,
+    recovery_symbol,
 };
 pub use roots::RootVector;
 pub use spool::{Spool, SpoolBounds, Spooled};

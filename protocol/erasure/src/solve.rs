@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use reed_solomon_simd::engine::{Engine, ShardsRefMut, tables};
 
-use crate::code::{Block, Code, Lanes, LocatorOf, xor};
+use crate::code::{Block, Code, Lanes, LocatorOf};
 use crate::engine::{Factors, Machine};
 use crate::locator;
 
@@ -319,7 +319,7 @@ impl Transform {
             for i in 1..self.points {
                 let width = 1 << i.trailing_zeros();
                 let (low, high) = work.split_at_mut(i * blocks);
-                xor(&mut low[(i - width) * blocks..], &high[..width * blocks]);
+                machine.xor(&mut low[(i - width) * blocks..], &high[..width * blocks]);
             }
             machine.fft(&mut ShardsRefMut::new(self.points, blocks, work), 0, self.points, self.wanted_end, 0);
             for (column, (sum, point)) in sums.iter_mut().zip(&self.wanted).enumerate() {

@@ -216,6 +216,37 @@ impl Uploader {
     }
 }
 
+/// The siblings of the chunk that `at` is in, lowest first, in the BLAKE3 tree over `bytes`, which begin at `offset` of
+/// their symbol.
+fn chunk_path(bytes: &[u8], offset: u64, at: u64) -> Vec<Hash> {
+    use blake3::hazmat::{HasherExt, left_subtree_len};
+    if bytes.len() <= 1024 {
+        return Vec::new();
+    }
+    let node =
+        |bytes: &[u8], offset: u64| blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root();
+    let (left, right) = bytes.split_at(left_subtree_len(bytes.len() as u64) as usize);
+    let middle = offset + left.len() as u64;
+    let (mut path, sibling) = if at < middle {
+        (chunk_path(left, offset, at), node(right, middle))
+    } else {
+        (chunk_path(right, middle, at), node(left, offset))
+    };
+    path.push(sibling);
+    path
+}
+
+impl Twin {
+    /// The opening of a chunk of a stored symbol: proof, way within the symbol, way to the sliver's root, chunk.
+    pub fn chunk_opening(&self, pair: usize, stored: &[Vec<u8>], symbol: usize, chunk: usize) -> Vec<u8> {
+        let hashes: Vec<Hash> = stored.iter().map(|symbol| *blake3::hash(symbol).as_bytes()).collect();
+        let inside = chunk_path(&stored[symbol], 0, 1024 * chunk as u64).concat();
+        let across = merkle_path(b"floe erasure 1: symbol tree node", &hashes, symbol).concat();
+        let bytes = stored[symbol].chunks(1024).nth(chunk).unwrap().to_vec();
+        [self.proofs[pair].clone(), inside, across, bytes].concat()
+    }
+}
+
 /// Bytes by formula: what the frozen vectors are made of too. A 64-bit linear congruential generator
 /// (Knuth's MMIX constants) seeded with the length, of which every step gives its top byte.
 pub fn bytes(length: usize) -> Vec<u8> {

@@ -88,7 +88,8 @@ pub use chunk::{ChunkOpening, chunk_count, nth_chunk, open_chunk, verify_chunk};
 pub use decode::{decode, decode_secondaries};
 pub use encode::{Encoded, encode, identify};
 pub use error::{
-    DecodeError, EncodeError, EvidenceError, FragmentError, InconsistencyError, OpeningError, RangeError, RecoveryError, RootsError, SpoolError, WrongSliver,
+    DecodeError, EncodeError, EvidenceError, FragmentError, InconsistencyError, OpeningError, RangeError,
+    RecoveryError, RootsError, SpoolError, WrongSliver,
 };
 pub use evidence::{CheckedEvidence, Evidence, EvidenceKind};
 pub use id::{BlobId, BlobIdTextError, PairIndex, ShardIndex, pair_of, shard_of};

@@ -256,8 +256,8 @@ impl Lanes {
         if !tail.is_empty() {
             let half = tail.len() / 2;
             let block = &mut symbol[whole.len() / 64];
-            block[slot * half..][..half].copy_from_slice(&tail[..half]);
-            block[32 + slot * half..][..half].copy_from_slice(&tail[half..]);
+            copy_short(&mut block[slot * half..][..half], &tail[..half]);
+            copy_short(&mut block[32 + slot * half..][..half], &tail[half..]);
         }
     }
 
@@ -268,9 +268,29 @@ impl Lanes {
         if !tail.is_empty() {
             let half = tail.len() / 2;
             let block = &symbol[whole.len() / 64];
-            tail[..half].copy_from_slice(&block[slot * half..][..half]);
-            tail[half..].copy_from_slice(&block[32 + slot * half..][..half]);
+            copy_short(&mut tail[..half], &block[slot * half..][..half]);
+            copy_short(&mut tail[half..], &block[32 + slot * half..][..half]);
         }
+    }
+}
+
+/// Copies less than 32 bytes, of both as many, without a call: there are millions of one byte or two.
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    let length = to.len();
+    // Beginning and end may overlap.
+    macro_rules! ends {
+        ($bytes:literal) => {{
+            to[..$bytes].copy_from_slice(&from[..$bytes]);
+            to[length - $bytes..].copy_from_slice(&from[length - $bytes..]);
+        }};
+    }
+    match length {
+        0 => {}
+        1 => to[0] = from[0],
+        2..4 => ends!(2),
+        4..8 => ends!(4),
+        8..16 => ends!(8),
+        _ => ends!(16),
     }
 }
 

@@ -105,8 +105,10 @@ pub fn identify(source: &dyn ReadAt, length: u64, shards: u16, options: &Options
 const STRIPES_BYTES_ENOUGH: usize = 1 << 20;
 /// Bytes of hashing, of symbols and above them, that are worth other threads than the caller's.
 const THREADS_BYTES_MIN: usize = 1 << 20;
-/// Sliver trees side by side that a task makes the roots of: their hashes stay in the second-level cache.
+/// Trees of columns that are made to roots together: their hashes stay in the second-level cache.
 const TREES_TOGETHER: usize = 64;
+/// Hashes of rows that are made to roots together, for the same reason.
+const LEAVES_TOGETHER: usize = 4096;
 
 /// One call of [`encode`] or [`identify`].
 struct Encoding<'a> {
@@ -296,14 +298,16 @@ fn sliver_roots(
     };
     let tasks = groups.iter_mut().zip(primaries.chunks_mut(group_rows));
     let Ok(()) = run_all(workers, tasks, |_, (group, roots)| {
-        let hashes = group.hashes.finish(kernel);
-        let side = |columns: Range<usize>| {
-            let count = columns.len();
-            let mut leaves: Vec<Hash> = Vec::with_capacity(roots.len() * count);
-            hashes.chunks(n).for_each(|row| leaves.extend_from_slice(&row[columns.clone()]));
-            trees::roots_end_to_end(kernel, Domain::SymbolNode, &mut leaves, count)
-        };
-        fill(roots, side(0..c), side(c..n));
+        let together = (LEAVES_TOGETHER / n).max(1);
+        for (rows, roots) in group.hashes.finish(kernel).chunks(together * n).zip(roots.chunks_mut(together)) {
+            let side = |columns: Range<usize>| {
+                let count = columns.len();
+                let mut leaves: Vec<Hash> = Vec::with_capacity(roots.len() * count);
+                rows.chunks(n).for_each(|row| leaves.extend_from_slice(&row[columns.clone()]));
+                trees::roots_end_to_end(kernel, Domain::SymbolNode, &mut leaves, count)
+            };
+            fill(roots, side(0..c), side(c..n));
+        }
         Ok::<(), Infallible>(())
     });
     let rows: Vec<&[Hash]> = groups.iter_mut().flat_map(|group| group.hashes.finish(kernel).chunks(n)).collect();

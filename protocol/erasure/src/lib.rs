@@ -87,5 +87,5 @@ pub use roots::RootVector;
 pub use spool::{Spool, SpoolBounds, Spooled};
 pub use verify::{
     CheckedFragment, CheckedPrimary, CheckedSecondary, PrimaryVerifier, SecondaryVerifier, verify_fragment,
-    verify_primary, verify_secondary,
+    verify_fragment_and_hash, verify_primary, verify_secondary,
 };

@@ -251,7 +251,7 @@ pub struct Recovery {
 #[derive(Debug)]
 struct Helper {
     symbol: Vec<u8>,
-    proven: Option<(CheckedProof, Opening)>,
+    proven: Option<(SliverProof, Opening)>,
 }
 
 impl Recovery {
@@ -271,6 +271,32 @@ impl Recovery {
             proofs_wanted: false,
             received_bytes: 0,
         })
+    }
+
+    /// The recovery of the primary sliver of a pair whose secondary one has been rebuilt and is `bytes`: that gives one of
+    /// the symbols, so that one helper less is needed. It is not counted among what was received.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Mixed`] when it is a primary sliver or of another blob, [`RecoveryError::Read`] when `bytes` are too
+    /// few to be it. That they are it is not checked again.
+    pub fn after_secondary(
+        vector: Arc<RootVector>,
+        secondary: &RecoveredSliver,
+        bytes: &[u8],
+    ) -> Result<Self, RecoveryError> {
+        let (pair, layout) = (secondary.sliver.pair, vector.layout());
+        if secondary.blob != vector.blob() || secondary.sliver.axis != Axis::Secondary {
+            return Err(RecoveryError::Mixed { pair });
+        }
+        let mut recovery = Self::new(vector, SliverId { pair, axis: Axis::Primary })?;
+        let (place, mut symbol) = (recovery.wanted(), Vec::new());
+        rebuild::symbol_of(&layout, place, &bytes, &mut symbol, &Options::default())
+            .map_err(|error| recovery_error(error, |_| pair))?;
+        let leaf = recovery.vector.leaf(pair).ok_or(RecoveryError::Helper { helper: pair })?;
+        let proof = SliverProof { roots: secondary.roots(), leaf };
+        let opening = Opening::of_symbol(&secondary.hashes, place.symbol);
+        recovery.helpers.insert(pair, Helper { symbol, proven: Some((proof, opening)) });
+        Ok(recovery)
     }
 
     /// What to ask every helper for.
@@ -335,7 +361,7 @@ impl Recovery {
             self.drop_helper(helper);
             return Err(RecoveryError::Unproven { helper });
         };
-        held.proven = Some((proof, opening));
+        held.proven = Some((SliverProof::of(&proof, place.axis), opening));
         Ok(())
     }
 
@@ -390,8 +416,7 @@ impl Recovery {
         for (pair, helper) in &self.helpers {
             // None is unproven here.
             if let Some((proof, opening)) = &helper.proven {
-                let proof = SliverProof::of(proof, self.target.axis.other());
-                openings.push(LineOpening { pair: *pair, proof, opening: opening.clone() });
+                openings.push(LineOpening { pair: *pair, proof: proof.clone(), opening: opening.clone() });
                 body.extend_from_slice(&helper.symbol);
             }
         }

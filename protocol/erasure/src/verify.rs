@@ -16,6 +16,7 @@ use crate::error::FragmentError;
 use crate::id::{BlobId, PairIndex};
 use crate::io::ReadAt;
 use crate::layout::{Axis, Layout};
+use crate::leaves::SliverHashes;
 use crate::options::Options;
 use crate::proof::{FragmentProof, SliverRoots};
 use crate::sliver::{self, StoredHasher};
@@ -124,13 +125,31 @@ pub fn verify_fragment(
     bytes: &dyn ReadAt,
     options: &Options<'_>,
 ) -> Result<CheckedFragment, FragmentError> {
+    verify_fragment_and_hash(blob, layout, pair, proof, bytes, options).map(|(checked, _, _)| checked)
+}
+
+/// As [`verify_fragment`], and hands out the hashes of the primary and of the secondary sliver, which were computed anyhow:
+/// a holder that keeps them (`64n` bytes) opens chunks and symbols without hashing the slivers again.
+///
+/// # Errors
+/// As [`verify_fragment`].
+pub fn verify_fragment_and_hash(
+    blob: &BlobId,
+    layout: &Layout,
+    pair: PairIndex,
+    proof: &FragmentProof,
+    bytes: &dyn ReadAt,
+    options: &Options<'_>,
+) -> Result<(CheckedFragment, SliverHashes, SliverHashes), FragmentError> {
     check_proof(blob, layout, pair, proof)?;
     let primary = sliver::check_whole(layout, pair, Axis::Primary, (bytes, 0), options)?;
     compare_whole(pair, Axis::Primary, proof, &primary)?;
     let place = (bytes, layout.primary_bytes());
     let secondary = sliver::check_whole(layout, pair, Axis::Secondary, place, options)?;
     compare_whole(pair, Axis::Secondary, proof, &secondary)?;
-    Ok(CheckedFragment::of(blob, layout, pair, proof))
+    let primary = SliverHashes::new(layout, Axis::Primary, primary.hashes);
+    let secondary = SliverHashes::new(layout, Axis::Secondary, secondary.hashes);
+    Ok((CheckedFragment::of(blob, layout, pair, proof), primary, secondary))
 }
 
 /// Checks a primary sliver as a reader does: its stored symbols and its proof, in one pass of hashing.

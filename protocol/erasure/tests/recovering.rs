@@ -11,7 +11,7 @@ use common::{Stored, shuffled};
 use floe_erasure::{
     Attempt, Axis, CheckedProof, FragmentProof, Layout, MemorySink, Opening, Options, PairIndex, ReadAt, Recovery,
     RecoveryError, RootVector, RootsError, SliverId, recover_primary, recover_sliver, recovered_fragment,
-    recovery_place, recovery_symbol, verify_fragment, verify_primary,
+    recovery_place, recovery_symbol, verify_fragment, verify_fragment_and_hash, verify_primary,
 };
 
 const SHAPES: [(u16, usize); 7] = [(4, 0), (4, 11), (7, 3000), (10, 77), (10, 100_003), (28, 40_001), (31, 700_000)];
@@ -111,6 +111,60 @@ fn lost_fragments_are_rebuilt_byte_for_byte_with_their_proof() {
             assert!(recovered_fragment(&vector, &slivers[0], &slivers[1]).is_none());
         }
     }
+}
+
+/// Rebuilds both slivers of a pair as a node does: the secondary one first, which then helps with the primary.
+fn rebuilt_pair(stored: &Stored, lost: u16) -> (FragmentProof, Vec<u8>, u64) {
+    let (layout, pair) = (stored.layout, PairIndex(lost));
+    let vector = Arc::new(vector(stored, &shuffled(layout.shards(), 3)[..usize::from(layout.rows())]));
+    let fill = |recovery: &mut Recovery, target: SliverId| {
+        for helper in shuffled(layout.shards(), 4).into_iter().filter(|helper| *helper != lost) {
+            if recovery.missing() > 0 {
+                let (fragment, mut symbol) = (stored.fragment(helper), Vec::new());
+                let ends = (&fragment as &dyn ReadAt, &mut symbol as &mut dyn std::io::Write);
+                recovery_symbol(&layout, PairIndex(helper), target, ends, &Options::default()).unwrap();
+                recovery.offer(PairIndex(helper), symbol).unwrap();
+            }
+        }
+        match recovery.attempt(&Options::default()).unwrap() {
+            Attempt::Recovered { sliver, bytes } => (sliver, bytes),
+            other => panic!("{other:?}"),
+        }
+    };
+    let target = SliverId { pair, axis: Axis::Secondary };
+    let mut first = Recovery::new(Arc::clone(&vector), target).unwrap();
+    let (secondary, secondary_bytes) = fill(&mut first, target);
+    let mut second = Recovery::after_secondary(Arc::clone(&vector), &secondary, &secondary_bytes).unwrap();
+    assert_eq!(second.missing(), usize::from(layout.columns()) - 1);
+    let (primary, primary_bytes) = fill(&mut second, SliverId { pair, axis: Axis::Primary });
+    let (proof, checked) = recovered_fragment(&vector, &primary, &secondary).unwrap();
+    assert_eq!(checked.pair(), pair);
+    assert!(Recovery::after_secondary(vector, &primary, &primary_bytes).is_err());
+    (proof, [primary_bytes, secondary_bytes].concat(), first.received_bytes() + second.received_bytes())
+}
+
+#[test]
+fn a_pair_is_rebuilt_with_one_symbol_less_than_it_has() {
+    for (n, length) in [(4, 11), (10, 5000), (31, 60_000), (1000, 1 << 20)] {
+        let stored = Stored::new(n, length);
+        for lost in [0, n / 2, n - 1] {
+            let (proof, fragment, received) = rebuilt_pair(&stored, lost);
+            assert_eq!(proof, stored.proof(lost));
+            assert!(fragment == stored.fragment(lost), "{n} shards, {length} bytes, pair {lost}");
+            assert_eq!(received, stored.layout.fragment_bytes() - stored.layout.symbol_bytes());
+        }
+    }
+}
+
+#[test]
+fn hashes_come_with_the_check_of_a_fragment() {
+    let stored = Stored::new(10, 5000);
+    let (pair, proof, options) = (PairIndex(3), stored.proof(3), Options::default());
+    let checked = verify_fragment_and_hash(&stored.blob, &stored.layout, pair, &proof, &stored.fragment(3), &options);
+    let (checked, primary, secondary) = checked.unwrap();
+    assert_eq!(checked.blob(), stored.blob);
+    assert_eq!(primary, stored.hashes(SliverId { pair, axis: Axis::Primary }));
+    assert_eq!(secondary, stored.hashes(SliverId { pair, axis: Axis::Secondary }));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! stripe of all symbols is needed at a time ([`check_whole`]): the sliver is read in strips, extended, and all
 //! `n` symbols are hashed side by side.
 
-use crate::code::{Block, Code, Lanes};
+use crate::code::{Block, Code, Shape};
 use crate::engine::Machine;
 use crate::error::FragmentError;
 use crate::hash::{CHUNK_BYTES, ChunkPlace, Domain, Hash, Kernel};
@@ -278,7 +278,7 @@ impl Extender {
         Self {
             code,
             engine: Machine::detect(),
-            work: vec![[0; 64]; code.work_symbols() * Lanes::new(piece).blocks()],
+            work: vec![[0; 64]; code.work_symbols() * Shape::new(piece, 1).blocks()],
             parity: vec![0; code.parity() * piece],
             hashes: SymbolHashes::new(total, symbol_bytes),
         }
@@ -293,18 +293,18 @@ impl Extender {
     pub(crate) fn update(&mut self, kernel: Kernel, stripe: &[u8], bytes: usize) {
         for start in (0..bytes).step_by(CHUNK_BYTES) {
             let end = bytes.min(start + CHUNK_BYTES);
-            let lanes = Lanes::new(end - start);
-            let blocks = lanes.blocks();
-            for (symbol, work) in stripe.chunks(bytes).zip(self.work.chunks_mut(blocks)) {
-                lanes.put(work, 0, &symbol[start..end]);
+            let shape = Shape::new(end - start, 1);
+            let source = |symbol: usize, _| &stripe[symbol * bytes..][start..end];
+            self.code.extend_from(self.engine, shape, source, &mut self.work);
+            let symbols = self.work.chunks(shape.blocks());
+            if shape.in_place(&self.work, 0).is_none() {
+                let parity = self.parity.chunks_mut(end - start).take(self.code.parity());
+                parity.zip(symbols.clone()).for_each(|(into, symbol)| shape.take(symbol, 0, into));
             }
-            self.code.extend(self.engine, &mut self.work, blocks);
-            let parity = &mut self.parity[..self.code.parity() * (end - start)];
-            for (symbol, work) in parity.chunks_mut(end - start).zip(self.work.chunks(blocks)) {
-                lanes.take(work, 0, symbol);
-            }
+            let parity = self.parity.chunks(end - start).take(self.code.parity()).zip(symbols);
+            let parity = parity.map(|(copied, symbol)| shape.in_place(symbol, 0).unwrap_or(copied));
             let source = stripe.chunks(bytes).map(|symbol| &symbol[start..end]);
-            let inputs: Vec<&[u8]> = source.chain(parity.chunks(end - start)).collect();
+            let inputs: Vec<&[u8]> = source.chain(parity).collect();
             self.hashes.update(kernel, &inputs);
         }
     }

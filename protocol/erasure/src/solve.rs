@@ -10,7 +10,7 @@
 //!
 //! Bytes are given as in slivers: one symbol, or a stripe of one, or many whole symbols one after the
 //! other that each belong to another codeword. Whole blocks of 64 bytes are read and written where they are. What is left of
-//! each symbol is packed with that of its neighbours: see [`Lanes`].
+//! each symbol is packed with that of its neighbours: see [`Shape`].
 //!
 //! # Source
 //! As [`crate::locator`]; the derivative as in Leopard (`reed-solomon-simd` `src/engine/utils.rs`).
@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use reed_solomon_simd::engine::{Engine, ShardsRefMut, tables};
 
-use crate::code::{Block, Code, Lanes, LocatorOf};
+use crate::code::{Block, Code, LocatorOf, Shape};
 use crate::engine::{Factors, Machine};
 use crate::locator;
 
@@ -27,7 +27,10 @@ use crate::locator;
 const ORDER: u32 = 65_535;
 /// Bytes of work of the transform way: leaves room for the symbols beside it in a second-level cache of 1 MiB.
 const WORK_BYTES: usize = 768 << 10;
-/// Widest and narrowest stripe of it, in blocks: beyond the one nothing is gained, below the other much is lost.
+/// Fewest blocks that are worth a run of their own in each symbol of many, and in a single one.
+const RUN_BLOCKS_MIN: usize = 3;
+const RUN_BLOCKS_PACKED: usize = 16;
+/// Widest and narrowest stripe of the transform way, in blocks: beyond the one nothing is gained, below the other much is lost.
 const STRIPE_BLOCKS_MAX: usize = 32;
 const STRIPE_BLOCKS_MIN: usize = 4;
 
@@ -74,9 +77,9 @@ enum Way {
 #[derive(Default)]
 pub(crate) struct SolveScratch {
     work: Vec<Block>,
-    /// What is left of symbols after their whole blocks: those of known and of wanted ones.
-    tails_from: Vec<Block>,
-    tails_to: Vec<Block>,
+    /// What is not read or written where it is, packed: of known and of wanted symbols.
+    packed_from: Vec<Block>,
+    packed_to: Vec<Block>,
 }
 
 impl Solver {
@@ -147,34 +150,36 @@ impl Solver {
         if sums.is_empty() {
             return;
         }
-        let tail = symbol_bytes % 64;
-        if tail == 0 {
+        if symbol_bytes.is_multiple_of(64) {
             return self.run(known, &mut sums, 0..length, &mut scratch.work);
         }
-        let whole = symbol_bytes - tail;
+        let mut whole = symbol_bytes / 64 * 64;
+        if whole < 64 * RUN_BLOCKS_MIN || length == symbol_bytes && whole < 64 * RUN_BLOCKS_PACKED {
+            // Runs so short cost more to begin than to copy.
+            whole = 0;
+        }
         if whole > 0 {
             for start in (0..length).step_by(symbol_bytes) {
                 self.run(known, &mut sums, start..start + whole, &mut scratch.work);
             }
         }
-        let tails = Tails { symbol: symbol_bytes, whole, lanes: Lanes::new(tail) };
-        self.solve_tails(known, &mut sums, tails, scratch);
+        let shape = Shape::new(symbol_bytes - whole, length / symbol_bytes);
+        self.solve_packed(known, &mut sums, Packed { symbol: symbol_bytes, whole, shape }, scratch);
     }
 
     /// What is left of every symbol after its whole blocks, packed.
-    fn solve_tails(&self, known: &[&[u8]], sums: &mut [&mut [u8]], tails: Tails, scratch: &mut SolveScratch) {
-        let symbols = known.first().map_or(0, |known| known.len()) / tails.symbol;
-        let blocks = symbols.div_ceil(tails.lanes.slots());
-        scratch.tails_from.resize(known.len() * blocks, [0; 64]);
-        scratch.tails_to.resize(sums.len() * blocks, [0; 64]);
-        for (known, blocks) in known.iter().zip(scratch.tails_from.chunks_mut(blocks)) {
-            tails.pack(known, blocks);
+    fn solve_packed(&self, known: &[&[u8]], sums: &mut [&mut [u8]], packed: Packed, scratch: &mut SolveScratch) {
+        let blocks = packed.shape.blocks();
+        scratch.packed_from.resize(known.len() * blocks, [0; 64]);
+        scratch.packed_to.resize(sums.len() * blocks, [0; 64]);
+        for (known, blocks) in known.iter().zip(scratch.packed_from.chunks_mut(blocks)) {
+            packed.pack(known, blocks);
         }
-        let from: Vec<&[u8]> = scratch.tails_from.chunks(blocks).map(<[Block]>::as_flattened).collect();
-        let mut to: Vec<&mut [u8]> = scratch.tails_to.chunks_mut(blocks).map(<[Block]>::as_flattened_mut).collect();
+        let from: Vec<&[u8]> = scratch.packed_from.chunks(blocks).map(<[Block]>::as_flattened).collect();
+        let mut to: Vec<&mut [u8]> = scratch.packed_to.chunks_mut(blocks).map(<[Block]>::as_flattened_mut).collect();
         self.run(&from, &mut to, 0..blocks * 64, &mut scratch.work);
-        for (sum, blocks) in sums.iter_mut().zip(scratch.tails_to.chunks(blocks)) {
-            tails.unpack(blocks, sum);
+        for (sum, blocks) in sums.iter_mut().zip(scratch.packed_to.chunks(blocks)) {
+            packed.unpack(blocks, sum);
         }
     }
 
@@ -193,30 +198,27 @@ fn direct_products(code: &Code) -> usize {
     code.points() * code.points().ilog2() as usize * 5 / 4
 }
 
-/// The parts of symbols after their last whole block.
+/// The parts of neighbouring symbols after their first bytes, side by side.
 #[derive(Clone, Copy)]
-struct Tails {
+struct Packed {
     symbol: usize,
+    /// Bytes of each symbol that are left out.
     whole: usize,
-    lanes: Lanes,
+    shape: Shape,
 }
 
-impl Tails {
+impl Packed {
     /// From neighbouring symbols to blocks.
     fn pack(self, symbols: &[u8], blocks: &mut [Block]) {
-        for (symbols, block) in symbols.chunks(self.symbol * self.lanes.slots()).zip(blocks.chunks_mut(1)) {
-            for (slot, symbol) in symbols.chunks(self.symbol).enumerate() {
-                self.lanes.put(block, slot, &symbol[self.whole..]);
-            }
+        for (word, symbol) in symbols.chunks(self.symbol).enumerate() {
+            self.shape.put(blocks, word, &symbol[self.whole..]);
         }
     }
 
     /// From blocks to neighbouring symbols.
     fn unpack(self, blocks: &[Block], symbols: &mut [u8]) {
-        for (symbols, block) in symbols.chunks_mut(self.symbol * self.lanes.slots()).zip(blocks.chunks(1)) {
-            for (slot, symbol) in symbols.chunks_mut(self.symbol).enumerate() {
-                self.lanes.take(block, slot, &mut symbol[self.whole..]);
-            }
+        for (word, symbol) in symbols.chunks_mut(self.symbol).enumerate() {
+            self.shape.take(blocks, word, &mut symbol[self.whole..]);
         }
     }
 }

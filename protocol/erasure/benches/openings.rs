@@ -7,10 +7,11 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use floe_erasure::{
-    Axis, Grain, Layout, MemorySink, Options, PairIndex, Place, RootVector, SliverHashes, SliverId, encode, nth_chunk,
-    open_chunk, recovery_symbol, verify_chunk,
+    Axis, Encoded, Grain, Layout, MemorySink, Options, PairIndex, Place, ReadAt, RootVector, SliverHashes, SliverId,
+    encode, nth_chunk, open_chunk, recover_sliver, recovery_symbol, verify_chunk,
 };
 
 fn openings(criterion: &mut Criterion) {
@@ -48,18 +49,44 @@ fn openings(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(format!("recovery symbol, {what}"), &name), |bencher| {
                 bencher.iter(|| {
                     symbol.clear();
-                    let ends =
-                        (black_box(&fragment) as &dyn floe_erasure::ReadAt, &mut symbol as &mut dyn std::io::Write);
+                    let ends = (black_box(&fragment) as &dyn ReadAt, &mut symbol as &mut dyn std::io::Write);
                     recovery_symbol(&layout, pair, target, ends, &options).unwrap();
                 });
             });
         }
+        recovering(&mut group, &name, &encoded, &sink);
         let proofs: Vec<_> = (0..layout.rows())
             .map(PairIndex)
             .map(|pair| encoded.proof(pair).check(&id, &layout, pair).unwrap())
             .collect();
         group.bench_function(BenchmarkId::new("vector of roots", &name), |bencher| {
             bencher.iter(|| RootVector::from_proofs(black_box(&proofs)).unwrap());
+        });
+    }
+}
+
+/// Both slivers of a pair from symbols in hand, root and all, as functions of slices.
+fn recovering(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, encoded: &Encoded, sink: &MemorySink) {
+    let (id, layout, options) = (encoded.blob_id(), encoded.layout(), Options::default());
+    let proofs: Vec<_> =
+        (0..layout.rows()).map(PairIndex).map(|pair| encoded.proof(pair).check(&id, &layout, pair).unwrap()).collect();
+    let vector = RootVector::from_proofs(&proofs).unwrap();
+    for axis in [Axis::Primary, Axis::Secondary] {
+        let target = SliverId { pair: PairIndex(1), axis };
+        let helpers = (2..layout.shards()).map(PairIndex);
+        let symbols: Vec<(PairIndex, Vec<u8>)> = helpers
+            .map(|helper| {
+                let bytes = sink.copy(encoded.fragment_offset(helper), layout.fragment_bytes() as usize).unwrap();
+                let mut symbol = Vec::new();
+                recovery_symbol(&layout, helper, target, (&bytes, &mut symbol), &options).unwrap();
+                (helper, symbol)
+            })
+            .collect();
+        let symbols: Vec<(PairIndex, &dyn ReadAt)> =
+            symbols.iter().map(|(helper, symbol)| (*helper, symbol as &dyn ReadAt)).collect();
+        let out = MemorySink::new(layout.sliver_bytes(axis) as usize);
+        group.bench_function(BenchmarkId::new(format!("rebuild {axis}"), name), |bencher| {
+            bencher.iter(|| recover_sliver(&vector, target, black_box(&symbols), &out, &options).unwrap());
         });
     }
 }

@@ -189,7 +189,7 @@ pub enum DecodeError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpeningError {
     /// The layout has no such place, or it is not stored where it was looked for.
-    #[error("there is no {place:?}")]
+    #[error("there is no {place}")]
     Place {
         /// What was asked for.
         place: Place,
@@ -214,7 +214,7 @@ pub enum OpeningError {
     #[error(transparent)]
     Proof(#[from] FragmentError),
     /// The bytes do not lead to the sliver's root.
-    #[error("the bytes do not lead from {place:?} of pair {pair} to the blob")]
+    #[error("the bytes do not lead from {place} of pair {pair} to the blob")]
     Wrong {
         /// Whose they were to be.
         pair: PairIndex,
@@ -403,7 +403,7 @@ pub enum RangeError {
         pair: PairIndex,
     },
     /// What is left of the range cannot use this part.
-    #[error("{place:?} of pair {pair} is not needed")]
+    #[error("{place} of pair {pair} is not needed")]
     Useless {
         /// Whose.
         pair: PairIndex,

@@ -74,6 +74,17 @@ pub struct Place {
     pub part: u64,
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.grain {
+            Grain::Chunk => write!(formatter, "chunk {} of ", self.part)?,
+            Grain::Unit => write!(formatter, "unit {} of ", self.part)?,
+            Grain::Symbol => {}
+        }
+        write!(formatter, "symbol {} of the {} sliver", self.symbol, self.axis)
+    }
+}
+
 impl Place {
     /// A chunk of a symbol.
     pub fn chunk(axis: Axis, symbol: u16, chunk: u64) -> Self {

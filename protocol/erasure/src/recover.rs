@@ -117,18 +117,18 @@ pub fn recover_sliver(
     options: &Options<'_>,
 ) -> Result<RecoveredSliver, RecoveryError> {
     let layout = vector.layout();
-    let mut helpers: BTreeMap<PairIndex, &dyn ReadAt> = BTreeMap::new();
-    for (helper, symbol) in symbols {
-        if helper.0 >= layout.shards() {
-            return Err(RecoveryError::Helper { helper: *helper });
-        }
-        helpers.entry(*helper).or_insert(*symbol);
+    if let Some((helper, _)) = symbols.iter().find(|(helper, _)| helper.0 >= layout.shards()) {
+        return Err(RecoveryError::Helper { helper: *helper });
     }
+    // By place in the target's codeword: its source symbols first, which take no arithmetic.
+    let mut helpers = symbols.to_vec();
+    helpers.sort_by_key(|(helper, _)| layout.sliver_of(target.axis.other(), *helper));
+    helpers.dedup_by_key(|(helper, _)| *helper);
     let needed = layout.sliver_symbols(target.axis);
     if helpers.len() < needed {
         return Err(RecoveryError::TooFew { needed, given: helpers.len() });
     }
-    let helpers: Vec<(PairIndex, &dyn ReadAt)> = helpers.into_iter().take(needed).collect();
+    helpers.truncate(needed);
     let rebuilt = rebuild::from_symbols(&layout, target, &helpers, Some(out), options)
         .map_err(|error| recovery_error(error, |position| helpers[position].0))?;
     compare(vector, target, rebuilt)

@@ -13,6 +13,7 @@ use floe_erasure::{
     RecoveryError, RootVector, RootsError, SliverId, recover_primary, recover_sliver, recovered_fragment,
     recovery_place, recovery_symbol, verify_fragment, verify_fragment_and_hash, verify_primary,
 };
+use proptest::prelude::*;
 
 const SHAPES: [(u16, usize); 7] = [(4, 0), (4, 11), (7, 3000), (10, 77), (10, 100_003), (28, 40_001), (31, 700_000)];
 
@@ -159,8 +160,8 @@ fn a_pair_is_rebuilt_with_one_symbol_less_than_it_has() {
 #[test]
 fn hashes_come_with_the_check_of_a_fragment() {
     let stored = Stored::new(10, 5000);
-    let (pair, proof, options) = (PairIndex(3), stored.proof(3), Options::default());
-    let checked = verify_fragment_and_hash(&stored.blob, &stored.layout, pair, &proof, &stored.fragment(3), &options);
+    let pair = PairIndex(3);
+    let checked = verify_fragment_and_hash(&stored.checked_proof(3), &stored.fragment(3), &Options::default());
     let (checked, primary, secondary) = checked.unwrap();
     assert_eq!(checked.blob(), stored.blob);
     assert_eq!(primary, stored.hashes(SliverId { pair, axis: Axis::Primary }));
@@ -301,4 +302,29 @@ fn what_does_not_belong_into_a_recovery_is_refused() {
     assert!(matches!(nobody, Err(RecoveryError::Helper { .. })));
     let proof: FragmentProof = stored.proof(0);
     assert!(proof.check(&stored.blob, &Layout::new(10, 5001).unwrap(), PairIndex(0)).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_sliver_from_any_helpers(n in 4_u16..40, length in 0_usize..20_000, seed in any::<u64>(), memory in 0_usize..200_000) {
+        let stored = Stored::new(n, length);
+        let layout = stored.layout;
+        let vector = vector(&stored, &shuffled(n, seed)[..usize::from(layout.rows())]);
+        let axis = if seed % 2 == 0 { Axis::Primary } else { Axis::Secondary };
+        let target = SliverId { pair: PairIndex((seed / 2 % u64::from(n)) as u16), axis };
+        // The target's own pair is among them or not.
+        let symbols: Vec<(PairIndex, Vec<u8>)> = shuffled(n, seed ^ 1)
+            .into_iter()
+            .take(usize::from(if axis == Axis::Primary { layout.columns() } else { layout.rows() }))
+            .map(|helper| (PairIndex(helper), help(&stored, helper, target, memory).0))
+            .collect();
+        let symbols: Vec<(PairIndex, &dyn ReadAt)> =
+            symbols.iter().map(|(helper, symbol)| (*helper, symbol as &dyn ReadAt)).collect();
+        let out = MemorySink::new(layout.sliver_bytes(axis) as usize);
+        let recovered = recover_sliver(&vector, target, &symbols, &out, &options(memory)).unwrap();
+        prop_assert!(out.into_bytes() == stored.sliver(target));
+        prop_assert_eq!(recovered.roots(), stored.proof(target.pair.0).roots(axis));
+    }
 }

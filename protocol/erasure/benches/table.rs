@@ -248,6 +248,7 @@ fn encoded(blob: &[u8], n: u16) -> (Encoded, Vec<u8>) {
     (encoded, sink.into_bytes())
 }
 
+#[allow(clippy::ptr_arg)] // A slice is no source behind a pointer, a vector is.
 fn parts<'a>(
     encoded: &Encoded,
     fragments: &'a Vec<u8>,

@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use reed_solomon_simd::engine::tables;
-use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, ShardsRefMut};
+use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_BITS, GF_MODULUS, ShardsRefMut};
 
 use crate::code::{Block, Shape, Span, xor};
 #[cfg(target_arch = "x86_64")]
-use crate::gfni::{Gfni, Matrix};
+use crate::gfni::Gfni;
+#[cfg(target_arch = "x86_64")]
+use crate::matrix::Matrix;
 
 /// The arithmetic of this machine. Cheap to copy.
 #[derive(Clone, Copy)]
@@ -87,56 +89,78 @@ impl Machine {
         }
     }
 
-    /// Elements made ready to multiply by: rows of `columns` each.
-    pub(crate) fn factors(self, elements: &[u16], columns: usize) -> Factors {
-        let ready = match self.kind {
+    /// Elements made ready to multiply by.
+    pub(crate) fn factors(self, elements: impl Iterator<Item = u16>) -> Factors {
+        match self.kind {
             #[cfg(target_arch = "x86_64")]
-            Kind::Gfni(gfni) => Ready::Matrices(elements.iter().map(|element| gfni.matrix(*element)).collect()),
+            Kind::Gfni(gfni) => Factors::Matrices(elements.map(|element| gfni.matrix(element)).collect()),
             Kind::Stock(_) => {
                 let log = &tables::get_exp_log().log;
-                Ready::Logs(elements.iter().map(|element| log[usize::from(*element)]).collect())
+                Factors::Logs(elements.map(|element| log[usize::from(element)]).collect())
             }
-        };
-        Factors { columns, ready }
+        }
     }
 
-    /// `sums[i] = sum over all sources of source * factors[i][source]` on the given bytes of each, whole blocks of
-    /// them. There is a source; `factors` are this machine's and have a row for each sum.
+    /// The inverses of all elements below `points`, a power of two up to 65,536; zero for zero. Made once and kept.
+    pub(crate) fn inverses(self, points: usize) -> &'static Factors {
+        static INVERSES: [[OnceLock<Factors>; GF_BITS + 1]; 2] =
+            [const { [const { OnceLock::new() }; GF_BITS + 1] }; 2];
+        let of_kind = &INVERSES[usize::from(self.fuses())];
+        of_kind[points.ilog2() as usize].get_or_init(|| {
+            let tables = tables::get_exp_log();
+            let inverse = |element: usize| match element {
+                0 => 0,
+                _ => tables.exp[usize::from(GF_MODULUS - tables.log[element])],
+            };
+            self.factors((0..points).map(inverse))
+        })
+    }
+
+    /// `sums[i] = sum over all sources of source * factors[index(i, source)]` on the given bytes of each, whole blocks
+    /// of them. There is a source; `factors` are this machine's.
     ///
     /// # Panics
-    /// When they have not, or a sum or source does not reach that far.
-    pub(crate) fn products(self, sums: &mut [&mut [u8]], sources: &[&[u8]], factors: &Factors, bytes: Range<usize>) {
-        match (self.kind, &factors.ready) {
+    /// When they have no such one, or a sum or source does not reach that far.
+    pub(crate) fn products(
+        self,
+        sums: &mut [&mut [u8]],
+        sources: &[&[u8]],
+        (factors, index): (&Factors, impl Fn(usize, usize) -> usize),
+        bytes: Range<usize>,
+    ) {
+        match (self.kind, factors) {
             #[cfg(target_arch = "x86_64")]
-            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => gfni.products(sums, sources, matrices, bytes),
-            (_, Ready::Logs(logs)) => {
+            (Kind::Gfni(gfni), Factors::Matrices(matrices)) => {
+                gfni.products(sums, sources, |row, column| &matrices[index(row, column)], bytes);
+            }
+            (_, Factors::Logs(logs)) => {
                 let mut product = [[0; 64]; PRODUCT_BLOCKS];
-                for (sum, logs) in sums.iter_mut().zip(logs.chunks(factors.columns)) {
+                for (row, sum) in sums.iter_mut().enumerate() {
                     for start in bytes.clone().step_by(size_of_val(&product)) {
                         let end = bytes.end.min(start + size_of_val(&product));
                         let product = &mut product[..(end - start) / 64];
                         let (sum, _) = sum[start..end].as_chunks_mut::<64>();
                         sum.fill([0; 64]);
-                        for (source, log) in sources.iter().zip(logs) {
-                            self.scale_log(product, source[start..end].as_chunks().0, *log);
+                        for (column, source) in sources.iter().enumerate() {
+                            self.scale_log(product, source[start..end].as_chunks().0, logs[index(row, column)]);
                             xor(sum, product);
                         }
                     }
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            (Kind::Stock(_), Ready::Matrices(_)) => unreachable!("factors are made and used by one machine"),
+            (Kind::Stock(_), Factors::Matrices(_)) => unreachable!("factors are made and used by one machine"),
         }
     }
 
-    /// `into = from * factors[0][column]`. As many blocks of both.
-    pub(crate) fn scale(self, into: &mut [Block], from: &[Block], factors: &Factors, column: usize) {
-        match (self.kind, &factors.ready) {
+    /// `into = from * factors[index]`. As many blocks of both.
+    pub(crate) fn scale(self, into: &mut [Block], from: &[Block], factors: &Factors, index: usize) {
+        match (self.kind, factors) {
             #[cfg(target_arch = "x86_64")]
-            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => gfni.scale(into, from, &matrices[column]),
-            (_, Ready::Logs(logs)) => self.scale_log(into, from, logs[column]),
+            (Kind::Gfni(gfni), Factors::Matrices(matrices)) => gfni.scale(into, from, &matrices[index]),
+            (_, Factors::Logs(logs)) => self.scale_log(into, from, logs[index]),
             #[cfg(target_arch = "x86_64")]
-            (Kind::Stock(_), Ready::Matrices(_)) => unreachable!("factors are made and used by one machine"),
+            (Kind::Stock(_), Factors::Matrices(_)) => unreachable!("factors are made and used by one machine"),
         }
     }
 
@@ -156,13 +180,7 @@ const PRODUCT_BLOCKS: usize = 64;
 
 /// Elements to multiply by, as the machine that made them wants them.
 #[derive(Clone, Debug)]
-pub(crate) struct Factors {
-    columns: usize,
-    ready: Ready,
-}
-
-#[derive(Clone, Debug)]
-enum Ready {
+pub(crate) enum Factors {
     #[cfg(target_arch = "x86_64")]
     Matrices(Vec<Matrix>),
     Logs(Vec<u16>),
@@ -253,8 +271,9 @@ mod tests {
                 let sources: Vec<&[u8]> = (0..columns).map(source).collect();
                 let mut sums = vec![vec![0x5a; width * 64 + 100]; rows];
                 let mut into: Vec<&mut [u8]> = sums.iter_mut().enumerate().map(|(i, sum)| &mut sum[i + 1..]).collect();
-                let factors = machine.factors(&elements, columns);
-                machine.products(&mut into, &sources, &factors, 66..66 + width * 64);
+                let factors = machine.factors(elements.iter().copied());
+                let index = |row: usize, column: usize| row * columns + column;
+                machine.products(&mut into, &sources, (&factors, index), 66..66 + width * 64);
                 for (row, sum) in sums.iter().enumerate() {
                     let mut expected = vec![[0; 64]; width];
                     for (column, source) in sources.iter().enumerate() {

@@ -42,6 +42,8 @@ mod lanes;
 mod layout;
 mod leaves;
 mod locator;
+#[cfg(target_arch = "x86_64")]
+mod matrix;
 mod medium;
 mod merkle;
 mod opening;

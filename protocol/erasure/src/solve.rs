@@ -16,6 +16,7 @@
 //! As [`crate::locator`]; the derivative as in Leopard (`reed-solomon-simd` `src/engine/utils.rs`).
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use reed_solomon_simd::engine::{Engine, ShardsRefMut, tables};
 
@@ -27,8 +28,9 @@ use crate::locator;
 const ORDER: u32 = 65_535;
 /// Bytes of work of the transform way: leaves room for the symbols beside it in a second-level cache of 1 MiB.
 const WORK_BYTES: usize = 768 << 10;
-/// Fewest blocks that are worth a run of their own in each symbol of many, and in a single one.
+/// Fewest blocks of a symbol that are worth a run of their own.
 const RUN_BLOCKS_MIN: usize = 3;
+/// Blocks of a single symbol up to which making all factors takes longer than using them.
 const RUN_BLOCKS_PACKED: usize = 16;
 /// Widest and narrowest stripe of the transform way, in blocks: beyond the one nothing is gained, below the other much is lost.
 const STRIPE_BLOCKS_MAX: usize = 32;
@@ -68,8 +70,7 @@ pub(crate) struct Solver {
 /// How the wanted symbols that are not known come about.
 #[derive(Clone, Debug)]
 enum Way {
-    /// With a row of factors for each.
-    Direct(Factors),
+    Direct(Direct),
     Transform(Transform),
 }
 
@@ -117,7 +118,7 @@ impl Solver {
         let unknown: Vec<usize> = wanted.iter().copied().filter(|index| position[*index].is_none()).collect();
         let logs = Logs::new(code, known, &unknown);
         let way = if known.len() * unknown.len() <= products {
-            Way::Direct(machine.factors(&logs.elements(), known.len()))
+            Way::Direct(Direct { points: code.points(), logs, factors: OnceLock::new() })
         } else {
             Way::Transform(Transform::new(machine, code, logs))
         };
@@ -150,11 +151,18 @@ impl Solver {
         if sums.is_empty() {
             return;
         }
+        if let Way::Direct(direct) = &self.way
+            && length == symbol_bytes
+            && length <= 64 * RUN_BLOCKS_PACKED
+        {
+            let packed = Packed { symbol: length, whole: 0, shape: Shape::new(length, 1) };
+            return direct.solve_once(self.machine, known, &mut sums, packed, scratch);
+        }
         if symbol_bytes.is_multiple_of(64) {
             return self.run(known, &mut sums, 0..length, &mut scratch.work);
         }
         let mut whole = symbol_bytes / 64 * 64;
-        if whole < 64 * RUN_BLOCKS_MIN || length == symbol_bytes && whole < 64 * RUN_BLOCKS_PACKED {
+        if whole < 64 * RUN_BLOCKS_MIN {
             // Runs so short cost more to begin than to copy.
             whole = 0;
         }
@@ -169,26 +177,86 @@ impl Solver {
 
     /// What is left of every symbol after its whole blocks, packed.
     fn solve_packed(&self, known: &[&[u8]], sums: &mut [&mut [u8]], packed: Packed, scratch: &mut SolveScratch) {
-        let blocks = packed.shape.blocks();
-        scratch.packed_from.resize(known.len() * blocks, [0; 64]);
-        scratch.packed_to.resize(sums.len() * blocks, [0; 64]);
-        for (known, blocks) in known.iter().zip(scratch.packed_from.chunks_mut(blocks)) {
-            packed.pack(known, blocks);
-        }
-        let from: Vec<&[u8]> = scratch.packed_from.chunks(blocks).map(<[Block]>::as_flattened).collect();
-        let mut to: Vec<&mut [u8]> = scratch.packed_to.chunks_mut(blocks).map(<[Block]>::as_flattened_mut).collect();
-        self.run(&from, &mut to, 0..blocks * 64, &mut scratch.work);
-        for (sum, blocks) in sums.iter_mut().zip(scratch.packed_to.chunks(blocks)) {
-            packed.unpack(blocks, sum);
-        }
+        scratch.pack(known, sums.len(), packed);
+        let (from, mut to, work) = scratch.parts(packed);
+        self.run(&from, &mut to, 0..64 * packed.shape.blocks(), work);
+        scratch.unpack(sums, packed);
     }
 
     /// Solves the same whole blocks of all.
     fn run(&self, known: &[&[u8]], sums: &mut [&mut [u8]], bytes: Range<usize>, work: &mut Vec<Block>) {
         match &self.way {
-            Way::Direct(factors) => self.machine.products(sums, known, factors, bytes),
+            Way::Direct(direct) => direct.run(self.machine, known, sums, bytes),
             Way::Transform(transform) => transform.run(self.machine, known, sums, bytes, work),
         }
+    }
+}
+
+impl SolveScratch {
+    /// Brings known symbols to blocks, and makes room for as many `sums`.
+    fn pack(&mut self, known: &[&[u8]], sums: usize, packed: Packed) {
+        let blocks = packed.shape.blocks();
+        self.packed_from.resize(known.len() * blocks, [0; 64]);
+        self.packed_to.resize(sums * blocks, [0; 64]);
+        for (known, blocks) in known.iter().zip(self.packed_from.chunks_mut(blocks)) {
+            packed.pack(known, blocks);
+        }
+    }
+
+    /// The bytes of what was packed, of what comes out, and the work.
+    fn parts(&mut self, packed: Packed) -> (Vec<&[u8]>, Vec<&mut [u8]>, &mut Vec<Block>) {
+        let blocks = packed.shape.blocks();
+        let from = self.packed_from.chunks(blocks).map(<[Block]>::as_flattened).collect();
+        let to = self.packed_to.chunks_mut(blocks).map(<[Block]>::as_flattened_mut).collect();
+        (from, to, &mut self.work)
+    }
+
+    /// Brings what came out to the sums.
+    fn unpack(&self, sums: &mut [&mut [u8]], packed: Packed) {
+        for (sum, blocks) in sums.iter_mut().zip(self.packed_to.chunks(packed.shape.blocks())) {
+            packed.unpack(blocks, sum);
+        }
+    }
+}
+
+/// The direct way.
+#[derive(Clone, Debug)]
+struct Direct {
+    points: usize,
+    logs: Logs,
+    /// By wanted and known symbol; made when it pays.
+    factors: OnceLock<Factors>,
+}
+
+impl Direct {
+    fn run(&self, machine: Machine, known: &[&[u8]], sums: &mut [&mut [u8]], bytes: Range<usize>) {
+        let factors = self.factors.get_or_init(|| machine.factors(self.logs.elements()));
+        machine.products(sums, known, (factors, |row, column| row * known.len() + column), bytes);
+    }
+
+    /// One short symbol of each. Making a factor for each pair would take as long as using it: what belongs to the known or
+    /// to the wanted symbol alone is applied to those, and the rest, `1 / (w - i)`, is the same for all erasures.
+    fn solve_once(
+        &self,
+        machine: Machine,
+        known: &[&[u8]],
+        sums: &mut [&mut [u8]],
+        packed: Packed,
+        scratch: &mut SolveScratch,
+    ) {
+        let blocks = packed.shape.blocks();
+        scratch.pack(known, sums.len(), packed);
+        for (blocks, (_, log)) in scratch.packed_from.chunks_mut(blocks).zip(&self.logs.known) {
+            // Logarithms are reduced, hence below 65,535.
+            machine.mul(blocks, *log as u16);
+        }
+        let (from, mut to, _) = scratch.parts(packed);
+        let difference = |row: usize, column: usize| self.logs.wanted[row].0 ^ self.logs.known[column].0;
+        machine.products(&mut to, &from, (machine.inverses(self.points), difference), 0..64 * blocks);
+        for (blocks, (_, log)) in scratch.packed_to.chunks_mut(blocks).zip(&self.logs.wanted) {
+            machine.mul(blocks, *log as u16);
+        }
+        scratch.unpack(sums, packed);
     }
 }
 
@@ -224,6 +292,7 @@ impl Packed {
 }
 
 /// Points of known and wanted symbols, and the logarithms of what to multiply them with.
+#[derive(Clone, Debug)]
 struct Logs {
     known: Vec<(usize, u32)>,
     wanted: Vec<(usize, u32)>,
@@ -251,16 +320,13 @@ impl Logs {
     }
 
     /// The factors of the direct way: for each wanted symbol a row with one for each known.
-    fn elements(&self) -> Vec<u16> {
+    fn elements(&self) -> impl Iterator<Item = u16> {
         let tables = tables::get_exp_log();
-        let mut elements = Vec::with_capacity(self.known.len() * self.wanted.len());
-        for (wanted, wanted_log) in &self.wanted {
-            elements.extend(self.known.iter().map(|(known, known_log)| {
-                let difference = u32::from(tables.log[known ^ wanted]);
-                tables.exp[((known_log + wanted_log + ORDER - difference) % ORDER) as usize]
-            }));
-        }
-        elements
+        let element = move |known: &(usize, u32), wanted: &(usize, u32)| {
+            let difference = u32::from(tables.log[known.0 ^ wanted.0]);
+            tables.exp[((known.1 + wanted.1 + ORDER - difference) % ORDER) as usize]
+        };
+        self.wanted.iter().flat_map(move |wanted| self.known.iter().map(move |known| element(known, wanted)))
     }
 }
 
@@ -280,10 +346,7 @@ struct Transform {
 impl Transform {
     fn new(machine: Machine, code: &Code, logs: Logs) -> Self {
         let exp = &tables::get_exp_log().exp;
-        let factors = |logs: &[(usize, u32)]| {
-            let elements: Vec<u16> = logs.iter().map(|(_, log)| exp[*log as usize]).collect();
-            machine.factors(&elements, elements.len())
-        };
+        let factors = |logs: &[(usize, u32)]| machine.factors(logs.iter().map(|(_, log)| exp[*log as usize]));
         let points = |logs: &[(usize, u32)]| logs.iter().map(|(point, _)| *point).collect::<Vec<_>>();
         let (known, wanted) = (points(&logs.known), points(&logs.wanted));
         let end = |points: &[usize]| points.iter().max().map_or(0, |last| last + 1);

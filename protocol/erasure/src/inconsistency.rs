@@ -33,7 +33,7 @@ use crate::roots::{RootVector, SliverProof, sliver_root};
 use crate::sliver;
 use crate::solve::{SolveScratch, Solver};
 
-/// Bytes that are copied to a body at a time.
+/// Bytes that are copied or decoded at a time.
 const COPY_BYTES: u64 = 1 << 17;
 
 /// Makes evidence against a blob from at least `p` of its primary slivers, or `c` of its secondary ones, with the proofs
@@ -230,6 +230,9 @@ struct Matrix<'a> {
     chosen: &'a [Chosen<'a>],
     /// By source line.
     lines: Vec<Line>,
+    /// Source lines that are computed, and what computes all of them at once.
+    missing: Vec<usize>,
+    all: Solver,
 }
 
 /// Where a source line comes from.
@@ -244,51 +247,104 @@ impl<'a> Matrix<'a> {
     fn new(layout: &'a Layout, axis: Axis, chosen: &'a [Chosen<'a>]) -> Self {
         let known: Vec<usize> = chosen.iter().map(|sliver| sliver.line).collect();
         let code = Code::new(known.len(), usize::from(layout.shards()));
-        let solver = |line| {
-            let solver = Solver::new(&code, &known, &[line]);
+        let solver = |lines: &[usize]| {
+            let solver = Solver::new(&code, &known, lines);
             solver.expect("`choose` left as many different lines as the code needs")
         };
-        let line = |line| known.binary_search(&line).map_or_else(|_| Line::Solved(solver(line)), Line::Held);
-        Self { layout, axis, chosen, lines: (0..known.len()).map(line).collect() }
+        let line = |line| known.binary_search(&line).map_or_else(|_| Line::Solved(solver(&[line])), Line::Held);
+        let missing: Vec<usize> = (0..known.len()).filter(|line| known.binary_search(line).is_err()).collect();
+        let all = solver(&missing);
+        Self { layout, axis, chosen, lines: (0..known.len()).map(line).collect(), missing, all }
     }
 
-    /// Fills `buffer` with a part of the source symbol in `row` and `column`, `within` bytes from its start.
-    fn read_symbol(&self, row: u64, column: u64, within: u64, buffer: &mut [u8]) -> io::Result<()> {
+    /// Fills `buffer` from `offset` on of the source row, or column, that is the sliver of `axis` with this index.
+    fn read_sliver(&self, axis: Axis, sliver: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let size = self.layout.symbol_bytes();
-        let (line, symbol) = match self.axis {
-            Axis::Primary => (row, column),
-            Axis::Secondary => (column, row),
-        };
+        let (mut rest, mut at) = (buffer, offset);
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at_mut(self.run(axis, at, rest.len() as u64) as usize);
+            let count = part.len() as u64;
+            if axis == self.axis {
+                self.read_along(sliver, at, part)?;
+            } else if count > size {
+                self.read_across(sliver, at / size, part)?;
+            } else {
+                self.read_along(at / size, sliver * size + at % size, part)?;
+            }
+            at += count;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// How much is read at a time: several whole symbols, or a part of one.
+    fn run(&self, axis: Axis, at: u64, wanted: u64) -> u64 {
+        let (size, most) = (self.layout.symbol_bytes(), wanted.min(COPY_BYTES));
+        let across = size.saturating_mul(self.lines.len() as u64);
+        let several = at.is_multiple_of(size) && (axis == self.axis || across <= COPY_BYTES);
+        let one = (size - at % size).min(most);
+        if several { one.max(most / size * size) } else { one }
+    }
+
+    /// Reads a part of a line: of one symbol, or several whole ones.
+    fn read_along(&self, line: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let size = self.layout.symbol_bytes();
         let line = usize::try_from(line).ok().and_then(|line| self.lines.get(line));
         let solver = match line.ok_or(io::ErrorKind::UnexpectedEof)? {
-            Line::Held(position) => return self.chosen[*position].source.read_exact_at(buffer, symbol * size + within),
+            Line::Held(position) => return self.chosen[*position].source.read_exact_at(buffer, offset),
             Line::Solved(solver) => solver,
         };
-        // Elements lie within blocks of 64 bytes: whole ones are solved.
-        let start = within / 64 * 64;
-        let end = (within + buffer.len() as u64).next_multiple_of(64).min(size);
-        let count = (end - start) as usize;
-        let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); self.chosen.len()];
-        let sources = self.chosen.iter().zip(&mut buffers);
-        let parts: io::Result<Vec<&[u8]>> = sources
-            .map(|(sliver, buffer)| rebuild::read(sliver.source, buffer, symbol * size + start, count))
-            .collect();
+        // Elements lie within blocks of 64 bytes of a symbol: whole ones are solved.
+        let within = offset % size;
+        let skipped = (within % 64) as usize;
+        let count = match skipped as u64 + buffer.len() as u64 {
+            bytes if bytes > size => bytes,
+            bytes => bytes.next_multiple_of(64).min(size - (within - skipped as u64)),
+        } as usize;
         let mut solved = vec![0; count];
-        solver.solve(count, &parts?, &mut [&mut solved], &mut SolveScratch::default());
-        buffer.copy_from_slice(&solved[(within - start) as usize..][..buffer.len()]);
+        let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); self.chosen.len()];
+        let parts = self.parts(&mut buffers, offset - skipped as u64, count)?;
+        let unit = count.min(usize::try_from(size).unwrap_or(usize::MAX));
+        solver.solve(unit, &parts, &mut [&mut solved], &mut SolveScratch::default());
+        buffer.copy_from_slice(&solved[skipped..][..buffer.len()]);
         Ok(())
+    }
+
+    /// Reads whole symbols that stand at the same place of neighbouring lines, the first of which is `first`.
+    fn read_across(&self, place: u64, first: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // Several of them fit into a buffer.
+        let size = self.layout.symbol_bytes() as usize;
+        let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); self.chosen.len()];
+        let parts = self.parts(&mut buffers, place * self.layout.symbol_bytes(), size)?;
+        let mut solved = vec![0; size * self.missing.len()];
+        let mut wanted: Vec<&mut [u8]> = solved.chunks_mut(size).collect();
+        self.all.solve(size, &parts, &mut wanted, &mut SolveScratch::default());
+        let lines = self.lines.iter().enumerate().skip(usize::try_from(first).unwrap_or(usize::MAX));
+        for (symbol, (index, line)) in buffer.chunks_mut(size).zip(lines) {
+            symbol.copy_from_slice(match line {
+                Line::Held(position) => parts[*position],
+                // Missing lines stand in order.
+                Line::Solved(_) => &solved[self.missing.partition_point(|missing| *missing < index) * size..][..size],
+            });
+        }
+        Ok(())
+    }
+
+    /// `count` bytes from `offset` on of every sliver at hand.
+    fn parts<'b>(&'b self, buffers: &'b mut [Vec<u8>], offset: u64, count: usize) -> io::Result<Vec<&'b [u8]>> {
+        let sources = self.chosen.iter().zip(buffers);
+        sources.map(|(sliver, buffer)| rebuild::read(sliver.source, buffer, offset, count)).collect()
     }
 }
 
 impl ReadAt for Matrix<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let (size, columns) = (self.layout.symbol_bytes(), u64::from(self.layout.columns()));
+        let row_bytes = self.layout.primary_bytes();
         let (mut rest, mut at) = (buffer, offset);
         while !rest.is_empty() {
-            let (symbol, within) = (at / size, at % size);
-            let count = (size - within).min(COPY_BYTES).min(rest.len() as u64);
+            let count = (row_bytes - at % row_bytes).min(rest.len() as u64);
             let (part, later) = rest.split_at_mut(count as usize);
-            self.read_symbol(symbol / columns, symbol % columns, within, part)?;
+            self.read_sliver(Axis::Primary, at / row_bytes, at % row_bytes, part)?;
             at += count;
             rest = later;
         }
@@ -304,21 +360,8 @@ struct MatrixSliver<'a> {
 
 impl ReadAt for MatrixSliver<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let layout = self.matrix.layout;
-        let (size, line) = (layout.symbol_bytes(), u64::from(layout.sliver_of(self.sliver.axis, self.sliver.pair)));
-        let (mut rest, mut at) = (buffer, offset);
-        while !rest.is_empty() {
-            let (symbol, within) = (at / size, at % size);
-            let count = (size - within).min(COPY_BYTES).min(rest.len() as u64);
-            let (part, later) = rest.split_at_mut(count as usize);
-            match self.sliver.axis {
-                Axis::Primary => self.matrix.read_symbol(line, symbol, within, part)?,
-                Axis::Secondary => self.matrix.read_symbol(symbol, line, within, part)?,
-            }
-            at += count;
-            rest = later;
-        }
-        Ok(())
+        let line = self.matrix.layout.sliver_of(self.sliver.axis, self.sliver.pair);
+        self.matrix.read_sliver(self.sliver.axis, u64::from(line), offset, buffer)
     }
 }
 

@@ -68,9 +68,10 @@ impl RecoveredSliver {
     }
 }
 
-/// The symbol that a helper gives for `target`: of its sliver of the other axis. The same for every helper.
-pub fn recovery_place(layout: &Layout, target: SliverId) -> Place {
-    symbol_for(layout, target)
+/// The symbol that a helper gives for `target`: of its sliver of the other axis. The same for every helper. `None` when
+/// there is no such pair.
+pub fn recovery_place(layout: &Layout, target: SliverId) -> Option<Place> {
+    (target.pair.0 < layout.shards()).then(|| symbol_for(layout, target))
 }
 
 /// Makes the symbol that the holder of `own` gives to whoever rebuilds `target`, and writes it to `sink` in order:

@@ -271,7 +271,7 @@ fn absurd_layouts_take_no_memory_before_there_are_bytes() {
             let target = SliverId { pair: PairIndex(n - 1), axis: Axis::Primary };
             let symbol = recovery_symbol(&layout, PairIndex(0), target, (&Absent, &mut nowhere), &options);
             assert!(symbol.is_err());
-            assert!(recovery_place(&layout, target).exists(&layout));
+            assert!(recovery_place(&layout, target).unwrap().exists(&layout));
         });
         assert!(memory < 8 << 20, "{memory} bytes for {n} shards");
     }
@@ -304,7 +304,7 @@ fn one_bad_symbol_among_many_is_found_wherever_it_is() {
         assert!(matches!(attempt, floe_erasure::Attempt::ProofsWanted { .. }), "seed {seed}");
         let mut named = Vec::new();
         for helper in (0..needed as u16).map(PairIndex) {
-            let place = recovery_place(&layout, target);
+            let place = recovery_place(&layout, target).unwrap();
             let hashes = stored.hashes(SliverId { pair: helper, axis: place.axis });
             let opening = hashes.open_symbol(&layout, place.symbol).unwrap();
             if recovery.prove(helper, stored.proof(helper.0), opening).is_err() {

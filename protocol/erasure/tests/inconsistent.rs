@@ -334,7 +334,7 @@ fn recover(held: &Held, vector: Arc<RootVector>, target: SliverId) -> EvidenceKi
             }
             Attempt::ProofsWanted { helpers } => {
                 for helper in helpers {
-                    let place = recovery_place(&layout, target);
+                    let place = recovery_place(&layout, target).unwrap();
                     let bytes = held.sliver(helper.0, place.axis);
                     let hashes = SliverHashes::of(&layout, helper, place.axis, &bytes, &options).unwrap();
                     let opening = hashes.open_symbol(&layout, place.symbol).unwrap();

@@ -31,7 +31,7 @@ fn help(stored: &Stored, helper: u16, target: SliverId, memory: usize) -> (Vec<u
     let (layout, own) = (stored.layout, PairIndex(helper));
     let mut symbol = Vec::new();
     recovery_symbol(&layout, own, target, (&stored.fragment(helper), &mut symbol), &options(memory)).unwrap();
-    let place = recovery_place(&layout, target);
+    let place = recovery_place(&layout, target).unwrap();
     let opening = stored.hashes(SliverId { pair: own, axis: place.axis }).open_symbol(&layout, place.symbol).unwrap();
     (symbol, opening)
 }
@@ -202,7 +202,7 @@ fn bare_symbols_are_enough_when_all_are_honest() {
     for axis in [Axis::Secondary, Axis::Primary] {
         let target = SliverId { pair: PairIndex(17), axis };
         let mut recovery = Recovery::new(Arc::clone(&vector), target).unwrap();
-        assert_eq!(recovery.wanted(), recovery_place(&layout, target));
+        assert_eq!(Some(recovery.wanted()), recovery_place(&layout, target));
         let needed = recovery.missing();
         for helper in (0..100).filter(|helper| *helper != 17).take(needed) {
             assert!(matches!(recovery.attempt(&options(0)).unwrap(), Attempt::Short { .. }));
@@ -267,6 +267,9 @@ fn what_does_not_belong_into_a_recovery_is_refused() {
     let target = SliverId { pair: PairIndex(4), axis: Axis::Secondary };
     let absent = SliverId { pair: PairIndex(10), axis: Axis::Primary };
     assert!(Recovery::new(Arc::clone(&vector), absent).is_err());
+    for axis in [Axis::Primary, Axis::Secondary] {
+        assert_eq!(recovery_place(&stored.layout, SliverId { pair: PairIndex(u16::MAX), axis }), None);
+    }
     let mut recovery = Recovery::new(Arc::clone(&vector), target).unwrap();
     let symbol = help(&stored, 6, target, 0).0;
     assert!(matches!(recovery.offer(PairIndex(10), symbol.clone()), Err(RecoveryError::Helper { .. })));

@@ -70,7 +70,7 @@ fn symbols(stored: &Stored) -> blake3::Hash {
     let (layout, mut hasher) = (stored.layout, blake3::Hasher::new());
     for pair in [0, layout.shards() - 1].map(PairIndex) {
         for target in [Axis::Primary, Axis::Secondary].map(|axis| SliverId { pair, axis }) {
-            let place = recovery_place(&layout, target);
+            let place = recovery_place(&layout, target).unwrap();
             for helper in (0..layout.shards()).map(PairIndex) {
                 let (mut symbol, fragment) = (Vec::new(), stored.fragment(helper.0));
                 recovery_symbol(&layout, helper, target, (&fragment, &mut symbol), &Options::default()).unwrap();

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
 use floe_erasure::{
-    CheckedPrimary, Encoded, Layout, MemorySink, Options, PairIndex, Part, ReadAt, decode, encode, identify,
-    verify_primary,
+    Axis, CheckedPrimary, CheckedProof, Encoded, Layout, MemorySink, Options, PairIndex, Part, ReadAt, RootVector,
+    SliverId, WriteAt, decode, encode, identify, recover_sliver, recovery_symbol, verify_primary,
 };
 use reed_solomon_simd::ReedSolomonEncoder;
 use reed_solomon_simd::engine::tables;
@@ -248,6 +248,7 @@ fn encoded(blob: &[u8], n: u16) -> (Encoded, Vec<u8>) {
     (encoded, sink.into_bytes())
 }
 
+#[allow(clippy::ptr_arg)] // A slice is no source behind a pointer, a vector is.
 fn parts<'a>(
     encoded: &Encoded,
     fragments: &'a Vec<u8>,
@@ -448,6 +449,77 @@ fn degraded(plan: &Plan) {
     }
 }
 
+/// Rebuilds slivers from bare symbols of random helpers, as one call, with the root compared.
+fn recovering(plan: &Plan) {
+    println!("\nrecover one sliver, symbols in hand, root compared: microseconds");
+    println!("{:>5} {:>7} | {:>9} {:>9}", "n", "blob", "primary", "secondary");
+    for (n, name) in [(10, "1MiB"), (31, "1MiB"), (100, "1MiB"), (100, "16MiB"), (1000, "1MiB")] {
+        if !plan.shards.contains(&n) || !plan.sizes.iter().any(|size| size.0 == name) {
+            continue;
+        }
+        let length = SIZES.iter().find(|size| size.0 == name).unwrap().1;
+        let (encoded, fragments) = encoded(&bytes(length), n);
+        let (layout, blob) = (encoded.layout(), encoded.blob_id());
+        let proof = |pair: u16| encoded.proof(PairIndex(pair)).check(&blob, &layout, PairIndex(pair)).unwrap();
+        let proofs: Vec<CheckedProof> = (0..layout.rows()).map(proof).collect();
+        let vector = RootVector::from_proofs(&proofs).unwrap();
+        let mut helpers: Vec<u16> = (1..n).collect();
+        helpers.sort_by_key(|helper| *blake3::hash(&helper.to_le_bytes()).as_bytes());
+        let mut times = [0.0; 2];
+        for (time, axis) in times.iter_mut().zip([Axis::Primary, Axis::Secondary]) {
+            let target = SliverId { pair: PairIndex(0), axis };
+            let symbol = |helper: &u16| {
+                let (pair, mut symbol) = (PairIndex(*helper), Vec::new());
+                let fragment = Part::new(&fragments, encoded.fragment_offset(pair));
+                recovery_symbol(&layout, pair, target, (&fragment, &mut symbol), &options(1)).unwrap();
+                (pair, symbol)
+            };
+            let symbols: Vec<(PairIndex, Vec<u8>)> = helpers.iter().map(symbol).collect();
+            let symbols: Vec<(PairIndex, &dyn ReadAt)> =
+                symbols.iter().map(|(pair, symbol)| (*pair, symbol as &dyn ReadAt)).collect();
+            let out = MemorySink::new(layout.fragment_bytes() as usize);
+            let mut run = || {
+                black_box(recover_sliver(&vector, target, &symbols, &out, &options(1)).unwrap());
+            };
+            [*time] = least(plan.budget, [&mut run]);
+        }
+        println!("{n:>5} {name:>7} | {:>9.1} {:>9.1}", times[0] * 1e6, times[1] * 1e6);
+    }
+}
+
+/// Encodes a blob of 1 GiB from a file that is made of nothing to a sink that keeps nothing, and tells how much more memory
+/// the process had at its highest than before.
+fn memory(plan: &Plan) {
+    struct Nowhere;
+    impl WriteAt for Nowhere {
+        fn write_all_at(&self, bytes: &[u8], _: u64) -> std::io::Result<()> {
+            black_box(bytes);
+            Ok(())
+        }
+    }
+    println!("\nencode from a file to a sink: highest resident memory above that before, MiB");
+    let resident = |name: &str| -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    };
+    for (n, length) in [(100, 1_u64 << 30), (1000, 1 << 26)] {
+        if !plan.shards.contains(&n) {
+            continue;
+        }
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        for threads in [1, 2] {
+            // Makes the highest of so far that of now, where the kernel lets us.
+            let _ = std::fs::write("/proc/self/clear_refs", "5");
+            let before = resident("VmRSS");
+            encode(&file, length, n, &Nowhere, &options(threads)).unwrap();
+            let above = resident("VmHWM").saturating_sub(before);
+            println!("{n:>5} {:>5} MiB, {threads} threads: {:>8.1}", length >> 20, above as f64 / 1024.0);
+        }
+    }
+}
+
 fn main() {
     let plan = Plan::of_arguments();
     if plan.runs("encode") {
@@ -458,5 +530,11 @@ fn main() {
     }
     if plan.runs("degraded") {
         degraded(&plan);
+    }
+    if plan.runs("recover") {
+        recovering(&plan);
+    }
+    if plan.runs("memory") {
+        memory(&plan);
     }
 }

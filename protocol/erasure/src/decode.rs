@@ -208,7 +208,8 @@ impl Decoding<'_> {
 
     /// The missing ones of `lines`, as many together as fit into memory.
     fn groups(&self, lines: Range<usize>, line_bytes: u64) -> Vec<Group> {
-        let together = (self.output.options.memory_bytes_max as u64 / line_bytes).max(1);
+        // Half of the memory is for what was restored, a quarter each for what is read and solved at a time.
+        let together = (self.output.options.memory_bytes_max as u64 / 2 / line_bytes).max(1);
         let together = usize::try_from(together).unwrap_or(usize::MAX);
         let missing: Vec<usize> = lines.filter(|line| !self.known.contains(line)).collect();
         missing.chunks(together).map(|lines| Group { lines: lines.to_vec(), solver: self.solver(lines) }).collect()
@@ -280,7 +281,7 @@ impl Decoding<'_> {
         range: Range<u64>,
         mut take: impl FnMut(&mut Output<'_>, usize, &[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        let memory = self.output.options.memory_bytes_max / (2 * self.chosen.len());
+        let memory = self.output.options.memory_bytes_max / (4 * self.chosen.len());
         let step = Step { symbol_bytes: self.layout.symbol_bytes(), bytes: memory };
         let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); self.chosen.len()];
         let mut restored: Vec<Vec<u8>> = vec![Vec::new(); group.lines.len()];

@@ -3,17 +3,21 @@
 //! For every stripe (a range of bytes of every symbol):
 //!
 //! ```text
-//!   1. columns   read the p source symbols of each of the c columns, extend them to n
+//!   0. source    read the p rows of c symbols that are not in memory already
+//!   1. columns   extend each of the c columns from p to n symbols
 //!   2. rows      extend each of the n rows from c to n, hash its n symbols, write the primary sliver
 //!   3. slivers   write the secondary slivers: the first p symbols of each of the n columns
 //! ```
 //!
-//! The stripes of the `n x c` symbols of step 1 are kept, and those of the `p x (n-c)` that step 2 adds and
+//! The stripes of the `(n-p) x c` symbols of step 1 are kept, and those of the `p x (n-c)` that step 2 adds and
 //! step 3 writes. The `(n-p) x (n-c)` symbols that nobody stores are hashed and dropped. After the last stripe
 //! the hashes of all `n x n` symbols make the trees of all slivers.
 //!
 //! Within a step columns, or rows, are independent: they are what threads share. Within a row or column
 //! the work goes in pieces of one BLAKE3 chunk, which keeps it in the second-level cache.
+
+use std::convert::Infallible;
+use std::ops::Range;
 
 use crate::commitment::Commitment;
 use crate::error::EncodeError;
@@ -22,13 +26,13 @@ use crate::id::{BlobId, PairIndex};
 use crate::io::{ReadAt, WriteAt};
 use crate::layout::Layout;
 use crate::medium::{Medium, fragment_offset, pair_index};
-use crate::merkle;
 use crate::options::Options;
 use crate::parallel::{run_all, share};
 use crate::proof::{FragmentProof, SliverRoots};
 use crate::stripe::{Stripe, Stripes};
 use crate::symbols::SymbolHashes;
-use crate::tile::{Geometry, RowGroup, Worker};
+use crate::tile::{ColumnGroup, Geometry, RowGroup, RowView, Worker};
+use crate::trees;
 
 /// A blob that has been encoded: its id and all proofs. Its slivers are in the sink.
 #[derive(Clone, Debug)]
@@ -80,7 +84,7 @@ pub fn encode(
     options: &Options<'_>,
 ) -> Result<Encoded, EncodeError> {
     let layout = Layout::new(shards, length)?;
-    let commitment = Encoding { medium: Medium { layout, source, sink: Some(sink) }, options }.run()?;
+    let commitment = Encoding { medium: Medium::new(layout, source, Some(sink)), options }.run()?;
     Ok(Encoded { layout, commitment })
 }
 
@@ -91,14 +95,20 @@ pub fn encode(
 /// As [`encode`].
 pub fn identify(source: &dyn ReadAt, length: u64, shards: u16, options: &Options<'_>) -> Result<BlobId, EncodeError> {
     let layout = Layout::new(shards, length)?;
-    let commitment = Encoding { medium: Medium { layout, source, sink: None }, options }.run()?;
+    let commitment = Encoding { medium: Medium::new(layout, source, None), options }.run()?;
     Ok(commitment.blob())
 }
 
-/// Bytes of stripes, of all symbols together, beyond which wider ones cost more in page faults and cache misses
-/// than they save in calls; less makes for small reads and writes. Yet a chunk of every symbol is worth any
-/// size: narrower stripes are hashed in a single lane.
-const STRIPES_BYTES_ENOUGH: usize = 4 << 20;
+/// Bytes of stripes, of all symbols together, beyond which wider ones cost more in cache misses than they save in
+/// calls; less makes for small reads and writes. Yet a chunk of every symbol is worth any size: what is narrower
+/// is hashed in parts.
+const STRIPES_BYTES_ENOUGH: usize = 1 << 20;
+/// Bytes of hashing, of symbols and above them, that are worth other threads than the caller's.
+const THREADS_BYTES_MIN: usize = 1 << 20;
+/// Trees of columns that are made to roots together: their hashes stay in the second-level cache.
+const TREES_TOGETHER: usize = 64;
+/// Hashes of rows that are made to roots together, for the same reason.
+const LEAVES_TOGETHER: usize = 4096;
 
 /// One call of [`encode`] or [`identify`].
 struct Encoding<'a> {
@@ -108,38 +118,52 @@ struct Encoding<'a> {
 
 /// The stripes of all symbols that are kept from one step to another.
 struct Buffers {
-    /// Column by column, each of `c` with its `n` symbols.
-    columns: Vec<u8>,
-    /// Row by row, each of `p` with its symbols beyond the `c`-th. Empty when there is no sink.
+    /// The source rows that cannot be used where they are, `c` symbols each.
+    source: Vec<u8>,
+    /// The rows from `p` on, `c` symbols each.
+    computed: Vec<u8>,
+    /// Row by row, each of `p` with its symbols beyond the `c`-th. Empty when nothing is kept.
     beyond: Vec<u8>,
+}
+
+/// A stripe and its numbers.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    geometry: &'a Geometry,
+    stripe: Stripe,
+}
+
+impl At<'_> {
+    /// Bytes of a stripe of `c` symbols.
+    fn row_bytes(&self) -> usize {
+        self.geometry.c * self.stripe.bytes
+    }
 }
 
 impl Encoding<'_> {
     fn run(&self) -> Result<Commitment, EncodeError> {
         let kernel = Kernel::detect();
-        let layout = self.medium.layout;
-        let geometry = Geometry::new(&layout);
+        let layout = *self.medium.layout();
+        let geometry = Geometry::new(&layout, self.threads());
         let Geometry { n, p, c, .. } = geometry;
-        let beyond = if self.medium.sink.is_some() { p * (n - c) } else { 0 };
+        let beyond = if self.medium.keeps() { p * (n - c) } else { 0 };
+        let source = (p - self.medium.rows_in_place().min(p)) * c;
         let size = layout.symbol_bytes();
         let hash_bytes = n * n * SymbolHashes::state_bytes(size);
-        let symbols = n * c + beyond;
+        let symbols = source + (n - p) * c + beyond;
         let enough = STRIPES_BYTES_ENOUGH.max(symbols * CHUNK_BYTES);
         let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes).min(enough);
         let stripes = Stripes::new(size, symbols, memory);
 
-        let mut buffers =
-            Buffers { columns: vec![0; n * c * stripes.bytes()], beyond: vec![0; beyond * stripes.bytes()] };
+        let bytes = |symbols: usize| vec![0; symbols * stripes.bytes()];
+        let mut buffers = Buffers { source: bytes(source), computed: bytes((n - p) * c), beyond: bytes(beyond) };
         let mut groups = RowGroup::all(&geometry, size);
-        let mut workers: Vec<Worker> =
-            (0..self.options.threads.get()).map(|_| Worker::new(&geometry, stripes.bytes(), kernel)).collect();
+        let mut workers: Vec<Worker> = (0..self.threads()).map(|_| Worker::new(&geometry, kernel)).collect();
         for stripe in stripes.iter() {
             if self.options.is_cancelled() {
                 return Err(EncodeError::Cancelled);
             }
-            self.columns(&geometry, stripe, &mut buffers, &mut workers)?;
-            self.rows(&geometry, stripe, &mut buffers, &mut groups, &mut workers)?;
-            self.secondaries(&geometry, stripe, &buffers, &mut workers)?;
+            self.stripe(At { geometry: &geometry, stripe }, &mut buffers, &mut groups, &mut workers)?;
             let done = (stripe.start + stripe.bytes as u64) * (p * c) as u64;
             self.options.report(done.min(layout.blob_bytes()));
         }
@@ -148,80 +172,113 @@ impl Encoding<'_> {
         Ok(Commitment::new(&layout, primaries, secondaries))
     }
 
-    /// Step 1.
-    fn columns(
+    /// How many threads are worth it.
+    fn threads(&self) -> usize {
+        let n = u64::from(self.medium.layout().shards());
+        // A tree node or two, and starting a hash at all, cost about as much as 128 bytes.
+        let bytes = (n * n).saturating_mul(self.medium.layout().symbol_bytes() + 128);
+        if bytes < THREADS_BYTES_MIN as u64 { 1 } else { self.options.threads.get() }
+    }
+
+    /// All steps for one stripe.
+    fn stripe(
         &self,
-        geometry: &Geometry,
-        stripe: Stripe,
+        at: At<'_>,
         buffers: &mut Buffers,
+        groups: &mut [RowGroup],
         workers: &mut [Worker],
     ) -> Result<(), EncodeError> {
-        let Geometry { n, c, .. } = *geometry;
-        let column_bytes = n * stripe.bytes;
-        let per_task = share(c, self.options.threads).next_multiple_of(geometry.slots(stripe.bytes));
-        let tasks = buffers.columns[..c * column_bytes].chunks_mut(per_task * column_bytes).enumerate();
-        let medium = self.medium;
-        run_all(workers, tasks, |worker, (index, columns)| {
-            medium.read_columns(geometry, stripe, index * per_task, columns, &mut worker.run)?;
-            worker.extend_columns(geometry, stripe, columns);
-            Ok(())
-        })
+        let (Geometry { p, .. }, width) = (*at.geometry, at.stripe.bytes);
+        let in_place = self.medium.rows_in_place().min(p);
+        let (medium, row_bytes) = (self.medium, at.row_bytes());
+        let source = &mut buffers.source[..(p - in_place) * row_bytes];
+        run_all(workers, source.chunks_mut(row_bytes).enumerate(), |_, (index, row)| {
+            medium.read_row(in_place + index, at.stripe, row)
+        })?;
+        let buffered = |bytes| RowView { bytes, stride: width };
+        let mut rows: Vec<RowView<'_>> = (0..in_place).map(|row| medium.row(row, at.stripe)).collect();
+        rows.extend(source.chunks(row_bytes).map(buffered));
+
+        let computed = &mut buffers.computed[..(at.geometry.n - p) * row_bytes];
+        extend_columns(at, &rows, computed, workers);
+        rows.extend(computed.chunks(row_bytes).map(buffered));
+        self.rows(at, &rows, groups, &mut buffers.beyond, workers)?;
+        self.secondaries(at, &rows, &buffers.beyond, workers)
     }
 
     /// Step 2.
     fn rows(
         &self,
-        geometry: &Geometry,
-        stripe: Stripe,
-        buffers: &mut Buffers,
+        at: At<'_>,
+        rows: &[RowView<'_>],
         groups: &mut [RowGroup],
+        beyond: &mut [u8],
         workers: &mut [Worker],
     ) -> Result<(), EncodeError> {
-        let columns = &buffers.columns[..geometry.c * geometry.n * stripe.bytes];
-        let row_bytes = if self.medium.sink.is_some() { (geometry.n - geometry.c) * stripe.bytes } else { 0 };
-        let mut beyond = &mut buffers.beyond[..geometry.p * row_bytes];
+        let Geometry { n, p, c, .. } = *at.geometry;
+        let (medium, width) = (self.medium, at.stripe.bytes);
+        let row_bytes = if medium.keeps() { (n - c) * width } else { 0 };
+        let mut beyond = &mut beyond[..p * row_bytes];
         let mut tasks = Vec::with_capacity(groups.len());
         for group in groups {
             // Rows from p on have nothing beyond that is kept.
-            let kept = group.rows.end.min(geometry.p).saturating_sub(group.rows.start);
+            let kept = group.rows.end.min(p).saturating_sub(group.rows.start);
             let (now, later) = std::mem::take(&mut beyond).split_at_mut(kept * row_bytes);
             beyond = later;
             tasks.push((group, now));
         }
-        let medium = self.medium;
         run_all(workers, tasks.into_iter(), |worker, (group, beyond)| {
-            worker.extend_rows(geometry, stripe, columns, group, beyond);
-            group.rows.clone().try_for_each(|row| medium.write_primary(geometry, stripe, columns, row, &mut worker.run))
+            worker.extend_rows(at.geometry, rows, group, (beyond, width));
+            group.rows.clone().try_for_each(|row| medium.write_primary(at.stripe, row, &rows[row]))
         })
     }
 
     /// Step 3.
     fn secondaries(
         &self,
-        geometry: &Geometry,
-        stripe: Stripe,
-        buffers: &Buffers,
+        at: At<'_>,
+        rows: &[RowView<'_>],
+        beyond: &[u8],
         workers: &mut [Worker],
     ) -> Result<(), EncodeError> {
-        if self.medium.sink.is_none() {
+        if !self.medium.keeps() {
             return Ok(());
         }
-        let Geometry { n, p, c, .. } = *geometry;
-        let width = stripe.bytes;
-        let medium = self.medium;
-        run_all(workers, 0..n, |worker, column| {
-            let pair = pair_index(n - 1 - column);
-            let offset = fragment_offset(&medium.layout, pair) + medium.layout.primary_bytes();
+        let Geometry { n, p, c, .. } = *at.geometry;
+        let (medium, width) = (self.medium, at.stripe.bytes);
+        let layout = *medium.layout();
+        let beyond = &beyond[..p * (n - c) * width];
+        run_all(workers, 0..n, |_, column| {
+            let offset = fragment_offset(&layout, pair_index(n - 1 - column)) + layout.primary_bytes();
             if column < c {
-                let symbols = buffers.columns[column * n * width..][..p * width].chunks(width);
-                medium.write_symbols(stripe, symbols, offset, &mut worker.run)
+                let symbols = rows[..p].iter().map(|row| row.symbol(column, 0..width));
+                medium.write_symbols(at.stripe, symbols, offset)
             } else {
-                let rows = buffers.beyond[..p * (n - c) * width].chunks((n - c) * width);
+                let rows = beyond.chunks((n - c) * width);
                 let symbols = rows.map(|row| &row[(column - c) * width..(column - c + 1) * width]);
-                medium.write_symbols(stripe, symbols, offset, &mut worker.run)
+                medium.write_symbols(at.stripe, symbols, offset)
             }
         })
     }
+}
+
+/// Step 1.
+fn extend_columns(at: At<'_>, source: &[RowView<'_>], computed: &mut [u8], workers: &mut [Worker]) {
+    let (Geometry { n, p, c, .. }, width) = (*at.geometry, at.stripe.bytes);
+    let words = at.geometry.column_words(width.min(CHUNK_BYTES));
+    let per_task = share(c, workers.len()).next_multiple_of(words);
+    let starts = (0..c).step_by(per_task);
+    let group =
+        |start: usize| ColumnGroup { columns: start..c.min(start + per_task), computed: Vec::with_capacity(n - p) };
+    let mut groups: Vec<ColumnGroup<'_>> = starts.map(group).collect();
+    for row in computed.chunks_mut(at.row_bytes()) {
+        let parts = row.chunks_mut(per_task * width);
+        groups.iter_mut().zip(parts).for_each(|(group, part)| group.computed.push(part));
+    }
+    let Ok(()) = run_all(workers, groups.into_iter(), |worker, group| {
+        worker.extend_columns(at.geometry, source, group, width);
+        Ok::<(), Infallible>(())
+    });
 }
 
 /// The roots of all slivers, primaries and secondaries, from the hashes of all symbols.
@@ -233,26 +290,36 @@ fn sliver_roots(
 ) -> (Vec<SliverRoots>, Vec<SliverRoots>) {
     let Geometry { n, p, c, group_rows, .. } = *geometry;
     let none = SliverRoots { stored: [0; 32], extension: [0; 32] };
-    let mut primaries = vec![none; n];
-    let mut matrix: Vec<Hash> = vec![[0; 32]; n * n];
-    let rows = matrix.chunks_mut(group_rows * n).zip(primaries.chunks_mut(group_rows));
-    let Ok(()) = run_all(workers, groups.iter_mut().zip(rows), |_, (group, (rows, primaries))| {
-        let hashes = group.hashes.finish(kernel);
-        rows.copy_from_slice(hashes);
-        for (hashes, roots) in hashes.chunks_mut(n).zip(primaries) {
-            let (stored, extension) = hashes.split_at_mut(c);
-            roots.stored = merkle::root(kernel, Domain::SymbolNode, stored);
-            roots.extension = merkle::root(kernel, Domain::SymbolNode, extension);
+    let (mut primaries, mut secondaries) = (vec![none; n], vec![none; n]);
+    let fill = |roots: &mut [SliverRoots], stored: Vec<Hash>, extension: Vec<Hash>| {
+        for ((roots, stored), extension) in roots.iter_mut().zip(stored).zip(extension) {
+            *roots = SliverRoots { stored, extension };
         }
-        Ok::<(), std::convert::Infallible>(())
+    };
+    let tasks = groups.iter_mut().zip(primaries.chunks_mut(group_rows));
+    let Ok(()) = run_all(workers, tasks, |_, (group, roots)| {
+        let together = (LEAVES_TOGETHER / n).max(1);
+        for (rows, roots) in group.hashes.finish(kernel).chunks(together * n).zip(roots.chunks_mut(together)) {
+            let side = |columns: Range<usize>| {
+                let count = columns.len();
+                let mut leaves: Vec<Hash> = Vec::with_capacity(roots.len() * count);
+                rows.chunks(n).for_each(|row| leaves.extend_from_slice(&row[columns.clone()]));
+                trees::roots_end_to_end(kernel, Domain::SymbolNode, &mut leaves, count)
+            };
+            fill(roots, side(0..c), side(c..n));
+        }
+        Ok::<(), Infallible>(())
     });
-    drop(groups);
-    let (stored, extension) = matrix.split_at_mut(p * n);
-    let Ok(()) = run_all(workers, [&mut *stored, &mut *extension].into_iter(), |_, rows| {
-        merkle::roots_side_by_side(kernel, Domain::SymbolNode, rows, n);
-        Ok::<(), std::convert::Infallible>(())
+    let rows: Vec<&[Hash]> = groups.iter_mut().flat_map(|group| group.hashes.finish(kernel).chunks(n)).collect();
+    let tasks = secondaries.chunks_mut(TREES_TOGETHER).enumerate();
+    let Ok(()) = run_all(workers, tasks, |_, (index, roots)| {
+        let columns = index * TREES_TOGETHER..index * TREES_TOGETHER + roots.len();
+        let side = |rows: &[&[Hash]]| {
+            let rows: Vec<&[Hash]> = rows.iter().map(|row| &row[columns.clone()]).collect();
+            trees::roots_side_by_side(kernel, Domain::SymbolNode, &rows)
+        };
+        fill(roots, side(&rows[..p]), side(&rows[p..]));
+        Ok::<(), Infallible>(())
     });
-    let secondaries = stored.iter().zip(extension.iter()).take(n);
-    let secondaries = secondaries.map(|(stored, extension)| SliverRoots { stored: *stored, extension: *extension });
-    (primaries, secondaries.collect())
+    (primaries, secondaries)
 }

@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use reed_solomon_simd::engine::tables;
-use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, ShardsRefMut};
+use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_BITS, GF_MODULUS, ShardsRefMut};
 
-use crate::code::{Block, xor};
+use crate::code::{Block, Shape, Span, xor};
 #[cfg(target_arch = "x86_64")]
-use crate::gfni::{Gfni, Matrix};
+use crate::gfni::Gfni;
+#[cfg(target_arch = "x86_64")]
+use crate::matrix::Matrix;
 
 /// The arithmetic of this machine. Cheap to copy.
 #[derive(Clone, Copy)]
@@ -52,56 +54,113 @@ impl Machine {
         Self { kind: Kind::Stock(STOCK.get_or_init(DefaultEngine::new)) }
     }
 
-    /// Elements made ready to multiply by: rows of `columns` each.
-    pub(crate) fn factors(self, elements: &[u16], columns: usize) -> Factors {
-        let ready = match self.kind {
+    /// Whether [`Machine::ifft_from`] may be called.
+    pub(crate) fn fuses(self) -> bool {
+        match self.kind {
             #[cfg(target_arch = "x86_64")]
-            Kind::Gfni(gfni) => Ready::Matrices(elements.iter().map(|element| gfni.matrix(*element)).collect()),
-            Kind::Stock(_) => {
-                let log = &tables::get_exp_log().log;
-                Ready::Logs(elements.iter().map(|element| log[usize::from(*element)]).collect())
-            }
-        };
-        Factors { columns, ready }
+            Kind::Gfni(_) => true,
+            Kind::Stock(_) => false,
+        }
     }
 
-    /// `sums[i] = sum over all sources of source * factors[i][source]` on the given bytes of each, whole blocks of
-    /// them. There is a source; `factors` are this machine's and have a row for each sum.
+    /// The inverse transform of `span`, whose whole blocks are read where `whole` says, by symbol and word; nothing stands
+    /// for zeros. The rest of each symbol is in `data`, which has the span's symbols, at least four. Does nothing
+    /// on a machine that does not fuse loading with transforming.
+    pub(crate) fn ifft_from<'a>(
+        self,
+        data: &mut [Block],
+        shape: Shape,
+        span: Span,
+        whole: impl Fn(usize, usize) -> Option<&'a [u8]>,
+    ) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(gfni) => gfni.ifft_from(data, shape, span, whole),
+            Kind::Stock(_) => {}
+        }
+    }
+
+    /// `into ^= from`. As many blocks of both.
+    pub(crate) fn xor(self, into: &mut [Block], from: &[Block]) {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(gfni) => gfni.xor(into, from),
+            Kind::Stock(_) => xor(into, from),
+        }
+    }
+
+    /// Elements made ready to multiply by.
+    pub(crate) fn factors(self, elements: impl Iterator<Item = u16>) -> Factors {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Gfni(gfni) => Factors::Matrices(elements.map(|element| gfni.matrix(element)).collect()),
+            Kind::Stock(_) => {
+                let log = &tables::get_exp_log().log;
+                Factors::Logs(elements.map(|element| log[usize::from(element)]).collect())
+            }
+        }
+    }
+
+    /// The inverses of all elements below `points`, a power of two up to 65,536; zero for zero. Made once and kept.
+    pub(crate) fn inverses(self, points: usize) -> &'static Factors {
+        static INVERSES: [[OnceLock<Factors>; GF_BITS + 1]; 2] =
+            [const { [const { OnceLock::new() }; GF_BITS + 1] }; 2];
+        let of_kind = &INVERSES[usize::from(self.fuses())];
+        of_kind[points.ilog2() as usize].get_or_init(|| {
+            let tables = tables::get_exp_log();
+            let inverse = |element: usize| match element {
+                0 => 0,
+                _ => tables.exp[usize::from(GF_MODULUS - tables.log[element])],
+            };
+            self.factors((0..points).map(inverse))
+        })
+    }
+
+    /// `sums[i] = sum over all sources of source * factors[index(i, source)]` on the given bytes of each, whole blocks
+    /// of them. There is a source; `factors` are this machine's.
     ///
     /// # Panics
-    /// When they have not, or a sum or source does not reach that far.
-    pub(crate) fn products(self, sums: &mut [&mut [u8]], sources: &[&[u8]], factors: &Factors, bytes: Range<usize>) {
-        match (self.kind, &factors.ready) {
+    /// When they have no such one, or a sum or source does not reach that far.
+    pub(crate) fn products(
+        self,
+        sums: &mut [&mut [u8]],
+        sources: &[&[u8]],
+        (factors, index): (&Factors, impl Fn(usize, usize) -> usize),
+        bytes: Range<usize>,
+    ) {
+        match (self.kind, factors) {
             #[cfg(target_arch = "x86_64")]
-            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => gfni.products(sums, sources, matrices, bytes),
-            (_, Ready::Logs(logs)) => {
+            (Kind::Gfni(gfni), Factors::Matrices(matrices)) => {
+                gfni.products(sums, sources, |row, column| &matrices[index(row, column)], bytes);
+            }
+            (_, Factors::Logs(logs)) => {
                 let mut product = [[0; 64]; PRODUCT_BLOCKS];
-                for (sum, logs) in sums.iter_mut().zip(logs.chunks(factors.columns)) {
+                for (row, sum) in sums.iter_mut().enumerate() {
                     for start in bytes.clone().step_by(size_of_val(&product)) {
                         let end = bytes.end.min(start + size_of_val(&product));
                         let product = &mut product[..(end - start) / 64];
                         let (sum, _) = sum[start..end].as_chunks_mut::<64>();
                         sum.fill([0; 64]);
-                        for (source, log) in sources.iter().zip(logs) {
-                            self.scale_log(product, source[start..end].as_chunks().0, *log);
+                        for (column, source) in sources.iter().enumerate() {
+                            self.scale_log(product, source[start..end].as_chunks().0, logs[index(row, column)]);
                             xor(sum, product);
                         }
                     }
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            (Kind::Stock(_), Ready::Matrices(_)) => unreachable!("factors are made and used by one machine"),
+            (Kind::Stock(_), Factors::Matrices(_)) => unreachable!("factors are made and used by one machine"),
         }
     }
 
-    /// `into = from * factors[0][column]`. As many blocks of both.
-    pub(crate) fn scale(self, into: &mut [Block], from: &[Block], factors: &Factors, column: usize) {
-        match (self.kind, &factors.ready) {
+    /// `into = from * factors[index]`. As many blocks of both.
+    pub(crate) fn scale(self, into: &mut [Block], from: &[Block], factors: &Factors, index: usize) {
+        match (self.kind, factors) {
             #[cfg(target_arch = "x86_64")]
-            (Kind::Gfni(gfni), Ready::Matrices(matrices)) => gfni.scale(into, from, &matrices[column]),
-            (_, Ready::Logs(logs)) => self.scale_log(into, from, logs[column]),
+            (Kind::Gfni(gfni), Factors::Matrices(matrices)) => gfni.scale(into, from, &matrices[index]),
+            (_, Factors::Logs(logs)) => self.scale_log(into, from, logs[index]),
             #[cfg(target_arch = "x86_64")]
-            (Kind::Stock(_), Ready::Matrices(_)) => unreachable!("factors are made and used by one machine"),
+            (Kind::Stock(_), Factors::Matrices(_)) => unreachable!("factors are made and used by one machine"),
         }
     }
 
@@ -121,13 +180,7 @@ const PRODUCT_BLOCKS: usize = 64;
 
 /// Elements to multiply by, as the machine that made them wants them.
 #[derive(Clone, Debug)]
-pub(crate) struct Factors {
-    columns: usize,
-    ready: Ready,
-}
-
-#[derive(Clone, Debug)]
-enum Ready {
+pub(crate) enum Factors {
     #[cfg(target_arch = "x86_64")]
     Matrices(Vec<Matrix>),
     Logs(Vec<u16>),
@@ -218,8 +271,9 @@ mod tests {
                 let sources: Vec<&[u8]> = (0..columns).map(source).collect();
                 let mut sums = vec![vec![0x5a; width * 64 + 100]; rows];
                 let mut into: Vec<&mut [u8]> = sums.iter_mut().enumerate().map(|(i, sum)| &mut sum[i + 1..]).collect();
-                let factors = machine.factors(&elements, columns);
-                machine.products(&mut into, &sources, &factors, 66..66 + width * 64);
+                let factors = machine.factors(elements.iter().copied());
+                let index = |row: usize, column: usize| row * columns + column;
+                machine.products(&mut into, &sources, (&factors, index), 66..66 + width * 64);
                 for (row, sum) in sums.iter().enumerate() {
                     let mut expected = vec![[0; 64]; width];
                     for (column, source) in sources.iter().enumerate() {

@@ -189,7 +189,7 @@ pub enum DecodeError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpeningError {
     /// The layout has no such place, or it is not stored where it was looked for.
-    #[error("there is no {place:?}")]
+    #[error("there is no {place}")]
     Place {
         /// What was asked for.
         place: Place,
@@ -214,7 +214,7 @@ pub enum OpeningError {
     #[error(transparent)]
     Proof(#[from] FragmentError),
     /// The bytes do not lead to the sliver's root.
-    #[error("the bytes do not lead from {place:?} of pair {pair} to the blob")]
+    #[error("the bytes do not lead from {place} of pair {pair} to the blob")]
     Wrong {
         /// Whose they were to be.
         pair: PairIndex,
@@ -403,7 +403,7 @@ pub enum RangeError {
         pair: PairIndex,
     },
     /// What is left of the range cannot use this part.
-    #[error("{place:?} of pair {pair} is not needed")]
+    #[error("{place} of pair {pair} is not needed")]
     Useless {
         /// Whose.
         pair: PairIndex,
@@ -413,4 +413,71 @@ pub enum RangeError {
     /// As many bytes are held as are allowed, and this part is not for the next unit.
     #[error("no room for a part that is not needed next")]
     Full,
+}
+
+/// Why nothing was found out about a blob's consistency.
+#[derive(Debug, thiserror::Error)]
+pub enum InconsistencyError {
+    /// Too few different slivers.
+    #[error("{needed} different slivers are needed, there are {given}")]
+    TooFew {
+        /// How many the layout asks for.
+        needed: usize,
+        /// How many different ones there were.
+        given: usize,
+    },
+    /// The proofs are of different blobs.
+    #[error("the proof of pair {pair} is of another blob or layout")]
+    Mixed {
+        /// The first that does not go with the rest.
+        pair: PairIndex,
+    },
+    /// A sliver is not the one its proof speaks of, or could not be read.
+    #[error(transparent)]
+    Sliver(WrongSliver),
+    /// A sliver could not be read.
+    #[error("reading a sliver failed")]
+    Read {
+        /// What the source said.
+        source: io::Error,
+    },
+    /// The body could not be written.
+    #[error("writing the evidence failed")]
+    Write {
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("the search was cancelled")]
+    Cancelled,
+}
+
+/// Why a stream was not spooled.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The stream is longer than it may be.
+    #[error("more than {length_max} bytes")]
+    TooLong {
+        /// Most bytes that are kept.
+        length_max: u64,
+    },
+    /// The stream failed.
+    #[error("the stream failed after {offset} bytes")]
+    Read {
+        /// How many bytes had come.
+        offset: u64,
+        /// What the stream said.
+        source: io::Error,
+    },
+    /// The place could not be opened or written.
+    #[error("spooling at {offset} failed")]
+    Write {
+        /// How many bytes had come.
+        offset: u64,
+        /// What the place said.
+        source: io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("spooling was cancelled")]
+    Cancelled,
 }

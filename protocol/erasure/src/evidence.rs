@@ -34,12 +34,13 @@ use crate::proof::CheckedProof;
 use crate::rebuild::{self, RebuildError};
 use crate::roots::{PairLeaf, RootVector, SliverProof, sliver_root};
 use crate::sliver::{self, is_zero_after};
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a body that are hashed at a time.
 const READ_BYTES: u64 = 1 << 17;
 
 /// What a piece of evidence shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EvidenceKind {
     /// A sliver's stored symbols do not extend to its extension root.
     Extension,

@@ -10,9 +10,7 @@
 //!   x * m     = [ A low     | D high    ]  ^  [ B high | C low ]
 //! ```
 //!
-//! Matrices are not looked up in a table of all elements (2 MiB): they are linear in the element, hence the
-//! sum of four entries of a table of 2 KiB, one for each nibble of it. Those of the transforms' own constants are kept
-//! as far as they are used.
+//! The matrices are those of [`crate::matrix`].
 //!
 //! Two layers of butterflies are done at a time, with four blocks in registers.
 //!
@@ -32,83 +30,11 @@ use std::arch::x86_64::{
 };
 use std::sync::OnceLock;
 
-use reed_solomon_simd::engine::tables::{self, Skew};
-use reed_solomon_simd::engine::{Engine, GF_BITS, GF_MODULUS, ShardsRefMut};
+use reed_solomon_simd::engine::tables;
+use reed_solomon_simd::engine::{Engine, ShardsRefMut};
 
-use crate::code::Block;
-
-/// The four matrices of a multiplication, in the order of the head: `A`, `D`, `B`, `C`. A row is a byte, the
-/// first row the highest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(32))]
-pub(crate) struct Matrix([u64; 4]);
-
-impl Matrix {
-    const ZERO: Self = Self([0; 4]);
-
-    fn plus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|index| self.0[index] ^ other.0[index]))
-    }
-
-    /// From the products of an element with every bit: `columns[bit]`.
-    fn new(columns: &[u16; GF_BITS]) -> Self {
-        // `rows[i]` has bit `j` where bit `j` of the factor flips bit `i` of the product.
-        let rows: [u16; GF_BITS] = std::array::from_fn(|i| {
-            columns.iter().enumerate().fold(0, |row, (j, column)| row | (column >> i & 1) << j)
-        });
-        let part = |first_row: usize, shift: u16| {
-            let row = |row: &u16| (row >> shift) as u8;
-            u64::from_be_bytes(std::array::from_fn(|i| row(&rows[first_row + i])))
-        };
-        Self([part(0, 0), part(8, 8), part(0, 8), part(8, 0)])
-    }
-}
-
-/// Entries for the four nibbles of an element, and the matrices of the transforms' constants.
-struct Tables {
-    nibbles: [[Matrix; 16]; 4],
-    skew: &'static Skew,
-    /// By the power of two of the index: those of one power are made when the first is used.
-    skews: [OnceLock<Vec<Matrix>>; GF_BITS],
-}
-
-impl Tables {
-    fn new() -> Self {
-        let exp_log = tables::get_exp_log();
-        let nibble = |nibble: usize| {
-            std::array::from_fn(|value| {
-                let element = value << (4 * nibble);
-                let column = |bit: usize| tables::mul(1 << bit, exp_log.log[element], &exp_log.exp, &exp_log.log);
-                if element == 0 { Matrix::ZERO } else { Matrix::new(&std::array::from_fn(column)) }
-            })
-        };
-        Self {
-            nibbles: std::array::from_fn(nibble),
-            skew: tables::get_skew(),
-            skews: [const { OnceLock::new() }; GF_BITS],
-        }
-    }
-
-    fn matrix(&self, element: u16) -> Matrix {
-        let entry = |nibble: usize| self.nibbles[nibble][usize::from(element >> (4 * nibble) & 15)];
-        entry(0).plus(entry(1)).plus(entry(2)).plus(entry(3))
-    }
-
-    /// The matrix of the constant at `index` of the skew table; `None` where the constant is zero.
-    fn skew(&self, index: usize) -> Option<&Matrix> {
-        let power = (index + 1).ilog2() as usize;
-        let first = (1 << power) - 1;
-        let matrices = self.skews[power].get_or_init(|| {
-            let exp = &tables::get_exp_log().exp;
-            let constants = &self.skew[first..(2 * first + 1).min(self.skew.len())];
-            let matrix = |log: &u16| {
-                if *log == GF_MODULUS { Matrix::ZERO } else { self.matrix(exp[usize::from(*log)]) }
-            };
-            constants.iter().map(matrix).collect()
-        });
-        (self.skew[index] != GF_MODULUS).then(|| &matrices[index - first])
-    }
-}
+use crate::code::{Block, Shape, Span};
+use crate::matrix::{Matrix, Tables};
 
 /// The engine. That there is one proves that the machine has the instructions.
 #[derive(Clone, Copy)]
@@ -131,21 +57,39 @@ impl Gfni {
         self.tables.matrix(element)
     }
 
-    /// `sums[i] = sum over all sources of source * matrices[i][source]` on the given bytes of each, whole
-    /// blocks of them. `matrices` has a row for each sum.
+    /// `sums[i] = sum over all sources of source * matrix(i, source)` on the given bytes of each, whole blocks of them.
     ///
     /// # Panics
-    /// When there is no source, the matrices are not as many, or a sum or source does not reach that far.
-    pub(crate) fn products(
+    /// When there is no source, or a sum or source does not reach that far.
+    pub(crate) fn products<'m>(
         self,
         sums: &mut [&mut [u8]],
         sources: &[&[u8]],
-        matrices: &[Matrix],
+        matrix: impl Fn(usize, usize) -> &'m Matrix,
         bytes: std::ops::Range<usize>,
     ) {
-        assert!(!sources.is_empty() && matrices.len() == sums.len() * sources.len() && bytes.len().is_multiple_of(64));
+        assert!(!sources.is_empty() && bytes.len().is_multiple_of(64));
         // SAFETY: a `Gfni` exists only where the instructions do.
-        unsafe { products(sums, sources, matrices, bytes) }
+        unsafe { products(sums, sources, matrix, bytes) }
+    }
+
+    /// The inverse transform of `span`, whose whole blocks are read where `whole` says, by symbol and word; nothing stands
+    /// for zeros. The rest of each symbol is in `data`, which has the size's symbols.
+    pub(crate) fn ifft_from<'a>(
+        self,
+        data: &mut [Block],
+        shape: Shape,
+        span: Span,
+        whole: impl Fn(usize, usize) -> Option<&'a [u8]>,
+    ) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { ifft_from(self.tables, data, shape, span, whole) }
+    }
+
+    /// `into ^= from`. As many blocks of both.
+    pub(crate) fn xor(self, into: &mut [Block], from: &[Block]) {
+        // SAFETY: a `Gfni` exists only where the instructions do.
+        unsafe { xor(into, from) }
     }
 
     /// `into = from * element`. As many blocks of both.
@@ -163,7 +107,7 @@ impl Engine for Gfni {
 
     fn ifft(&self, data: &mut ShardsRefMut<'_>, pos: usize, size: usize, truncated_size: usize, skew_delta: usize) {
         // SAFETY: a `Gfni` exists only where the instructions do.
-        unsafe { ifft(self.tables, data, Range { pos, size, truncated_size, skew_delta }) }
+        unsafe { ifft(self.tables, data, Range { pos, size, truncated_size, skew_delta }, 1) }
     }
 
     fn mul(&self, x: &mut [Block], log_m: u16) {
@@ -258,6 +202,13 @@ fn scale(into: &mut [Block], from: &[Block], matrix: &Matrix) {
     }
 }
 
+#[target_feature(enable = "avx512f")]
+fn xor(into: &mut [Block], from: &[Block]) {
+    for (into, from) in into.iter_mut().zip(from) {
+        store(into, _mm512_xor_si512(load(into), load(from)));
+    }
+}
+
 /// The three constants of two layers of butterflies on four symbols. `None` is zero.
 struct Two<'a> {
     near: Option<&'a Matrix>,
@@ -331,9 +282,56 @@ fn fft_two((a, b, c, d): Four<'_>, two: &Two<'_>) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn ifft(tables: &Tables, data: &mut ShardsRefMut<'_>, range: Range) {
+fn ifft_from<'a>(
+    tables: &Tables,
+    data: &mut [Block],
+    shape: Shape,
+    span: Span,
+    whole: impl Fn(usize, usize) -> Option<&'a [u8]>,
+) {
+    let (blocks, width) = (shape.blocks(), shape.whole());
+    for (index, four) in data.chunks_exact_mut(4 * blocks).enumerate().take(span.count.div_ceil(4)) {
+        let two = Two::new(tables, 4 * index + span.skew_delta, 1);
+        let (low, high) = four.split_at_mut(2 * blocks);
+        let ((a, b), (c, d)) = (low.split_at_mut(blocks), high.split_at_mut(blocks));
+        if width > 0 {
+            for word in 0..shape.words() {
+                let place = word * width..(word + 1) * width;
+                let into = (&mut a[place.clone()], &mut b[place.clone()], &mut c[place.clone()], &mut d[place]);
+                ifft_two_from(into, std::array::from_fn(|i| whole(4 * index + i, word)), &two);
+            }
+        }
+        let rest = shape.words() * width;
+        ifft_two((&mut a[rest..], &mut b[rest..], &mut c[rest..], &mut d[rest..]), &two);
+    }
+    let range = Range { pos: 0, size: span.size, truncated_size: span.count, skew_delta: span.skew_delta };
+    ifft(tables, &mut ShardsRefMut::new(span.size, blocks, data), range, 4);
+}
+
+/// [`ifft_two`] from four symbols elsewhere, of as many blocks, or zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn ifft_two_from((a_to, b_to, c_to, d_to): Four<'_>, from: [Option<&[u8]>; 4], two: &Two<'_>) {
+    let from = from.map(|from| from.map_or(&[][..], |from| from.as_chunks::<64>().0));
+    let [near, far, wide] = [two.near, two.far, two.wide].map(|matrix| factor(matrix.unwrap_or(&Matrix::ZERO)));
+    let get = |from: &[Block], at: usize| from.get(at).map_or(_mm512_setzero_si512(), |block| load(block));
+    for (at, (((a_to, b_to), c_to), d_to)) in a_to.iter_mut().zip(b_to).zip(c_to).zip(d_to).enumerate() {
+        let (a, c) = (get(from[0], at), get(from[2], at));
+        let (b, d) = (_mm512_xor_si512(get(from[1], at), a), _mm512_xor_si512(get(from[3], at), c));
+        let (a, c) = (add_product(a, b, near), add_product(c, d, far));
+        let (c, d) = (_mm512_xor_si512(a, c), _mm512_xor_si512(b, d));
+        store(a_to, add_product(a, c, wide));
+        store(b_to, add_product(b, d, wide));
+        store(c_to, c);
+        store(d_to, d);
+    }
+}
+
+/// From the layer on that joins symbols `dist` apart, a power of four.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn ifft(tables: &Tables, data: &mut ShardsRefMut<'_>, range: Range, mut dist: usize) {
     let Range { pos, size, truncated_size, skew_delta } = range;
-    let (mut dist, mut dist4) = (1, 4);
+    let mut dist4 = 4 * dist;
     while dist4 <= size {
         for r in (0..truncated_size).step_by(dist4) {
             let two = Two::new(tables, r + dist + skew_delta - 1, dist);
@@ -402,54 +400,63 @@ fn part_mut<const N: usize>(bytes: &mut [u8], start: usize) -> &mut [Block; N] {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn products(sums: &mut [&mut [u8]], sources: &[&[u8]], matrices: &[Matrix], bytes: std::ops::Range<usize>) {
-    let rows = matrices.chunks(sources.len() * SUMS);
-    for (sums, matrices) in sums.chunks_mut(SUMS).zip(rows) {
-        let mut at = bytes.start;
+fn products<'m>(
+    sums: &mut [&mut [u8]],
+    sources: &[&[u8]],
+    matrix: impl Fn(usize, usize) -> &'m Matrix,
+    bytes: std::ops::Range<usize>,
+) {
+    for (group, sums) in sums.chunks_mut(SUMS).enumerate() {
+        let row = group * SUMS;
         if let [a, b, c, d] = sums {
+            let mut at = bytes.start;
             let mut sums: [&mut [u8]; SUMS] = [a, b, c, d];
+            let matrix = |i: usize, column: usize| matrix(row + i, column);
             while bytes.end - at >= 256 {
-                products_square::<4>(&mut sums, sources, matrices, at);
+                products_square::<4>(&mut sums, sources, matrix, at);
                 at += 256;
             }
             while at < bytes.end {
-                products_square::<1>(&mut sums, sources, matrices, at);
+                products_square::<1>(&mut sums, sources, matrix, at);
                 at += 64;
             }
             continue;
         }
-        for (sum, matrices) in sums.iter_mut().zip(matrices.chunks(sources.len())) {
+        for (i, sum) in sums.iter_mut().enumerate() {
             let mut at = bytes.start;
+            let matrix = |column: usize| matrix(row + i, column);
             while bytes.end - at >= 512 {
-                products_line::<8>(sum, sources, matrices, at);
+                products_line::<8>(sum, sources, matrix, at);
                 at += 512;
             }
-            for (width, line) in
-                [(256, products_line::<4> as Line), (128, products_line::<2>), (64, products_line::<1>)]
-            {
-                if bytes.end - at >= width {
-                    // SAFETY: the same instructions as here.
-                    unsafe { line(sum, sources, matrices, at) };
-                    at += width;
-                }
+            if bytes.end - at >= 256 {
+                products_line::<4>(sum, sources, matrix, at);
+                at += 256;
+            }
+            while at < bytes.end {
+                products_line::<1>(sum, sources, matrix, at);
+                at += 64;
             }
         }
     }
 }
 
-type Line = unsafe fn(&mut [u8], &[&[u8]], &[Matrix], usize);
-
 /// `N` blocks of four sums: every block of a source is loaded once for four products.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn products_square<const N: usize>(sums: &mut [&mut [u8]; SUMS], sources: &[&[u8]], matrices: &[Matrix], at: usize) {
+fn products_square<'m, const N: usize>(
+    sums: &mut [&mut [u8]; SUMS],
+    sources: &[&[u8]],
+    matrix: impl Fn(usize, usize) -> &'m Matrix,
+    at: usize,
+) {
     let mut totals = [[_mm512_setzero_si512(); N]; SUMS];
     for (column, source) in sources.iter().enumerate() {
         let source = part::<N>(source, at);
         let values: [__m512i; N] = std::array::from_fn(|i| load(&source[i]));
         let crosses: [__m512i; N] = std::array::from_fn(|i| swapped(values[i]));
         for (row, totals) in totals.iter_mut().enumerate() {
-            let factor = factor(&matrices[row * sources.len() + column]);
+            let factor = factor(matrix(row, column));
             for i in 0..N {
                 totals[i] = add_swapped(totals[i], values[i], crosses[i], factor);
             }
@@ -463,10 +470,15 @@ fn products_square<const N: usize>(sums: &mut [&mut [u8]; SUMS], sources: &[&[u8
 /// `N` blocks of one sum: every matrix is spread once for `N` products.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn products_line<const N: usize>(sum: &mut [u8], sources: &[&[u8]], matrices: &[Matrix], at: usize) {
+fn products_line<'m, const N: usize>(
+    sum: &mut [u8],
+    sources: &[&[u8]],
+    matrix: impl Fn(usize) -> &'m Matrix,
+    at: usize,
+) {
     let mut totals = [_mm512_setzero_si512(); N];
-    for (source, matrix) in sources.iter().zip(matrices) {
-        let factor = factor(matrix);
+    for (column, source) in sources.iter().enumerate() {
+        let factor = factor(matrix(column));
         for (total, block) in totals.iter_mut().zip(part::<N>(source, at)) {
             *total = add_product(*total, load(block), factor);
         }

@@ -19,6 +19,7 @@
 //! limit here, so that a small committee can hold a large blob in one piece.
 
 use reed_solomon_simd::ReedSolomonEncoder;
+use serde::{Deserialize, Serialize};
 
 use crate::id::PairIndex;
 
@@ -55,7 +56,7 @@ pub enum LayoutError {
 }
 
 /// One of the two kinds of sliver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Axis {
     /// Rows: `c` symbols, any `p` slivers give the blob.
     Primary,
@@ -83,7 +84,7 @@ impl std::fmt::Display for Axis {
 }
 
 /// One sliver of a blob: whose, and which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SliverId {
     /// The pair it is of.
     pub pair: PairIndex,

@@ -17,6 +17,7 @@
 use std::ops::Range;
 
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use serde::{Deserialize, Serialize};
 
 use crate::error::OpeningError;
 use crate::hash::{CHUNK_BYTES, Domain, HASH_BYTES, Hash};
@@ -33,7 +34,7 @@ pub const UNIT_BYTES: u64 = 64 << 10;
 const READ_BYTES: usize = 1 << 17;
 
 /// How large the parts are into which a symbol is cut. The last part of a symbol may be shorter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Grain {
     /// 1 KiB: a chunk of BLAKE3.
     Chunk,
@@ -60,7 +61,7 @@ impl Grain {
 }
 
 /// Which bytes of a sliver pair: one part of one symbol of one of its slivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// Of which of the two slivers.
     pub axis: Axis,
@@ -71,6 +72,17 @@ pub struct Place {
     pub grain: Grain,
     /// Which part of the symbol, from 0.
     pub part: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.grain {
+            Grain::Chunk => write!(formatter, "chunk {} of ", self.part)?,
+            Grain::Unit => write!(formatter, "unit {} of ", self.part)?,
+            Grain::Symbol => {}
+        }
+        write!(formatter, "symbol {} of the {} sliver", self.symbol, self.axis)
+    }
 }
 
 impl Place {

@@ -157,7 +157,7 @@ impl FragmentProof {
     }
 
     /// Whether the proof leads from `pair` to `blob`.
-    pub(crate) fn leads_to(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> bool {
+    fn leads_to(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> bool {
         let primary = sliver_root(Axis::Primary, &self.primary);
         let secondary = sliver_root(Axis::Secondary, &self.secondary);
         blob_of(layout, pair, (&primary, &secondary), &self.piece, &self.path) == Some(*blob)
@@ -179,13 +179,19 @@ impl FragmentProof {
     /// # Errors
     /// [`FragmentError::Pair`] or [`FragmentError::Proof`].
     pub fn check(self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> Result<CheckedProof, FragmentError> {
+        self.look(blob, layout, pair)?;
+        Ok(CheckedProof { blob: *blob, layout: *layout, pair, proof: self })
+    }
+
+    /// As [`FragmentProof::check`], without making anything of it.
+    pub(crate) fn look(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> Result<(), FragmentError> {
         if pair.0 >= layout.shards() {
             return Err(FragmentError::Pair { pair, shards: layout.shards() });
         }
         if !self.leads_to(blob, layout, pair) {
             return Err(FragmentError::Proof { pair });
         }
-        Ok(CheckedProof { blob: *blob, layout: *layout, pair, proof: self })
+        Ok(())
     }
 }
 

@@ -155,7 +155,8 @@ pub struct RangeReader {
 }
 
 impl RangeReader {
-    /// A reader of `plan`. It holds `held_bytes_max` bytes, and what the next unit needs (`p` units at most) besides.
+    /// A reader of `plan`. It holds `held_bytes_max` bytes, and what the next unit can use besides: its own column's
+    /// units, `3p` at most.
     pub fn new(blob: &BlobId, plan: RangePlan, held_bytes_max: u64) -> Self {
         Self {
             blob: *blob,

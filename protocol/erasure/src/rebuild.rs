@@ -8,7 +8,7 @@
 //! In both the sliver's stored symbols come out, in stripes and in bounded memory, and the hashes of all its `n` symbols.
 //! What the sliver should be is the caller's to compare.
 
-use std::io;
+use std::io::{self, Write};
 
 use crate::code::Code;
 use crate::decode::{Chosen, Step};
@@ -17,6 +17,7 @@ use crate::id::PairIndex;
 use crate::io::{ReadAt, WriteAt};
 use crate::layout::{Axis, Layout, SliverId};
 use crate::leaves::SliverHashes;
+use crate::opening::Place;
 use crate::options::Options;
 use crate::sliver::{Extender, is_zero_after};
 use crate::solve::{SolveScratch, Solver};
@@ -124,6 +125,47 @@ pub(crate) fn from_lines(
         rebuilding.take(stripe, solved)?;
     }
     Ok(rebuilding.finish())
+}
+
+/// Writes a whole symbol of a sliver to `sink`, in order: a stored one as it is, one of the extension from all stored ones.
+pub(crate) fn symbol_of(
+    layout: &Layout,
+    place: Place,
+    sliver: &dyn ReadAt,
+    sink: &mut dyn Write,
+    options: &Options<'_>,
+) -> Result<(), RebuildError> {
+    let (stored, symbol) = (layout.sliver_symbols(place.axis), usize::from(place.symbol));
+    // One source, the symbol itself, or all of the stored ones.
+    let sources: Vec<usize> = if symbol < stored { vec![symbol] } else { (0..stored).collect() };
+    let solver = (symbol >= stored).then(|| {
+        let code = Code::new(stored, usize::from(layout.shards()));
+        Solver::new(&code, &sources, &[symbol]).expect("the source symbols determine all others")
+    });
+    let stripes = Stripes::new(layout.symbol_bytes(), sources.len() + 1, options.memory_bytes_max);
+    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); sources.len()];
+    let (mut computed, mut scratch) = (Vec::new(), SolveScratch::default());
+    for stripe in stripes.iter() {
+        if options.is_cancelled() {
+            return Err(RebuildError::Cancelled);
+        }
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(sources.len());
+        for (source, buffer) in sources.iter().zip(&mut buffers) {
+            let offset = *source as u64 * layout.symbol_bytes() + stripe.start;
+            let part = read(sliver, buffer, offset, stripe.bytes);
+            parts.push(part.map_err(|source| RebuildError::Read { position: 0, source })?);
+        }
+        let part = match &solver {
+            None => parts[0],
+            Some(solver) => {
+                computed.resize(stripe.bytes, 0);
+                solver.solve(stripe.bytes, &parts, &mut [&mut computed], &mut scratch);
+                &computed
+            }
+        };
+        sink.write_all(part).map_err(|source| RebuildError::Write { offset: stripe.start, source })?;
+    }
+    Ok(())
 }
 
 /// A row that is computed from others, a part at a time.

@@ -23,12 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::code::Code;
 use crate::decode::choose;
 use crate::error::{DecodeError, RecoveryError};
 use crate::evidence::{Claim, Evidence, LineOpening, symbol_for};
 use crate::id::{BlobId, PairIndex};
-use crate::io::{ReadAt, WriteAt};
+use crate::io::{Part, ReadAt, WriteAt};
 use crate::layout::{Axis, Layout, SliverId};
 use crate::leaves::SliverHashes;
 use crate::opening::{Opening, Place};
@@ -36,8 +35,6 @@ use crate::options::Options;
 use crate::proof::{CheckedProof, FragmentProof, SliverRoots};
 use crate::rebuild::{self, RebuildError, Rebuilt};
 use crate::roots::{RootVector, SliverProof, sliver_root};
-use crate::solve::{SolveScratch, Solver};
-use crate::stripe::Stripes;
 use crate::verify::{CheckedFragment, CheckedPrimary};
 
 /// A sliver that was rebuilt and has the committed root, extension and padding included. Made here only.
@@ -71,9 +68,10 @@ impl RecoveredSliver {
     }
 }
 
-/// The symbol that a helper gives for `target`: of its sliver of the other axis. The same for every helper.
-pub fn recovery_place(layout: &Layout, target: SliverId) -> Place {
-    symbol_for(layout, target)
+/// The symbol that a helper gives for `target`: of its sliver of the other axis. The same for every helper. `None` when
+/// there is no such pair.
+pub fn recovery_place(layout: &Layout, target: SliverId) -> Option<Place> {
+    (target.pair.0 < layout.shards()).then(|| symbol_for(layout, target))
 }
 
 /// Makes the symbol that the holder of `own` gives to whoever rebuilds `target`, and writes it to `sink` in order:
@@ -95,42 +93,12 @@ pub fn recovery_symbol(
         return Err(RecoveryError::Helper { helper: pair });
     }
     let place = symbol_for(layout, target);
-    let base = match place.axis {
+    let start = match place.axis {
         Axis::Primary => 0,
         Axis::Secondary => layout.primary_bytes(),
     };
-    let stored = layout.sliver_symbols(place.axis);
-    let symbol = usize::from(place.symbol);
-    // One source, the symbol itself, or all of the stored ones.
-    let sources: Vec<usize> = if symbol < stored { vec![symbol] } else { (0..stored).collect() };
-    let code = Code::new(stored, usize::from(layout.shards()));
-    let known: Vec<usize> = (0..stored).collect();
-    let solver = (symbol >= stored).then(|| Solver::new(&code, &known, &[symbol]));
-    let solver = solver.map(|solver| solver.expect("the source symbols determine all others"));
-    let stripes = Stripes::new(layout.symbol_bytes(), sources.len() + 1, options.memory_bytes_max);
-    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); sources.len()];
-    let (mut computed, mut scratch) = (Vec::new(), SolveScratch::default());
-    for stripe in stripes.iter() {
-        if options.is_cancelled() {
-            return Err(RecoveryError::Cancelled);
-        }
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(sources.len());
-        for (source, buffer) in sources.iter().zip(&mut buffers) {
-            let offset = base + *source as u64 * layout.symbol_bytes() + stripe.start;
-            let part = rebuild::read(fragment, buffer, offset, stripe.bytes);
-            parts.push(part.map_err(|source| RecoveryError::Read { pair: own, source })?);
-        }
-        let part = match &solver {
-            None => parts[0],
-            Some(solver) => {
-                computed.resize(stripe.bytes, 0);
-                solver.solve(stripe.bytes, &parts, &mut [&mut computed], &mut scratch);
-                &computed
-            }
-        };
-        sink.write_all(part).map_err(|source| RecoveryError::Write { offset: stripe.start, source })?;
-    }
-    Ok(())
+    let sliver = Part::new(fragment, start);
+    rebuild::symbol_of(layout, place, &sliver, sink, options).map_err(|error| recovery_error(error, |_| own))
 }
 
 /// Rebuilds `target` from one bare symbol of each of its helpers and compares its root with the committed one. `out`
@@ -150,18 +118,18 @@ pub fn recover_sliver(
     options: &Options<'_>,
 ) -> Result<RecoveredSliver, RecoveryError> {
     let layout = vector.layout();
-    let mut helpers: BTreeMap<PairIndex, &dyn ReadAt> = BTreeMap::new();
-    for (helper, symbol) in symbols {
-        if helper.0 >= layout.shards() {
-            return Err(RecoveryError::Helper { helper: *helper });
-        }
-        helpers.entry(*helper).or_insert(*symbol);
+    if let Some((helper, _)) = symbols.iter().find(|(helper, _)| helper.0 >= layout.shards()) {
+        return Err(RecoveryError::Helper { helper: *helper });
     }
+    // By place in the target's codeword: its source symbols first, which take no arithmetic.
+    let mut helpers = symbols.to_vec();
+    helpers.sort_by_key(|(helper, _)| layout.sliver_of(target.axis.other(), *helper));
+    helpers.dedup_by_key(|(helper, _)| *helper);
     let needed = layout.sliver_symbols(target.axis);
     if helpers.len() < needed {
         return Err(RecoveryError::TooFew { needed, given: helpers.len() });
     }
-    let helpers: Vec<(PairIndex, &dyn ReadAt)> = helpers.into_iter().take(needed).collect();
+    helpers.truncate(needed);
     let rebuilt = rebuild::from_symbols(&layout, target, &helpers, Some(out), options)
         .map_err(|error| recovery_error(error, |position| helpers[position].0))?;
     compare(vector, target, rebuilt)
@@ -284,7 +252,7 @@ pub struct Recovery {
 #[derive(Debug)]
 struct Helper {
     symbol: Vec<u8>,
-    proven: Option<(CheckedProof, Opening)>,
+    proven: Option<(SliverProof, Opening)>,
 }
 
 impl Recovery {
@@ -304,6 +272,32 @@ impl Recovery {
             proofs_wanted: false,
             received_bytes: 0,
         })
+    }
+
+    /// The recovery of the primary sliver of a pair whose secondary one has been rebuilt and is `bytes`: that gives one of
+    /// the symbols, so that one helper less is needed. It is not counted among what was received.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Mixed`] when it is a primary sliver or of another blob, [`RecoveryError::Read`] when `bytes` are too
+    /// few to be it. That they are it is not checked again.
+    pub fn after_secondary(
+        vector: Arc<RootVector>,
+        secondary: &RecoveredSliver,
+        bytes: &[u8],
+    ) -> Result<Self, RecoveryError> {
+        let (pair, layout) = (secondary.sliver.pair, vector.layout());
+        if secondary.blob != vector.blob() || secondary.sliver.axis != Axis::Secondary {
+            return Err(RecoveryError::Mixed { pair });
+        }
+        let mut recovery = Self::new(vector, SliverId { pair, axis: Axis::Primary })?;
+        let (place, mut symbol) = (recovery.wanted(), Vec::new());
+        rebuild::symbol_of(&layout, place, &bytes, &mut symbol, &Options::default())
+            .map_err(|error| recovery_error(error, |_| pair))?;
+        let leaf = recovery.vector.leaf(pair).ok_or(RecoveryError::Helper { helper: pair })?;
+        let proof = SliverProof { roots: secondary.roots(), leaf };
+        let opening = Opening::of_symbol(&secondary.hashes, place.symbol);
+        recovery.helpers.insert(pair, Helper { symbol, proven: Some((proof, opening)) });
+        Ok(recovery)
     }
 
     /// What to ask every helper for.
@@ -368,7 +362,7 @@ impl Recovery {
             self.drop_helper(helper);
             return Err(RecoveryError::Unproven { helper });
         };
-        held.proven = Some((proof, opening));
+        held.proven = Some((SliverProof::of(&proof, place.axis), opening));
         Ok(())
     }
 
@@ -423,8 +417,7 @@ impl Recovery {
         for (pair, helper) in &self.helpers {
             // None is unproven here.
             if let Some((proof, opening)) = &helper.proven {
-                let proof = SliverProof::of(proof, self.target.axis.other());
-                openings.push(LineOpening { pair: *pair, proof, opening: opening.clone() });
+                openings.push(LineOpening { pair: *pair, proof: proof.clone(), opening: opening.clone() });
                 body.extend_from_slice(&helper.symbol);
             }
         }

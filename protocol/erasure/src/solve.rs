@@ -10,16 +10,17 @@
 //!
 //! Bytes are given as in slivers: one symbol, or a stripe of one, or many whole symbols one after the
 //! other that each belong to another codeword. Whole blocks of 64 bytes are read and written where they are. What is left of
-//! each symbol is packed with that of its neighbours: see [`Lanes`].
+//! each symbol is packed with that of its neighbours: see [`Shape`].
 //!
 //! # Source
 //! As [`crate::locator`]; the derivative as in Leopard (`reed-solomon-simd` `src/engine/utils.rs`).
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use reed_solomon_simd::engine::{Engine, ShardsRefMut, tables};
 
-use crate::code::{Block, Code, Lanes, LocatorOf, xor};
+use crate::code::{Block, Code, LocatorOf, Shape};
 use crate::engine::{Factors, Machine};
 use crate::locator;
 
@@ -27,7 +28,11 @@ use crate::locator;
 const ORDER: u32 = 65_535;
 /// Bytes of work of the transform way: leaves room for the symbols beside it in a second-level cache of 1 MiB.
 const WORK_BYTES: usize = 768 << 10;
-/// Widest and narrowest stripe of it, in blocks: beyond the one nothing is gained, below the other much is lost.
+/// Fewest blocks of a symbol that are worth a run of their own.
+const RUN_BLOCKS_MIN: usize = 3;
+/// Blocks of a single symbol up to which making all factors takes longer than using them.
+const RUN_BLOCKS_PACKED: usize = 16;
+/// Widest and narrowest stripe of the transform way, in blocks: beyond the one nothing is gained, below the other much is lost.
 const STRIPE_BLOCKS_MAX: usize = 32;
 const STRIPE_BLOCKS_MIN: usize = 4;
 
@@ -65,8 +70,7 @@ pub(crate) struct Solver {
 /// How the wanted symbols that are not known come about.
 #[derive(Clone, Debug)]
 enum Way {
-    /// With a row of factors for each.
-    Direct(Factors),
+    Direct(Direct),
     Transform(Transform),
 }
 
@@ -74,9 +78,9 @@ enum Way {
 #[derive(Default)]
 pub(crate) struct SolveScratch {
     work: Vec<Block>,
-    /// What is left of symbols after their whole blocks: those of known and of wanted ones.
-    tails_from: Vec<Block>,
-    tails_to: Vec<Block>,
+    /// What is not read or written where it is, packed: of known and of wanted symbols.
+    packed_from: Vec<Block>,
+    packed_to: Vec<Block>,
 }
 
 impl Solver {
@@ -114,7 +118,7 @@ impl Solver {
         let unknown: Vec<usize> = wanted.iter().copied().filter(|index| position[*index].is_none()).collect();
         let logs = Logs::new(code, known, &unknown);
         let way = if known.len() * unknown.len() <= products {
-            Way::Direct(machine.factors(&logs.elements(), known.len()))
+            Way::Direct(Direct { points: code.points(), logs, factors: OnceLock::new() })
         } else {
             Way::Transform(Transform::new(machine, code, logs))
         };
@@ -147,43 +151,112 @@ impl Solver {
         if sums.is_empty() {
             return;
         }
-        let tail = symbol_bytes % 64;
-        if tail == 0 {
+        if let Way::Direct(direct) = &self.way
+            && length == symbol_bytes
+            && length <= 64 * RUN_BLOCKS_PACKED
+        {
+            let packed = Packed { symbol: length, whole: 0, shape: Shape::new(length, 1) };
+            return direct.solve_once(self.machine, known, &mut sums, packed, scratch);
+        }
+        if symbol_bytes.is_multiple_of(64) {
             return self.run(known, &mut sums, 0..length, &mut scratch.work);
         }
-        let whole = symbol_bytes - tail;
+        let mut whole = symbol_bytes / 64 * 64;
+        if whole < 64 * RUN_BLOCKS_MIN {
+            // Runs so short cost more to begin than to copy.
+            whole = 0;
+        }
         if whole > 0 {
             for start in (0..length).step_by(symbol_bytes) {
                 self.run(known, &mut sums, start..start + whole, &mut scratch.work);
             }
         }
-        let tails = Tails { symbol: symbol_bytes, whole, lanes: Lanes::new(tail) };
-        self.solve_tails(known, &mut sums, tails, scratch);
+        let shape = Shape::new(symbol_bytes - whole, length / symbol_bytes);
+        self.solve_packed(known, &mut sums, Packed { symbol: symbol_bytes, whole, shape }, scratch);
     }
 
     /// What is left of every symbol after its whole blocks, packed.
-    fn solve_tails(&self, known: &[&[u8]], sums: &mut [&mut [u8]], tails: Tails, scratch: &mut SolveScratch) {
-        let symbols = known.first().map_or(0, |known| known.len()) / tails.symbol;
-        let blocks = symbols.div_ceil(tails.lanes.slots());
-        scratch.tails_from.resize(known.len() * blocks, [0; 64]);
-        scratch.tails_to.resize(sums.len() * blocks, [0; 64]);
-        for (known, blocks) in known.iter().zip(scratch.tails_from.chunks_mut(blocks)) {
-            tails.pack(known, blocks);
-        }
-        let from: Vec<&[u8]> = scratch.tails_from.chunks(blocks).map(<[Block]>::as_flattened).collect();
-        let mut to: Vec<&mut [u8]> = scratch.tails_to.chunks_mut(blocks).map(<[Block]>::as_flattened_mut).collect();
-        self.run(&from, &mut to, 0..blocks * 64, &mut scratch.work);
-        for (sum, blocks) in sums.iter_mut().zip(scratch.tails_to.chunks(blocks)) {
-            tails.unpack(blocks, sum);
-        }
+    fn solve_packed(&self, known: &[&[u8]], sums: &mut [&mut [u8]], packed: Packed, scratch: &mut SolveScratch) {
+        scratch.pack(known, sums.len(), packed);
+        let (from, mut to, work) = scratch.parts(packed);
+        self.run(&from, &mut to, 0..64 * packed.shape.blocks(), work);
+        scratch.unpack(sums, packed);
     }
 
     /// Solves the same whole blocks of all.
     fn run(&self, known: &[&[u8]], sums: &mut [&mut [u8]], bytes: Range<usize>, work: &mut Vec<Block>) {
         match &self.way {
-            Way::Direct(factors) => self.machine.products(sums, known, factors, bytes),
+            Way::Direct(direct) => direct.run(self.machine, known, sums, bytes),
             Way::Transform(transform) => transform.run(self.machine, known, sums, bytes, work),
         }
+    }
+}
+
+impl SolveScratch {
+    /// Brings known symbols to blocks, and makes room for as many `sums`.
+    fn pack(&mut self, known: &[&[u8]], sums: usize, packed: Packed) {
+        let blocks = packed.shape.blocks();
+        self.packed_from.resize(known.len() * blocks, [0; 64]);
+        self.packed_to.resize(sums * blocks, [0; 64]);
+        for (known, blocks) in known.iter().zip(self.packed_from.chunks_mut(blocks)) {
+            packed.pack(known, blocks);
+        }
+    }
+
+    /// The bytes of what was packed, of what comes out, and the work.
+    fn parts(&mut self, packed: Packed) -> (Vec<&[u8]>, Vec<&mut [u8]>, &mut Vec<Block>) {
+        let blocks = packed.shape.blocks();
+        let from = self.packed_from.chunks(blocks).map(<[Block]>::as_flattened).collect();
+        let to = self.packed_to.chunks_mut(blocks).map(<[Block]>::as_flattened_mut).collect();
+        (from, to, &mut self.work)
+    }
+
+    /// Brings what came out to the sums.
+    fn unpack(&self, sums: &mut [&mut [u8]], packed: Packed) {
+        for (sum, blocks) in sums.iter_mut().zip(self.packed_to.chunks(packed.shape.blocks())) {
+            packed.unpack(blocks, sum);
+        }
+    }
+}
+
+/// The direct way.
+#[derive(Clone, Debug)]
+struct Direct {
+    points: usize,
+    logs: Logs,
+    /// By wanted and known symbol; made when it pays.
+    factors: OnceLock<Factors>,
+}
+
+impl Direct {
+    fn run(&self, machine: Machine, known: &[&[u8]], sums: &mut [&mut [u8]], bytes: Range<usize>) {
+        let factors = self.factors.get_or_init(|| machine.factors(self.logs.elements()));
+        machine.products(sums, known, (factors, |row, column| row * known.len() + column), bytes);
+    }
+
+    /// One short symbol of each. Making a factor for each pair would take as long as using it: what belongs to the known or
+    /// to the wanted symbol alone is applied to those, and the rest, `1 / (w - i)`, is the same for all erasures.
+    fn solve_once(
+        &self,
+        machine: Machine,
+        known: &[&[u8]],
+        sums: &mut [&mut [u8]],
+        packed: Packed,
+        scratch: &mut SolveScratch,
+    ) {
+        let blocks = packed.shape.blocks();
+        scratch.pack(known, sums.len(), packed);
+        for (blocks, (_, log)) in scratch.packed_from.chunks_mut(blocks).zip(&self.logs.known) {
+            // Logarithms are reduced, hence below 65,535.
+            machine.mul(blocks, *log as u16);
+        }
+        let (from, mut to, _) = scratch.parts(packed);
+        let difference = |row: usize, column: usize| self.logs.wanted[row].0 ^ self.logs.known[column].0;
+        machine.products(&mut to, &from, (machine.inverses(self.points), difference), 0..64 * blocks);
+        for (blocks, (_, log)) in scratch.packed_to.chunks_mut(blocks).zip(&self.logs.wanted) {
+            machine.mul(blocks, *log as u16);
+        }
+        scratch.unpack(sums, packed);
     }
 }
 
@@ -193,35 +266,33 @@ fn direct_products(code: &Code) -> usize {
     code.points() * code.points().ilog2() as usize * 5 / 4
 }
 
-/// The parts of symbols after their last whole block.
+/// The parts of neighbouring symbols after their first bytes, side by side.
 #[derive(Clone, Copy)]
-struct Tails {
+struct Packed {
     symbol: usize,
+    /// Bytes of each symbol that are left out.
     whole: usize,
-    lanes: Lanes,
+    shape: Shape,
 }
 
-impl Tails {
+impl Packed {
     /// From neighbouring symbols to blocks.
     fn pack(self, symbols: &[u8], blocks: &mut [Block]) {
-        for (symbols, block) in symbols.chunks(self.symbol * self.lanes.slots()).zip(blocks.chunks_mut(1)) {
-            for (slot, symbol) in symbols.chunks(self.symbol).enumerate() {
-                self.lanes.put(block, slot, &symbol[self.whole..]);
-            }
+        for (word, symbol) in symbols.chunks(self.symbol).enumerate() {
+            self.shape.put(blocks, word, &symbol[self.whole..]);
         }
     }
 
     /// From blocks to neighbouring symbols.
     fn unpack(self, blocks: &[Block], symbols: &mut [u8]) {
-        for (symbols, block) in symbols.chunks_mut(self.symbol * self.lanes.slots()).zip(blocks.chunks(1)) {
-            for (slot, symbol) in symbols.chunks_mut(self.symbol).enumerate() {
-                self.lanes.take(block, slot, &mut symbol[self.whole..]);
-            }
+        for (word, symbol) in symbols.chunks_mut(self.symbol).enumerate() {
+            self.shape.take(blocks, word, &mut symbol[self.whole..]);
         }
     }
 }
 
 /// Points of known and wanted symbols, and the logarithms of what to multiply them with.
+#[derive(Clone, Debug)]
 struct Logs {
     known: Vec<(usize, u32)>,
     wanted: Vec<(usize, u32)>,
@@ -249,16 +320,13 @@ impl Logs {
     }
 
     /// The factors of the direct way: for each wanted symbol a row with one for each known.
-    fn elements(&self) -> Vec<u16> {
+    fn elements(&self) -> impl Iterator<Item = u16> {
         let tables = tables::get_exp_log();
-        let mut elements = Vec::with_capacity(self.known.len() * self.wanted.len());
-        for (wanted, wanted_log) in &self.wanted {
-            elements.extend(self.known.iter().map(|(known, known_log)| {
-                let difference = u32::from(tables.log[known ^ wanted]);
-                tables.exp[((known_log + wanted_log + ORDER - difference) % ORDER) as usize]
-            }));
-        }
-        elements
+        let element = move |known: &(usize, u32), wanted: &(usize, u32)| {
+            let difference = u32::from(tables.log[known.0 ^ wanted.0]);
+            tables.exp[((known.1 + wanted.1 + ORDER - difference) % ORDER) as usize]
+        };
+        self.wanted.iter().flat_map(move |wanted| self.known.iter().map(move |known| element(known, wanted)))
     }
 }
 
@@ -278,10 +346,7 @@ struct Transform {
 impl Transform {
     fn new(machine: Machine, code: &Code, logs: Logs) -> Self {
         let exp = &tables::get_exp_log().exp;
-        let factors = |logs: &[(usize, u32)]| {
-            let elements: Vec<u16> = logs.iter().map(|(_, log)| exp[*log as usize]).collect();
-            machine.factors(&elements, elements.len())
-        };
+        let factors = |logs: &[(usize, u32)]| machine.factors(logs.iter().map(|(_, log)| exp[*log as usize]));
         let points = |logs: &[(usize, u32)]| logs.iter().map(|(point, _)| *point).collect::<Vec<_>>();
         let (known, wanted) = (points(&logs.known), points(&logs.wanted));
         let end = |points: &[usize]| points.iter().max().map_or(0, |last| last + 1);
@@ -319,7 +384,7 @@ impl Transform {
             for i in 1..self.points {
                 let width = 1 << i.trailing_zeros();
                 let (low, high) = work.split_at_mut(i * blocks);
-                xor(&mut low[(i - width) * blocks..], &high[..width * blocks]);
+                machine.xor(&mut low[(i - width) * blocks..], &high[..width * blocks]);
             }
             machine.fft(&mut ShardsRefMut::new(self.points, blocks, work), 0, self.points, self.wanted_end, 0);
             for (column, (sum, point)) in sums.iter_mut().zip(&self.wanted).enumerate() {

@@ -38,19 +38,41 @@ impl SymbolHashes {
     /// Adds the next bytes of every symbol: as many for each, within one chunk, whole blocks unless they end
     /// the symbol.
     pub(crate) fn update(&mut self, kernel: Kernel, inputs: &[&[u8]]) {
+        debug_assert_eq!(inputs.len(), self.chunk.len());
+        self.add(kernel, 0, inputs);
+        self.advance(kernel, inputs.first().map_or(0, |input| input.len()));
+    }
+
+    /// The same for some symbols, the first of which is `first`. When the bytes of all have been added,
+    /// [`SymbolHashes::advance`] must follow.
+    pub(crate) fn add(&mut self, kernel: Kernel, first: usize, inputs: &[&[u8]]) {
         let bytes = inputs.first().map_or(0, |input| input.len());
         let start = (self.done_bytes % CHUNK_BYTES as u64) as usize;
-        let place =
-            ChunkPlace { index: self.done_bytes / CHUNK_BYTES as u64, only: self.symbol_bytes <= CHUNK_BYTES as u64 };
-        self.done_bytes += bytes as u64;
-        let ends = self.done_bytes == self.symbol_bytes || start + bytes == CHUNK_BYTES;
-        debug_assert_eq!(inputs.len(), self.chunk.len());
-        debug_assert!(self.done_bytes <= self.symbol_bytes && start + bytes <= CHUNK_BYTES);
+        let ends = self.ends(start, bytes);
+        debug_assert!(self.done_bytes + bytes as u64 <= self.symbol_bytes && start + bytes <= CHUNK_BYTES);
         debug_assert!(ends || bytes.is_multiple_of(BLOCK_BYTES));
-        kernel.chunk_parts(inputs, ChunkPart { place, start, ends }, &mut self.chunk);
+        let part = ChunkPart { place: self.place(), start, ends };
+        kernel.chunk_parts(inputs, part, &mut self.chunk[first..first + inputs.len()]);
+    }
+
+    /// Says that `bytes` bytes of every symbol have been added.
+    pub(crate) fn advance(&mut self, kernel: Kernel, bytes: usize) {
+        let start = (self.done_bytes % CHUNK_BYTES as u64) as usize;
+        let (place, ends) = (self.place(), self.ends(start, bytes));
+        self.done_bytes += bytes as u64;
         if ends && !place.only {
             self.push(kernel, place.index);
         }
+    }
+
+    /// Where the chunk at hand stands.
+    fn place(&self) -> ChunkPlace {
+        ChunkPlace { index: self.done_bytes / CHUNK_BYTES as u64, only: self.symbol_bytes <= CHUNK_BYTES as u64 }
+    }
+
+    /// Whether the chunk at hand, of which `start` bytes are done, ends with the next `bytes`.
+    fn ends(&self, start: usize, bytes: usize) -> bool {
+        self.done_bytes + bytes as u64 == self.symbol_bytes || start + bytes == CHUNK_BYTES
     }
 
     /// Puts the finished chunk, before which there were `chunks`, on the stack. What it completes is joined only

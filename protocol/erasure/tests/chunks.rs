@@ -48,6 +48,28 @@ fn every_chunk_is_opened_and_verified() {
 }
 
 #[test]
+fn openings_are_those_of_the_twin() {
+    for (n, length) in [(4_u16, 11), (7, 3000), (10, 28 * 1026), (10, 28 * 5000 - 3), (7, 15 * 16_384)] {
+        let (stored, shards) = (Stored::new(n, length), usize::from(n));
+        let layout = stored.layout;
+        let (size, twin) = (layout.symbol_bytes() as usize, twin::encode(&stored.bytes, shards));
+        for pair in 0..n {
+            for axis in [Axis::Primary, Axis::Secondary] {
+                let sliver = SliverId { pair: PairIndex(pair), axis };
+                let symbols: Vec<Vec<u8>> = stored.sliver(sliver).chunks(size).map(<[u8]>::to_vec).collect();
+                let (hashes, proof, fragment) = (stored.hashes(sliver), stored.proof(pair), stored.fragment(pair));
+                for number in 0..chunk_count(&layout, axis) {
+                    let place = nth_chunk(&layout, axis, number).unwrap();
+                    let opened = open_chunk(&layout, &proof, place, &hashes, &fragment).unwrap();
+                    let (symbol, chunk) = (usize::from(place.symbol), place.part as usize);
+                    assert!(opened.encode() == twin.chunk_opening(usize::from(pair), &symbols, symbol, chunk));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_chunk_at_a_thousand_shards_takes_about_two_kilobytes() {
     let stored = Stored::new(1000, 64 << 20);
     let layout = stored.layout;

@@ -152,7 +152,7 @@ proptest! {
         let (a, b) = ((length as f64 * from) as u64, (length as f64 * to) as u64);
         let (start, end) = (a.min(b), a.max(b));
         let ways = [Way::Row, Way::Column, Way::Others];
-        let way = |need: &Need| ways[((seed ^ u64::from(need.row) * 31 ^ u64::from(need.column) * 17) % 3) as usize];
+        let way = |need: &Need| ways[((seed ^ (u64::from(need.row) * 31) ^ (u64::from(need.column) * 17)) % 3) as usize];
         let (bytes, reader) = read(&stored, start, end, way);
         prop_assert!(bytes == stored.bytes[start as usize..end as usize]);
         let plan = RangePlan::new(&stored.layout, start..end).unwrap();

@@ -11,8 +11,9 @@ use common::{Stored, shuffled};
 use floe_erasure::{
     Attempt, Axis, CheckedProof, FragmentProof, Layout, MemorySink, Opening, Options, PairIndex, ReadAt, Recovery,
     RecoveryError, RootVector, RootsError, SliverId, recover_primary, recover_sliver, recovered_fragment,
-    recovery_place, recovery_symbol, verify_fragment, verify_primary,
+    recovery_place, recovery_symbol, verify_fragment, verify_fragment_and_hash, verify_primary,
 };
+use proptest::prelude::*;
 
 const SHAPES: [(u16, usize); 7] = [(4, 0), (4, 11), (7, 3000), (10, 77), (10, 100_003), (28, 40_001), (31, 700_000)];
 
@@ -30,7 +31,7 @@ fn help(stored: &Stored, helper: u16, target: SliverId, memory: usize) -> (Vec<u
     let (layout, own) = (stored.layout, PairIndex(helper));
     let mut symbol = Vec::new();
     recovery_symbol(&layout, own, target, (&stored.fragment(helper), &mut symbol), &options(memory)).unwrap();
-    let place = recovery_place(&layout, target);
+    let place = recovery_place(&layout, target).unwrap();
     let opening = stored.hashes(SliverId { pair: own, axis: place.axis }).open_symbol(&layout, place.symbol).unwrap();
     (symbol, opening)
 }
@@ -113,6 +114,60 @@ fn lost_fragments_are_rebuilt_byte_for_byte_with_their_proof() {
     }
 }
 
+/// Rebuilds both slivers of a pair as a node does: the secondary one first, which then helps with the primary.
+fn rebuilt_pair(stored: &Stored, lost: u16) -> (FragmentProof, Vec<u8>, u64) {
+    let (layout, pair) = (stored.layout, PairIndex(lost));
+    let vector = Arc::new(vector(stored, &shuffled(layout.shards(), 3)[..usize::from(layout.rows())]));
+    let fill = |recovery: &mut Recovery, target: SliverId| {
+        for helper in shuffled(layout.shards(), 4).into_iter().filter(|helper| *helper != lost) {
+            if recovery.missing() > 0 {
+                let (fragment, mut symbol) = (stored.fragment(helper), Vec::new());
+                let ends = (&fragment as &dyn ReadAt, &mut symbol as &mut dyn std::io::Write);
+                recovery_symbol(&layout, PairIndex(helper), target, ends, &Options::default()).unwrap();
+                recovery.offer(PairIndex(helper), symbol).unwrap();
+            }
+        }
+        match recovery.attempt(&Options::default()).unwrap() {
+            Attempt::Recovered { sliver, bytes } => (sliver, bytes),
+            other => panic!("{other:?}"),
+        }
+    };
+    let target = SliverId { pair, axis: Axis::Secondary };
+    let mut first = Recovery::new(Arc::clone(&vector), target).unwrap();
+    let (secondary, secondary_bytes) = fill(&mut first, target);
+    let mut second = Recovery::after_secondary(Arc::clone(&vector), &secondary, &secondary_bytes).unwrap();
+    assert_eq!(second.missing(), usize::from(layout.columns()) - 1);
+    let (primary, primary_bytes) = fill(&mut second, SliverId { pair, axis: Axis::Primary });
+    let (proof, checked) = recovered_fragment(&vector, &primary, &secondary).unwrap();
+    assert_eq!(checked.pair(), pair);
+    assert!(Recovery::after_secondary(vector, &primary, &primary_bytes).is_err());
+    (proof, [primary_bytes, secondary_bytes].concat(), first.received_bytes() + second.received_bytes())
+}
+
+#[test]
+fn a_pair_is_rebuilt_with_one_symbol_less_than_it_has() {
+    for (n, length) in [(4, 11), (10, 5000), (31, 60_000), (1000, 1 << 20)] {
+        let stored = Stored::new(n, length);
+        for lost in [0, n / 2, n - 1] {
+            let (proof, fragment, received) = rebuilt_pair(&stored, lost);
+            assert_eq!(proof, stored.proof(lost));
+            assert!(fragment == stored.fragment(lost), "{n} shards, {length} bytes, pair {lost}");
+            assert_eq!(received, stored.layout.fragment_bytes() - stored.layout.symbol_bytes());
+        }
+    }
+}
+
+#[test]
+fn hashes_come_with_the_check_of_a_fragment() {
+    let stored = Stored::new(10, 5000);
+    let pair = PairIndex(3);
+    let checked = verify_fragment_and_hash(&stored.checked_proof(3), &stored.fragment(3), &Options::default());
+    let (checked, primary, secondary) = checked.unwrap();
+    assert_eq!(checked.blob(), stored.blob);
+    assert_eq!(primary, stored.hashes(SliverId { pair, axis: Axis::Primary }));
+    assert_eq!(secondary, stored.hashes(SliverId { pair, axis: Axis::Secondary }));
+}
+
 #[test]
 fn primary_is_rebuilt_from_whole_primaries() {
     for (n, length) in SHAPES {
@@ -147,7 +202,7 @@ fn bare_symbols_are_enough_when_all_are_honest() {
     for axis in [Axis::Secondary, Axis::Primary] {
         let target = SliverId { pair: PairIndex(17), axis };
         let mut recovery = Recovery::new(Arc::clone(&vector), target).unwrap();
-        assert_eq!(recovery.wanted(), recovery_place(&layout, target));
+        assert_eq!(Some(recovery.wanted()), recovery_place(&layout, target));
         let needed = recovery.missing();
         for helper in (0..100).filter(|helper| *helper != 17).take(needed) {
             assert!(matches!(recovery.attempt(&options(0)).unwrap(), Attempt::Short { .. }));
@@ -212,6 +267,9 @@ fn what_does_not_belong_into_a_recovery_is_refused() {
     let target = SliverId { pair: PairIndex(4), axis: Axis::Secondary };
     let absent = SliverId { pair: PairIndex(10), axis: Axis::Primary };
     assert!(Recovery::new(Arc::clone(&vector), absent).is_err());
+    for axis in [Axis::Primary, Axis::Secondary] {
+        assert_eq!(recovery_place(&stored.layout, SliverId { pair: PairIndex(u16::MAX), axis }), None);
+    }
     let mut recovery = Recovery::new(Arc::clone(&vector), target).unwrap();
     let symbol = help(&stored, 6, target, 0).0;
     assert!(matches!(recovery.offer(PairIndex(10), symbol.clone()), Err(RecoveryError::Helper { .. })));
@@ -247,4 +305,29 @@ fn what_does_not_belong_into_a_recovery_is_refused() {
     assert!(matches!(nobody, Err(RecoveryError::Helper { .. })));
     let proof: FragmentProof = stored.proof(0);
     assert!(proof.check(&stored.blob, &Layout::new(10, 5001).unwrap(), PairIndex(0)).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_sliver_from_any_helpers(n in 4_u16..40, length in 0_usize..20_000, seed in any::<u64>(), memory in 0_usize..200_000) {
+        let stored = Stored::new(n, length);
+        let layout = stored.layout;
+        let vector = vector(&stored, &shuffled(n, seed)[..usize::from(layout.rows())]);
+        let axis = if seed % 2 == 0 { Axis::Primary } else { Axis::Secondary };
+        let target = SliverId { pair: PairIndex((seed / 2 % u64::from(n)) as u16), axis };
+        // The target's own pair is among them or not.
+        let symbols: Vec<(PairIndex, Vec<u8>)> = shuffled(n, seed ^ 1)
+            .into_iter()
+            .take(usize::from(if axis == Axis::Primary { layout.columns() } else { layout.rows() }))
+            .map(|helper| (PairIndex(helper), help(&stored, helper, target, memory).0))
+            .collect();
+        let symbols: Vec<(PairIndex, &dyn ReadAt)> =
+            symbols.iter().map(|(helper, symbol)| (*helper, symbol as &dyn ReadAt)).collect();
+        let out = MemorySink::new(layout.sliver_bytes(axis) as usize);
+        let recovered = recover_sliver(&vector, target, &symbols, &out, &options(memory)).unwrap();
+        prop_assert!(out.into_bytes() == stored.sliver(target));
+        prop_assert_eq!(recovered.roots(), stored.proof(target.pair.0).roots(axis));
+    }
 }

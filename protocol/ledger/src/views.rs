@@ -135,13 +135,13 @@ pub fn blob(state: &dyn StateRead, blob: &BlobId) -> Result<Option<BlobView>, St
         Some(number) => blobs::life(state, number)?.map(|life| (number, life)),
         None => None,
     };
-    view(state, blob, &record, life).map(Some)
+    view(state, &rows::load(state)?, (blob, &record), life).map(Some)
 }
 
 fn view(
     state: &dyn StateRead,
-    blob: &BlobId,
-    record: &BlobRecord,
+    rows: &rows::Rows,
+    (blob, record): (&BlobId, &BlobRecord),
     life: Option<(SequenceNumber, SequenceRecord)>,
 ) -> Result<BlobView, StateError> {
     let mut registrations = Vec::new();
@@ -160,7 +160,7 @@ fn view(
     let covered = match &life {
         Some((sequence, _)) => {
             let covering = coverage::covered(state, Table::Coverage, sequence.0, next_sequence(state)?.0)?;
-            rows::load(state)?.shards(&covering)
+            rows.shards(&covering)
         }
         None => ShardSet::new(),
     };
@@ -200,6 +200,7 @@ pub fn blobs(
         None => (Table::Sequence, Vec::new()),
     };
     let limit = limit.min(BLOBS_PAGE_MAX);
+    let rows = rows::load(state)?;
     let mut found = Vec::new();
     let mut from = from.0;
     while found.len() < limit {
@@ -214,7 +215,7 @@ pub fn blobs(
             let blob = life.blob;
             let Some(record) = blobs::record(state, &blob)? else { continue };
             if record.sequence == Some(number) && found.len() < limit {
-                found.push((number, view(state, &blob, &record, Some((number, life)))?));
+                found.push((number, view(state, &rows, (&blob, &record), Some((number, life)))?));
             }
         }
     }

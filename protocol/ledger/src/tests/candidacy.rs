@@ -215,7 +215,7 @@ fn a_vote_key_out_of_its_terms_or_unproven_is_refused() {
     assert_eq!(net.world.refusal(&key(2), net.announcement(&keys, 2, &key(52))), refusal);
 }
 
-fn double_vote(net: &Net, secret: &SecretKey, height: u64) -> DoubleVote {
+pub fn double_vote(net: &Net, secret: &SecretKey, height: u64) -> DoubleVote {
     let said = |value| Said { value, valid_round: None, signature: Signature([0; 64]) };
     let (first, second) = (said(None), said(Some([4; 32])));
     let mut votes =

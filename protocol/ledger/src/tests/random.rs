@@ -1,6 +1,7 @@
 //! Random blocks: the sum is kept, the twin agrees, nothing panics. What is checked is in [`World::block`] and after it.
 
 use super::fixture::*;
+use super::net::*;
 use crate::coverage::Run;
 use crate::*;
 use floe_types::{Epoch, Frost, RegistrationNumber, SequenceNumber};
@@ -13,6 +14,13 @@ enum Deed {
     Certify { registration: u64, blob: u8, places: Vec<usize> },
     Attest { at: usize, first: u64, count: u64 },
     Report { at: usize, answered: Vec<usize>, late: u64 },
+    Join { seed: u8, stake: u64 },
+    Stake { seed: u8, by: u8, change: StakeChange },
+    Leave { seed: u8, by: u8 },
+    Describe { seed: u8, capacity_bytes: u64 },
+    Announce { seed: u8, term: u64, key: u8 },
+    Accuse { seed: u8, height: u64, same: bool },
+    AttestRow { seed: u8, shard: u16, first: u64, count: u64 },
     Wait { millis: u64 },
     EndEpoch { present: Vec<usize> },
 }
@@ -37,16 +45,69 @@ fn deed() -> impl Strategy<Value = Deed> {
         5 => (1u64..12, 0u8..4, places()).prop_map(|(registration, blob, places)| Deed::Certify { registration, blob, places }),
         2 => (0usize..7, 0u64..6, 0u64..3).prop_map(|(at, first, count)| Deed::Attest { at, first, count }),
         1 => (0usize..7, places(), 0u64..2).prop_map(|(at, answered, late)| Deed::Report { at, answered, late }),
+        3 => candidacy(),
         1 => (0u64..9_000).prop_map(|millis| Deed::Wait { millis }),
         2 => places().prop_map(|present| Deed::EndEpoch { present }),
     ]
+}
+
+fn candidacy() -> impl Strategy<Value = Deed> {
+    let stake = prop_oneof![6 => 1u64..60, 1 => any::<u64>()];
+    let stake = stake.prop_map(|wal| wal.saturating_mul(WAL)).boxed();
+    let term = prop_oneof![4 => 0u64..6, 1 => any::<u64>()];
+    let changed = (any::<bool>(), stake.clone()).prop_map(|(add, amount)| match add {
+        true => StakeChange::Add(Frost(amount)),
+        false => StakeChange::Withdraw(Frost(amount)),
+    });
+    prop_oneof![
+        4 => (0u8..4, stake).prop_map(|(seed, stake)| Deed::Join { seed, stake }),
+        2 => (0u8..4, 1u8..4, changed).prop_map(|(seed, by, change)| Deed::Stake { seed, by, change }),
+        1 => (0u8..4, 2u8..4).prop_map(|(seed, by)| Deed::Leave { seed, by }),
+        1 => (0u8..4, any::<u64>()).prop_map(|(seed, capacity_bytes)| Deed::Describe { seed, capacity_bytes }),
+        1 => (0u8..4, term, 0u8..6).prop_map(|(seed, term, key)| Deed::Announce { seed, term, key }),
+        1 => (0u8..4, any::<u64>(), any::<bool>()).prop_map(|(seed, height, same)| Deed::Accuse { seed, height, same }),
+        1 => (0u8..4, 0u16..30, 0u64..6, 0u64..3).prop_map(|(seed, shard, first, count)| Deed::AttestRow {
+            seed, shard, first, count,
+        }),
+    ]
+}
+
+/// The action of a deed about newcomer `seed`, with the account that sends it.
+fn of_candidate(net: &Net, deed: &Deed) -> Option<(u8, Action)> {
+    let keys = |seed: &u8| Keys::newcomer(*seed);
+    Some(match deed {
+        Deed::Join { seed, stake } => (2, Action::Join(Box::new(net.join_of(&keys(seed), *seed, Frost(*stake))))),
+        Deed::Stake { seed, by, change } => (*by, Action::Stake { node: keys(seed).node, change: *change }),
+        Deed::Leave { seed, by } => (*by, Action::Leave { node: keys(seed).node }),
+        Deed::Describe { seed, capacity_bytes } => {
+            let (addresses, domain) = (vec!["/memory/1".to_owned()], "isp:a".to_owned());
+            let said = Description { node: keys(seed).node, addresses, domain, capacity_bytes: *capacity_bytes };
+            (2, Action::Describe(said))
+        }
+        Deed::Announce { seed, term, key: next } => (2, net.announcement(&keys(seed), *term, &key(50 + next))),
+        Deed::Accuse { seed, height, same } => {
+            let mut votes = super::candidacy::double_vote(net, &keys(seed).vote, *height);
+            if *same {
+                votes.second = votes.first;
+            }
+            (1, Action::Evidence(Box::new(votes)))
+        }
+        Deed::AttestRow { seed, shard, first, count } => {
+            let runs = vec![Run { first: SequenceNumber(*first), last: SequenceNumber(first + count) }];
+            let shards = [floe_types::ShardIndex(*shard)].into_iter().collect();
+            (2, Action::Attest { member: keys(seed).node, shards, runs })
+        }
+        _ => return None,
+    })
 }
 
 fn check(world: &World, signed: SignedTransaction) -> Vec<CheckedTransaction> {
     signed.check(&world.context.network).into_iter().collect()
 }
 
-fn act(world: &mut World, deed: Deed) {
+fn act(net: &mut Net, deed: Deed) {
+    let about = of_candidate(net, &deed);
+    let world = &mut net.world;
     let transaction = |world: &World, key: &floe_types::keys::SecretKey, action: Action| {
         let sender = floe_types::AccountId(key.public());
         let nonce = if action.is_report() { 0 } else { views::account(&world.state, &sender).unwrap().nonce };
@@ -81,6 +142,13 @@ fn act(world: &mut World, deed: Deed) {
             let action = Action::Report { member: node(at), epoch, answered: members(answered) };
             transaction(world, &node_key(at), action)
         }
+        Deed::Join { .. }
+        | Deed::Stake { .. }
+        | Deed::Leave { .. }
+        | Deed::Describe { .. }
+        | Deed::Announce { .. }
+        | Deed::Accuse { .. }
+        | Deed::AttestRow { .. } => about.map(|(by, action)| transaction(world, &key(by), action)).unwrap_or_default(),
         Deed::Wait { millis } => {
             world.now = world.now.plus_millis(millis);
             Vec::new()
@@ -104,10 +172,11 @@ proptest! {
     fn whatever_happens_no_wal_is_made_or_destroyed_and_replay_agrees(
         deeds in proptest::collection::vec(deed(), 1..40),
     ) {
-        let mut world = World::new();
+        let mut net = Net::new();
         for deed in deeds {
-            act(&mut world, deed);
+            act(&mut net, deed);
         }
+        let mut world = net.world;
         // Both coverage maps name the same blobs; after a boundary they are the same map.
         world.boundary(Vec::new());
         let end = views::next_sequence(&world.state).unwrap().0;

@@ -94,6 +94,11 @@ impl SymbolHashes {
         }
     }
 
+    /// The hashes, after [`SymbolHashes::finish`].
+    pub(crate) fn finished(&self) -> &[Hash] {
+        self.stack.first().unwrap_or(&self.chunk)
+    }
+
     /// The hashes, when all bytes of all symbols have been added.
     pub(crate) fn finish(&mut self, kernel: Kernel) -> &mut [Hash] {
         debug_assert_eq!(self.done_bytes, self.symbol_bytes);

@@ -6,26 +6,28 @@
 //! | action | refused when, beyond nonce, fee and balance |
 //! | --- | --- |
 //! | `Transfer` | nothing is moved |
-//! | `Register` | not from the current epoch, too far ahead, too long, above the price the sender named |
+//! | `Register`, `Extend`, `Delete`, `Renew` | see [`crate::terms`] |
 //! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
-//! | `Attest` | not a member, ends at a blob that is not defended, nothing new |
+//! | `Attest`, `Withdraw` | not a member, ends at a blob that is not defended, nothing new |
+//! | `Offer` | not a member, offered already |
 //! | `Report` | not a member, another epoch, not its closing, a second one |
 
 use crate::blobs;
-use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Run};
-use crate::event::{Event, Standing};
+use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Change, Run};
+use crate::event::Event;
 use crate::execute::Context;
 use crate::money::{self, Pot};
+use crate::prices;
 use crate::records::{Defence, Registration, RegistrationStatus};
 use crate::refusal::{Halt, Refusal};
 use crate::sets::{MemberSet, ShardSet};
 use crate::state::{Overlay, StateRead};
 use crate::tables::Table;
-use crate::transaction::{Action, Attributes, CheckedTransaction, confirmation_message, fee_min};
+use crate::terms::Ask;
+use crate::transaction::{Action, CheckedTransaction, confirmation_message, fee_min};
 use floe_types::bls::{self, BlsSignature};
 use floe_types::{
-    AccountId, BlobId, BlockTime, Committee, Epoch, EpochCount, Frost, MemberIndex, NodeId, RegistrationNumber,
-    TransactionId,
+    AccountId, BlobId, BlockTime, Committee, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, TransactionId,
 };
 
 /// Where a transaction is executed.
@@ -37,14 +39,18 @@ pub(crate) struct Scene<'a> {
     pub epoch_began: BlockTime,
     /// The block's time.
     pub time: BlockTime,
+    /// The price in force.
+    pub price: Frost,
+    /// See [`crate::terms::seat_bytes`].
+    pub seat_bytes: u64,
 }
 
 /// One transaction on its way.
-struct Acting<'s, 'o, 'b> {
-    scene: &'s Scene<'s>,
-    overlay: &'o mut Overlay<'b>,
-    transaction: TransactionId,
-    sender: AccountId,
+pub(crate) struct Acting<'s, 'o, 'b> {
+    pub scene: &'s Scene<'s>,
+    pub overlay: &'o mut Overlay<'b>,
+    pub transaction: TransactionId,
+    pub sender: AccountId,
 }
 
 /// Executes `checked` and says what happened.
@@ -56,7 +62,7 @@ pub(crate) fn execute(
     let transaction = checked.transaction();
     let sender = transaction.sender;
     if !transaction.action.is_report() {
-        let least = fee_min(&scene.context.params, checked.bytes()).ok_or(Refusal::Overflow)?;
+        let least = fee_min(&scene.context.params, &transaction.action, checked.bytes()).ok_or(Refusal::Overflow)?;
         if transaction.fee < least {
             return Err(Refusal::FeeTooLow { found: transaction.fee, least }.into());
         }
@@ -71,10 +77,15 @@ pub(crate) fn execute(
     let mut acting = Acting { scene, overlay, transaction: checked.id(), sender };
     let events = match &transaction.action {
         Action::Transfer { to, amount } => acting.transfer(to, *amount),
-        Action::Register { blob, length, first, last, price_max, attributes } => {
-            let ask = Ask { blob: *blob, length: *length, first: *first, last: *last, price_max: *price_max };
-            acting.register(&ask, attributes)
-        }
+        Action::Register { blob, length, first, last, price_max, persistence, attributes } => acting.register(&Ask {
+            blob: *blob,
+            length: *length,
+            first: *first,
+            last: *last,
+            price_max: *price_max,
+            persistence: *persistence,
+            attributes,
+        }),
         Action::Certify { blob, registration, version, members, signature } => acting.certify(&Certificate {
             blob: *blob,
             registration: *registration,
@@ -84,18 +95,14 @@ pub(crate) fn execute(
         }),
         Action::Attest { member, runs } => acting.attest(member, runs),
         Action::Report { member, epoch, answered } => acting.report(member, *epoch, answered),
+        Action::Extend { registration, last, price_max } => acting.extend(*registration, *last, *price_max),
+        Action::Delete { registration } => acting.delete(*registration),
+        Action::Renew { registration, budget } => acting.renew(*registration, *budget),
+        Action::Offer { member, price } => acting.offer(member, *price),
+        Action::Withdraw { member, runs } => acting.withdraw(member, runs),
     }?;
     money::assert_conserved(overlay)?;
     Ok(events)
-}
-
-/// What a `Register` asks for.
-struct Ask {
-    blob: BlobId,
-    length: u64,
-    first: Epoch,
-    last: Epoch,
-    price_max: Frost,
 }
 
 /// What a `Certify` shows.
@@ -114,80 +121,6 @@ impl Acting<'_, '_, '_> {
         Ok(vec![Event::Transferred { transaction, from: self.sender, to: *to, amount }])
     }
 
-    fn register(&mut self, ask: &Ask, attributes: &Attributes) -> Result<Vec<Event>, Halt> {
-        let (params, now) = (&self.scene.context.params, self.scene.epoch);
-        if ask.first != now {
-            return Err(Refusal::FirstEpoch { found: ask.first, current: now }.into());
-        }
-        let max = now.checked_add(params.paid_ahead_max).ok_or(Refusal::Overflow)?;
-        // The current epoch is the first of those paid for, so that `paid_ahead_max` of them end before `max`.
-        if ask.last >= max {
-            return Err(Refusal::TooFarAhead { last: ask.last, max: Epoch(max.0.saturating_sub(1)) }.into());
-        }
-        let price = money::price(params, ask.length, ask.first, ask.last)?;
-        if price.total > ask.price_max {
-            return Err(Refusal::TooDear { price: price.total, max: ask.price_max }.into());
-        }
-        let defended = blobs::defended(self.overlay, &ask.blob)?;
-        if let Some((_, life)) = defended.as_ref().filter(|(_, life)| life.length != ask.length) {
-            let (kept, found) = (life.length, ask.length);
-            return Err(Refusal::LengthMismatch { blob: ask.blob, kept, found }.into());
-        }
-        money::debit(self.overlay, &self.sender, price.total, Pot::Pending)?;
-        let mut counters = blobs::counters(self.overlay)?;
-        let number = RegistrationNumber(counters.next_registration);
-        counters.next_registration = counters.next_registration.checked_add(1).ok_or(Refusal::Overflow)?;
-        blobs::put_counters(self.overlay, &counters);
-        let within = now.checked_add(EpochCount(params.certify_within.0)).ok_or(Refusal::Overflow)?;
-        let mut registration = Registration {
-            number,
-            blob: ask.blob,
-            owner: self.sender,
-            length: ask.length,
-            first: ask.first,
-            last: ask.last,
-            rate: price.rate,
-            deadline: within.min(ask.last),
-            attributes: attributes.clone(),
-            status: RegistrationStatus::Pending,
-        };
-        blobs::enlist(self.overlay, &registration)?;
-        let standing = match &defended {
-            Some((sequence, _)) => Standing::Counts { sequence: *sequence },
-            None => Standing::Pending { deadline: registration.deadline },
-        };
-        let mut events = vec![self.registered(&registration, standing)];
-        if let Some(life) = defended {
-            events.push(self.extend(&mut registration, life)?);
-        }
-        Ok(events)
-    }
-
-    fn registered(&self, registration: &Registration, standing: Standing) -> Event {
-        Event::Registered {
-            transaction: self.transaction,
-            registration: registration.number,
-            blob: registration.blob,
-            owner: registration.owner,
-            length: registration.length,
-            first: registration.first,
-            last: registration.last,
-            price: registration.price(),
-            standing,
-        }
-    }
-
-    fn extend(
-        &mut self,
-        registration: &mut Registration,
-        life: (floe_types::SequenceNumber, crate::records::SequenceRecord),
-    ) -> Result<Event, Halt> {
-        let sequence = life.0;
-        let (from, to) = blobs::extend(self.overlay, registration, life, self.scene.epoch)?;
-        let (transaction, blob) = (self.transaction, registration.blob);
-        Ok(Event::Extended { transaction, registration: registration.number, blob, sequence, from, to })
-    }
-
     /// The pending registration that a certificate is for.
     fn pending(&self, certificate: &Certificate<'_>) -> Result<Registration, Halt> {
         let number = certificate.registration;
@@ -195,7 +128,9 @@ impl Acting<'_, '_, '_> {
         let found = found.ok_or(Refusal::NoRegistration { registration: number })?;
         match found.status {
             RegistrationStatus::Pending => Ok(found),
-            RegistrationStatus::Certified { .. } => Err(Refusal::AlreadyCertified { registration: number }.into()),
+            RegistrationStatus::Certified { .. } | RegistrationStatus::Deleted { .. } => {
+                Err(Refusal::AlreadyCertified { registration: number }.into())
+            }
             RegistrationStatus::Lapsed => Err(Refusal::Lapsed { registration: number }.into()),
         }
     }
@@ -232,10 +167,11 @@ impl Acting<'_, '_, '_> {
                 return Err(Refusal::LengthMismatch { blob, kept, found }.into());
             }
             let run = Run { first: life.0, last: life.0 };
-            self.cover(run, &shards)?;
-            return Ok(vec![self.extend(&mut registration, life)?]);
+            self.change(run, &shards, Change::Cover)?;
+            return Ok(vec![self.join(&mut registration, life)?]);
         }
-        let sequence = blobs::defend(self.overlay, &mut registration, &shards, self.scene.epoch)?;
+        let (params, now) = (&self.scene.context.params, self.scene.epoch);
+        let sequence = blobs::defend(self.overlay, params, &mut registration, &shards, now)?;
         Ok(vec![Event::Certified {
             transaction,
             registration: registration.number,
@@ -254,6 +190,17 @@ impl Acting<'_, '_, '_> {
     }
 
     fn attest(&mut self, node: &NodeId, runs: &[Run]) -> Result<Vec<Event>, Halt> {
+        let (member, numbers) = self.declare(node, runs, Change::Cover)?;
+        Ok(vec![Event::Attested { transaction: self.transaction, member, numbers }])
+    }
+
+    fn withdraw(&mut self, node: &NodeId, runs: &[Run]) -> Result<Vec<Event>, Halt> {
+        let (member, numbers) = self.declare(node, runs, Change::Uncover)?;
+        Ok(vec![Event::Withdrawn { transaction: self.transaction, member, numbers }])
+    }
+
+    /// Changes which shards cover `runs` by what the sender's node says it holds, or holds no more.
+    fn declare(&mut self, node: &NodeId, runs: &[Run], change: Change) -> Result<(MemberIndex, u64), Halt> {
         let member = self.member(node)?;
         let shards: ShardSet =
             self.scene.committee.member(member).iter().flat_map(|member| member.shards.iter().copied()).collect();
@@ -273,25 +220,34 @@ impl Acting<'_, '_, '_> {
             if touched > ATTEST_SEGMENTS_MAX {
                 return Err(Refusal::TooManySegments { max: ATTEST_SEGMENTS_MAX }.into());
             }
-            numbers += self.cover(*run, &shards)?;
+            numbers += self.change(*run, &shards, change)?;
         }
         if numbers == 0 {
             return Err(Refusal::NothingNew.into());
         }
-        Ok(vec![Event::Attested { transaction: self.transaction, member, numbers }])
+        Ok((member, numbers))
     }
 
-    /// Adds coverage, to be judged by from the next epoch on. Gives how many numbers got a shard.
-    fn cover(&mut self, run: Run, shards: &ShardSet) -> Result<u64, Halt> {
+    /// Changes coverage, to be judged by from the next epoch on. Gives how many numbers got or lost a shard.
+    fn change(&mut self, run: Run, shards: &ShardSet, change: Change) -> Result<u64, Halt> {
         let mut counters = blobs::counters(self.overlay)?;
-        let done = coverage::cover(self.overlay, Table::Coverage, run, shards, counters.next_sequence)?;
+        let done = coverage::change(self.overlay, Table::Coverage, run, (shards, change), counters.next_sequence)?;
         if !done.before.is_empty() {
             let key = Table::Attested.number(counters.attested);
-            Table::Attested.store(self.overlay, key, &(run, shards));
+            Table::Attested.store(self.overlay, key, &(run, shards, change));
             counters.attested += 1;
             blobs::put_counters(self.overlay, &counters);
         }
         Ok(done.before.iter().map(|segment| segment.run.count()).sum())
+    }
+
+    fn offer(&mut self, node: &NodeId, price: Frost) -> Result<Vec<Event>, Halt> {
+        let member = self.member(node)?;
+        if prices::offer(self.overlay, node)? == Some(price) {
+            return Err(Refusal::Unchanged.into());
+        }
+        prices::put_offer(self.overlay, node, price);
+        Ok(vec![Event::Offered { transaction: self.transaction, member, price }])
     }
 
     fn report(&mut self, node: &NodeId, epoch: Epoch, answered: &MemberSet) -> Result<Vec<Event>, Halt> {

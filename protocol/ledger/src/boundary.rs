@@ -6,10 +6,11 @@
 //! 2. the classes, from the segments by which the epoch is judged, with what they weigh; a verdict for each;
 //! 3. what changed since the epoch before;
 //! 4. registrations that were not certified in time lapse and are paid back;
-//! 5. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
-//! 6. the epoch's bucket closes;
-//! 7. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
-//! 8. the roots of what stands now.
+//! 5. when a term ends the prices move; registrations with a budget that would end are renewed;
+//! 6. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
+//! 7. the epoch's bucket and the fees are paid out;
+//! 8. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
+//! 9. the roots of what stands now.
 //!
 //! It costs what changed, lapsed and ended, and the number of segments; never the number of blobs.
 
@@ -17,14 +18,18 @@ use crate::blobs;
 use crate::block::BoundaryHeader;
 use crate::coverage::{self, Segment};
 use crate::event::Event;
+use crate::fund;
 use crate::merkle::{self, Map, Root, Weight};
 use crate::money;
-use crate::records::{EpochRecord, Head};
+use crate::pages;
+use crate::prices;
+use crate::records::{Defence, EpochRecord, Head};
 use crate::sets::{MemberSet, ShardSet};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
+use crate::terms;
 use crate::verdict::{Cause, Participation, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord, judge};
-use floe_types::{BlockTime, Committee, Epoch, MemberIndex, codec};
+use floe_types::{BlockTime, Committee, Epoch, MemberIndex, Params, codec};
 use std::collections::BTreeMap;
 
 /// Epochs that are remembered.
@@ -50,9 +55,8 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
 fn classes(segments: &[Segment], state: &dyn StateRead) -> Result<(BTreeMap<ShardSet, Weight>, Root), StateError> {
     let mut weights: BTreeMap<ShardSet, Weight> = BTreeMap::new();
     let mut live = Vec::new();
-    for segment in segments {
-        let (first, last) = (segment.run.first.0.to_be_bytes(), segment.run.last.0.to_be_bytes());
-        let weight = merkle::weigh(state, Map::BySequence, &first, &last)?;
+    let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
+    for (segment, weight) in segments.iter().zip(pages::weights(state, &starts)?) {
         if weight.blobs > 0 {
             let class = weights.entry(segment.covered.clone()).or_default();
             *class = class.plus(weight);
@@ -134,7 +138,7 @@ pub fn committee_root(committee: &Committee) -> Root {
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
-    committee: &Committee,
+    (params, committee): (&Params, &Committee),
     head: &Head,
     time: BlockTime,
 ) -> Result<Ended, StateError> {
@@ -148,16 +152,21 @@ pub(crate) fn end_epoch(
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
     let mut transitions = changed(committee, &records, before.as_ref());
 
-    let mut events = blobs::lapse(overlay, epoch)?;
-    for (sequence, life) in blobs::forget(overlay, epoch)? {
+    let mut events = blobs::lapse(overlay, params, epoch)?;
+    prices::turn(overlay, params, committee, epoch)?;
+    events.extend(terms::renew_all(overlay, params, epoch)?);
+    for (sequence, life) in blobs::forget(overlay, params, epoch)? {
         let class = coverage::covered(overlay, Table::Judged, sequence.0, counters.next_sequence)?;
         let from = judge(committee, &participation, epoch, &class).verdict;
-        let (subject, to, cause) = (Subject::Blob(sequence), Verdict::Forgotten, Cause::Term);
+        let cause = if life.defence == Defence::Deleted { Cause::Deleted } else { Cause::Term };
+        let (subject, to) = (Subject::Blob(sequence), Verdict::Forgotten);
         transitions.push(Transition { epoch, subject, from, to, cause });
-        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length) });
-        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last });
+        let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
+        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes });
+        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
     }
-    money::turn(overlay, epoch, participation.decision)?;
+    let (payout, earned) = fund::turn(overlay, (committee, &participation), &classes, epoch)?;
+    events.extend(earned);
     coverage::settle(overlay, epoch.next(), counters.attested, counters.next_sequence)?;
     counters.attested = 0;
     blobs::put_counters(overlay, &counters);
@@ -165,6 +174,7 @@ pub(crate) fn end_epoch(
         overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
     }
     prune(overlay, epoch)?;
+    pages::flush(overlay)?;
 
     let encoded = |record: &VerdictRecord| codec::encode(record);
     let verdict_root = merkle::list_root(&records.iter().map(encoded).collect::<Vec<_>>());
@@ -175,13 +185,15 @@ pub(crate) fn end_epoch(
         answered: participation.answered,
         verdict_root,
         classes_root,
-        blobs_by_sequence_root: merkle::root(overlay, Map::BySequence)?.0,
-        blobs_by_id_root: merkle::root(overlay, Map::ById)?.0,
+        blobs_by_sequence_root: pages::root(overlay, Map::BySequence)?.0,
+        blobs_by_id_root: pages::root(overlay, Map::ById)?.0,
         transitions_root: merkle::list_root(&transitions.iter().map(codec::encode).collect::<Vec<_>>()),
         committee_root: committee_root(committee),
         term: committee.term(),
         tally,
         totals: money::totals(overlay)?,
+        payout,
+        prices: prices::prices(overlay)?,
     };
     money::assert_conserved(overlay)?;
     let (began, height, boundary) = (head.epoch_began, head.height.next(), header.clone());

@@ -121,19 +121,28 @@ pub(crate) fn append(overlay: &mut Overlay<'_>, table: Table, end: u64, covering
     Ok(())
 }
 
-/// What [`cover`] did.
+/// What a member says of its fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// It holds them now.
+    Cover,
+    /// It holds them no more.
+    Uncover,
+}
+
+/// What [`change`] did.
 #[derive(Debug, Default)]
 pub(crate) struct Covered {
-    /// The segments, or parts of segments, that got a shard, as they were before.
+    /// The segments, or parts of segments, that got or lost a shard, as they were before.
     pub before: Vec<Segment>,
 }
 
-/// Adds `shards` to every number of `run`, all of which are below `end`.
-pub(crate) fn cover(
+/// Adds `shards` to every number of `run`, all of which are below `end`, or takes them from it.
+pub(crate) fn change(
     overlay: &mut Overlay<'_>,
     table: Table,
     run: Run,
-    shards: &ShardSet,
+    (shards, change): (&ShardSet, Change),
     end: u64,
 ) -> Result<Covered, StateError> {
     let old = neighbourhood(overlay, table, run, end)?;
@@ -143,7 +152,10 @@ pub(crate) fn cover(
         for (part, inside) in split(segment.run, run) {
             let mut covered = segment.covered.clone();
             if inside {
-                covered = covered.union(shards);
+                covered = match change {
+                    Change::Cover => covered.union(shards),
+                    Change::Uncover => covered.without(shards),
+                };
                 if covered != segment.covered {
                     done.before.push(Segment { run: part, covered: segment.covered.clone() });
                 }
@@ -225,9 +237,9 @@ pub(crate) fn settle(overlay: &mut Overlay<'_>, next: Epoch, count: u64, end: u6
     let mut noted = 0u64;
     for index in 0..count {
         let key = Table::Attested.number(index);
-        let (run, shards): (Run, ShardSet) = Table::Attested.must(overlay, &key)?;
+        let (run, shards, said): (Run, ShardSet, Change) = Table::Attested.must(overlay, &key)?;
         overlay.delete(key);
-        for before in cover(overlay, Table::Judged, run, &shards, end)?.before {
+        for before in change(overlay, Table::Judged, run, (&shards, said), end)?.before {
             Table::Changes.store(overlay, Table::Changes.numbers(next.0, noted), &before);
             noted += 1;
         }

@@ -31,12 +31,16 @@ use crate::block::{
 };
 use crate::boundary;
 use crate::event::Event;
+use crate::fund;
 use crate::merkle::Root;
 use crate::money;
-use crate::records::{Account, Counters, FundRates, Head, Totals};
+use crate::pages;
+use crate::prices;
+use crate::records::{Account, Counters, FundRates, Head, Load, Prices, Totals};
 use crate::refusal::{BlockError, Halt, Refusal};
 use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
 use crate::tables::Table;
+use crate::terms;
 use crate::transaction::{Action, CheckedTransaction, SignedTransaction};
 use floe_types::genesis::GenesisError;
 use floe_types::params::BLOCK_BYTES_MAX;
@@ -68,6 +72,8 @@ pub struct Executed {
     pub block: Block,
     /// Its id.
     pub id: BlockId,
+    /// Its transactions' ids, in order.
+    pub ids: Vec<TransactionId>,
     /// What it changes, to be applied whole and together with the block.
     pub changes: ChangeSet,
     /// What happened, in order.
@@ -90,7 +96,10 @@ pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
     }
     let supply = genesis.supply()?;
     money::put_totals(&mut overlay, &Totals { supply, accounts: supply, ..Totals::default() });
-    money::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
+    fund::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
+    let price = genesis.params.price;
+    prices::put_prices(&mut overlay, &Prices { current: price, next: price });
+    blobs::put_load(&mut overlay, &Load::default());
     let committee = genesis.committee()?;
     Table::Committee.store(&mut overlay, Table::Committee.key(&[]), &committee);
     blobs::put_counters(&mut overlay, &Counters { next_registration: 1, next_sequence: 0, attested: 0 });
@@ -233,6 +242,8 @@ struct Execution<'a> {
     overlay: Overlay<'a>,
     context: &'a Context,
     committee: Committee,
+    price: Frost,
+    seat_bytes: u64,
     head: Head,
     time: BlockTime,
     epoch: Epoch,
@@ -257,16 +268,19 @@ impl<'a> Execution<'a> {
         let (mut epoch, mut epoch_began) = (head.epoch, head.epoch_began);
         let (mut boundary, mut events) = (None, Vec::new());
         if time >= head.epoch_ends(&context.params) {
-            let ended = boundary::end_epoch(&mut overlay, &committee, &head, time)?;
+            let ended = boundary::end_epoch(&mut overlay, (&context.params, &committee), &head, time)?;
             (epoch, epoch_began) = (head.epoch.next(), time);
             (boundary, events) = (Some(ended.header), ended.events);
         }
         let (included, refused) = (Vec::new(), Vec::new());
         let certificates = 0;
+        let (price, seat_bytes) = (prices::prices(&overlay)?.current, terms::seat_bytes(&committee));
         Ok(Execution {
             overlay,
             context,
             committee,
+            price,
+            seat_bytes,
             head,
             time,
             epoch,
@@ -291,11 +305,13 @@ impl<'a> Execution<'a> {
             epoch: self.epoch,
             epoch_began: self.epoch_began,
             time: self.time,
+            price: self.price,
+            seat_bytes: self.seat_bytes,
         };
         let mut own = Overlay::new(&self.overlay);
         let events = actions::execute(&mut own, &scene, checked)?;
-        let changes = own.into_changes();
-        self.overlay.merge(changes);
+        let parts = own.into_parts();
+        self.overlay.absorb(parts);
         self.events.extend(events);
         self.certificates += usize::from(certifies);
         Ok(())
@@ -304,6 +320,7 @@ impl<'a> Execution<'a> {
     /// Computes the roots and seals the block.
     fn finish(mut self, proposer: NodeId) -> Result<Executed, StateError> {
         let (ids, transactions): (Vec<_>, Vec<_>) = self.included.into_iter().unzip();
+        pages::flush(&mut self.overlay)?;
         let head_key = Table::Head.key(&[]);
         let state_root = Root(self.overlay.changes().root_after(&self.head.state_root.0, &head_key));
         let header = BlockHeader {
@@ -329,6 +346,13 @@ impl<'a> Execution<'a> {
         };
         Table::Head.store(&mut self.overlay, head_key, &head);
         let block = Block { header, transactions };
-        Ok(Executed { block, id, changes: self.overlay.into_changes(), events: self.events, refused: self.refused })
+        Ok(Executed {
+            block,
+            id,
+            ids,
+            changes: self.overlay.into_changes(),
+            events: self.events,
+            refused: self.refused,
+        })
     }
 }

@@ -16,15 +16,17 @@
 //! | [`block`] | blocks, headers, boundary headers |
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
+//! | [`history`] | which accounts a block touched: an index beside the state |
 //! | [`mempool`] | transactions that wait for a block |
 //! | [`coverage`] | which shards attested which blobs |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
-//! | [`money`] | WAL and its conservation |
+//! | [`money`], [`fund`], [`prices`] | WAL and its conservation; the storage fund; how the price moves |
+//! | [`terms`] | registering, extending, deleting, renewing, and quotes |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
-//! - **I7** Accounts, pending, buckets, reserve and fees sum to the supply after every transaction.
+//! - **I7** Accounts, pending, buckets, budgets, reserve and fees sum to the supply after every transaction.
 //! - **I14** Equal prefixes of blocks give equal verdicts, whether executed at once, replayed or caught up with.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -35,14 +37,19 @@ mod boundary;
 pub mod coverage;
 pub mod event;
 pub mod execute;
+pub mod fund;
+pub mod history;
 pub mod mempool;
 pub mod merkle;
 pub mod money;
+mod pages;
+pub mod prices;
 pub mod records;
 pub mod refusal;
 pub mod sets;
 pub mod state;
 mod tables;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -53,17 +60,20 @@ pub use block::{BLOCK_VERSION, Block, BlockHeader, BoundaryHeader, genesis_block
 pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
+pub use fund::Payout;
 pub use mempool::{Mempool, MempoolError, MempoolLimits};
 pub use merkle::{MapProof, Presence, Root, Weight};
 pub use money::{Price, conservation, price};
 pub use records::{
-    Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
+    Account, BlobRecord, Defence, EpochRecord, Head, Load, Piece, Prices, RateFrom, Registration, RegistrationStatus,
+    SequenceRecord, Totals,
 };
 pub use refusal::{BlockError, Refusal};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};
+pub use terms::{Deal, Quote};
 pub use transaction::{
-    Action, Attributes, CheckedTransaction, SignedTransaction, Transaction, TransactionError, confirmation_message,
-    fee_min,
+    Action, Attributes, CheckedTransaction, Persistence, SignedTransaction, Transaction, TransactionError,
+    confirmation_message, fee_min,
 };
 pub use verdict::{Decision, Participation, Verdict, VerdictRecord};

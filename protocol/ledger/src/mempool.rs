@@ -148,7 +148,7 @@ impl Mempool {
             return Err(MempoolError::TooFarAhead { found: nonce, expected, ahead });
         }
         let bytes = signed.encode().len();
-        let least = fee_min(&context.params, bytes).unwrap_or(Frost(u64::MAX));
+        let least = fee_min(&context.params, &signed.transaction.action, bytes).unwrap_or(Frost(u64::MAX));
         if fee < least {
             return Err(MempoolError::TooCheap { found: fee, least });
         }

@@ -5,5 +5,7 @@ mod conformance;
 mod epochs;
 pub mod fixture;
 mod measure;
+mod model;
+mod money;
 mod random;
 mod refusals;

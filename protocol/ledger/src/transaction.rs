@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// The version of encodings that confirmations speak of.
 pub const ENCODING_VERSION: u8 = 1;
-/// The most runs in one [`Action::Attest`]. Each may split segments of the coverage map.
+/// The most runs in one [`Action::Attest`] or [`Action::Withdraw`]. Each may split segments of the coverage map.
 pub const ATTEST_RUNS_MAX: usize = 256;
 
 /// What a store says about its bytes: for people and browsers, never for decisions. 1 KiB at most when encoded.
@@ -40,6 +40,17 @@ impl Attributes {
     }
 }
 
+/// Whether a registration may be ended before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Persistence {
+    /// It lasts until its last paid epoch, whatever its owner wants later.
+    #[default]
+    Permanent,
+    /// Its owner may end it and get back what is not due yet.
+    Deletable,
+}
+
 /// What a transaction does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
@@ -56,12 +67,15 @@ pub enum Action {
         blob: BlobId,
         /// Its length in bytes.
         length: u64,
-        /// The first paid epoch: the one in which this is executed, charged whole.
+        /// The first paid epoch, at most the one in which this is executed. One that has passed is not paid: the term then
+        /// begins with the epoch of execution, which is charged whole, and ends where it was to end.
         first: Epoch,
         /// The last paid epoch, inclusive.
         last: Epoch,
         /// The most the sender will pay.
         price_max: Frost,
+        /// Whether the sender may end it early.
+        persistence: Persistence,
         /// What the bytes are.
         attributes: Attributes,
     },
@@ -95,6 +109,45 @@ pub enum Action {
         epoch: Epoch,
         /// Who answered. The reporter's own bit says nothing.
         answered: MemberSet,
+    },
+    /// Pays for more epochs of a registration that counts. Anyone may; what is added belongs to the registration, so that a
+    /// refund of it would go to its owner.
+    Extend {
+        /// The registration.
+        registration: RegistrationNumber,
+        /// The last paid epoch from now on, inclusive.
+        last: Epoch,
+        /// The most the sender will pay.
+        price_max: Frost,
+    },
+    /// Ends the sender's deletable registration with the epoch after the running one; what was paid for later ones comes
+    /// back. The blob is defended as long as another registration of it lasts.
+    Delete {
+        /// The registration.
+        registration: RegistrationNumber,
+    },
+    /// Sets the WAL aside from which the sender's registration is renewed when it would end. What stood there before and
+    /// is more than this comes back; zero ends the renewing.
+    Renew {
+        /// The registration.
+        registration: RegistrationNumber,
+        /// What is set aside from now on.
+        budget: Frost,
+    },
+    /// The price of one encoded mebibyte for one epoch for which the sender's node would serve. Stands until the next.
+    Offer {
+        /// The sender's node.
+        member: NodeId,
+        /// The price, above zero.
+        price: Frost,
+    },
+    /// Says that the sender's node holds, on none of its shards, the fragments of these blobs any more. In force from the
+    /// next boundary: the running epoch is judged as it began.
+    Withdraw {
+        /// The sender's node.
+        member: NodeId,
+        /// Of which blobs, as in an attestation.
+        runs: Vec<Run>,
     },
 }
 
@@ -169,6 +222,15 @@ impl Action {
         matches!(self, Action::Report { .. })
     }
 
+    /// How many runs it has, each of which costs a fee of its own.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        match self {
+            Action::Attest { runs, .. } | Action::Withdraw { runs, .. } => runs.len(),
+            _ => 0,
+        }
+    }
+
     /// What can be wrong with it whatever the state.
     fn shape(&self) -> Result<(), &'static str> {
         match self {
@@ -178,10 +240,13 @@ impl Action {
             }
             Action::Register { first, last, .. } if last < first => Err("the last epoch is before the first"),
             Action::Certify { version, .. } if *version != ENCODING_VERSION => Err("no such version of the encoding"),
-            Action::Attest { runs, .. } if runs.is_empty() || runs.len() > ATTEST_RUNS_MAX => {
-                Err("an attestation has from 1 to 256 runs")
+            Action::Offer { price, .. } if *price == Frost::ZERO => Err("nothing is free: an offer is above zero"),
+            Action::Attest { runs, .. } | Action::Withdraw { runs, .. }
+                if runs.is_empty() || runs.len() > ATTEST_RUNS_MAX =>
+            {
+                Err("an attestation or a withdrawal has from 1 to 256 runs")
             }
-            Action::Attest { runs, .. } if !Run::are_canonical(runs) => {
+            Action::Attest { runs, .. } | Action::Withdraw { runs, .. } if !Run::are_canonical(runs) => {
                 Err("runs must be ascending, disjoint and not adjacent")
             }
             _ => Ok(()),
@@ -303,8 +368,10 @@ pub fn confirmation_message(
     codec::encode(&("floe 1 storage confirmation", network, term, registration, blob, version))
 }
 
-/// The least fee of a transaction of `bytes` bytes; `None` beyond the largest amount.
+/// The least fee of a transaction of `bytes` bytes that does `action`: for its bytes and for its runs. `None` beyond the
+/// largest amount.
 #[must_use]
-pub fn fee_min(params: &Params, bytes: usize) -> Option<Frost> {
-    params.fee_per_byte.checked_mul(bytes as u64)
+pub fn fee_min(params: &Params, action: &Action, bytes: usize) -> Option<Frost> {
+    let runs = params.fee_per_run.checked_mul(action.runs() as u64)?;
+    params.fee_per_byte.checked_mul(bytes as u64)?.checked_add(runs)
 }

@@ -3,7 +3,7 @@
 //! Times are in milliseconds where they are real time and in epochs where the protocol counts. The table of
 //! [`Params::describe`] is what `floe genesis show` prints: name, value, unit and reason stand together once.
 
-use crate::units::{EpochCount, Frost};
+use crate::units::{Epoch, EpochCount, Frost};
 use serde::{Deserialize, Serialize};
 
 /// The largest number of shards: what GF(2^16) allows, less room for none at all.
@@ -35,10 +35,12 @@ pub struct Params {
     /// Status requests each member sends each other member in one epoch. A member that answers more than half of them
     /// is reported as having answered.
     pub status_requests: u32,
-    /// Price of one encoded mebibyte for one epoch.
+    /// Price of one encoded mebibyte for one epoch at genesis. Members' offers move it from there.
     pub price: Frost,
     /// Fee for one byte of a transaction.
     pub fee_per_byte: Frost,
+    /// Fee for one run of an attestation or a withdrawal, beside its bytes.
+    pub fee_per_run: Frost,
     /// The most epochs a registration may pay ahead.
     pub paid_ahead_max: EpochCount,
     /// Epochs after that of its registration in which a blob may still be certified; then the registration lapses.
@@ -71,6 +73,7 @@ impl Params {
             status_requests: 12,
             price: Frost(1_000),
             fee_per_byte: Frost(10),
+            fee_per_run: Frost(1_000),
             paid_ahead_max: EpochCount(8_766),
             certify_within: EpochCount(1),
             blob_bytes_max: 4 << 30,
@@ -89,6 +92,7 @@ impl Params {
             term_epochs: EpochCount(4),
             status_requests: 6,
             fee_per_byte: Frost(0),
+            fee_per_run: Frost(0),
             ..Params::standard(shards)
         }
     }
@@ -110,6 +114,9 @@ impl Params {
         }
         if self.term_epochs.0 == 0 {
             return refuse("term_epochs", "a term has at least one epoch");
+        }
+        if self.price == Frost::ZERO {
+            return refuse("price", "must be above zero: what is free is never forgotten");
         }
         if !(1..=1_000).contains(&self.status_requests) {
             return refuse("status_requests", "must be from 1 to 1000");
@@ -144,6 +151,12 @@ impl Params {
         self.shards - 2 * self.faulty()
     }
 
+    /// Whether `epoch` is the last of a term. Terms are counted from epoch 1.
+    #[must_use]
+    pub fn ends_term(&self, epoch: Epoch) -> bool {
+        epoch.0 > 0 && epoch.0.is_multiple_of(self.term_epochs.0.max(1))
+    }
+
     /// Every parameter as a row: name, value, unit, why this value.
     #[must_use]
     pub fn describe(&self) -> Vec<[String; 4]> {
@@ -171,8 +184,9 @@ impl Params {
                 "per epoch and pair",
                 "one lost answer must not make a member absent",
             ),
-            row("price", self.price.to_string(), "FROST per MiB and epoch", "what defence costs"),
+            row("price", self.price.to_string(), "FROST per MiB and epoch", "what defence costs until offers move it"),
             row("fee_per_byte", self.fee_per_byte.to_string(), "FROST per byte", "blocks are not free to fill"),
+            row("fee_per_run", self.fee_per_run.to_string(), "FROST per run", "each run may split the map of coverage"),
             row(
                 "paid_ahead_max",
                 self.paid_ahead_max.to_string(),
@@ -212,7 +226,8 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let good = Params::devnet(28, 15_000);
-        let cases: [(Params, &str); 5] = [
+        let cases: [(Params, &str); 6] = [
+            (Params { price: Frost(0), ..good.clone() }, "price"),
             (Params { shards: 3, ..good.clone() }, "shards"),
             (Params { epoch_millis: 999, ..good.clone() }, "epoch_millis"),
             (Params { closing_millis: 7_501, ..good.clone() }, "closing_millis"),

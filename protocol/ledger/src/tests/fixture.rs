@@ -166,6 +166,7 @@ impl World {
             first,
             last: Epoch(first.0 + epochs - 1),
             price_max: RICH,
+            persistence: Persistence::Permanent,
             attributes: Attributes::default(),
         }
     }

@@ -74,11 +74,15 @@ fn stored(count: u64, covering: impl Fn(u64) -> ShardSet) -> World {
             deadline: Epoch(2),
             attributes: Attributes::default(),
             status: RegistrationStatus::Pending,
+            later: Vec::new(),
+            persistence: Persistence::Permanent,
+            previous: None,
         };
         assert!(money::debit(&mut overlay, &user(1), registration.price(), money::Pot::Pending).is_ok());
-        blobs::enlist(&mut overlay, &registration).unwrap();
-        blobs::defend(&mut overlay, &mut registration, &covering(at), Epoch(1)).unwrap();
+        blobs::enlist(&mut overlay, &world.context.params, &mut registration).unwrap();
+        blobs::defend(&mut overlay, &world.context.params, &mut registration, &covering(at), Epoch(1)).unwrap();
     }
+    pages::flush(&mut overlay).unwrap();
     let changes = overlay.into_changes();
     world.state.apply(&changes);
     world

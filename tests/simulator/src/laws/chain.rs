@@ -4,8 +4,8 @@
 //! No tables, no segments, no Merkle trees, none of the ledger's functions. At each boundary it says what the header
 //! must say.
 
-use floe_ledger::{Action, Block, Decision, MemberSet, Verdict, Weight};
-use floe_types::{BlobId, Committee, Epoch, Genesis, Height, MemberIndex, RegistrationNumber, ShardIndex};
+use floe_ledger::{Action, Block, Decision, MemberSet, Run, Verdict, Weight};
+use floe_types::{BlobId, Committee, Epoch, Genesis, Height, MemberIndex, NodeId, RegistrationNumber, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a boundary must say.
@@ -25,6 +25,7 @@ struct Registered {
     blob: BlobId,
     length: u64,
     last: Epoch,
+    counts: bool,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,13 @@ struct Life {
     is_defended: bool,
 }
 
-/// The oracle.
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    Held,
+    Gone,
+}
+
+/// The oracle. Budgets for renewals are not followed: no workload sets one aside.
 #[derive(Debug)]
 pub(super) struct Chain {
     committee: Committee,
@@ -45,8 +52,8 @@ pub(super) struct Chain {
     reports: BTreeMap<MemberIndex, MemberSet>,
     registrations: BTreeMap<RegistrationNumber, Registered>,
     lives: Vec<Life>,
-    /// Coverage that counts from the next epoch on.
-    attested: Vec<(usize, Vec<ShardIndex>)>,
+    /// Coverage that is gained or lost from the next epoch on.
+    attested: Vec<(usize, Vec<ShardIndex>, Said)>,
 }
 
 impl Chain {
@@ -89,22 +96,20 @@ impl Chain {
 
     fn take(&mut self, action: &Action) {
         match action {
-            Action::Transfer { .. } => {}
+            Action::Transfer { .. } | Action::Renew { .. } | Action::Offer { .. } => {}
             Action::Register { blob, length, last, .. } => {
                 let number = RegistrationNumber(self.registrations.len() as u64 + 1);
-                self.registrations.insert(number, Registered { blob: *blob, length: *length, last: *last });
+                let counts = self.defended(blob).is_some();
+                self.registrations.insert(number, Registered { blob: *blob, length: *length, last: *last, counts });
                 if let Some(at) = self.defended(blob) {
                     self.lives[at].last = self.lives[at].last.max(*last);
                 }
             }
             Action::Certify { registration, members, .. } => self.certify(*registration, members),
-            Action::Attest { member, runs } => {
-                let Some(index) = self.committee.index_of(member) else { return };
-                for run in runs {
-                    let shards = self.shards(index);
-                    self.attested.extend((run.first.0..=run.last.0).map(|at| (at as usize, shards.clone())));
-                }
-            }
+            Action::Extend { registration, last, .. } => self.lasts(*registration, *last),
+            Action::Delete { registration } => self.lasts(*registration, self.epoch.next()),
+            Action::Attest { member, runs } => self.say(member, runs, Said::Held),
+            Action::Withdraw { member, runs } => self.say(member, runs, Said::Gone),
             Action::Report { member, answered, .. } => {
                 if let Some(index) = self.committee.index_of(member) {
                     self.reports.insert(index, answered.clone());
@@ -113,14 +118,35 @@ impl Chain {
         }
     }
 
+    fn say(&mut self, member: &NodeId, runs: &[Run], said: Said) {
+        let Some(index) = self.committee.index_of(member) else { return };
+        for run in runs {
+            let shards = self.shards(index);
+            self.attested.extend((run.first.0..=run.last.0).map(|at| (at as usize, shards.clone(), said)));
+        }
+    }
+
+    /// A registration ends with another epoch, and its blob when none lasts longer.
+    fn lasts(&mut self, registration: RegistrationNumber, last: Epoch) {
+        let Some(moved) = self.registrations.get_mut(&registration) else { return };
+        moved.last = last;
+        let blob = moved.blob;
+        let all = self.registrations.values().filter(|one| one.counts && one.blob == blob);
+        let last = all.map(|one| one.last).max().unwrap_or(last);
+        if let Some(at) = self.defended(&blob) {
+            self.lives[at].last = last;
+        }
+    }
+
     fn certify(&mut self, registration: RegistrationNumber, members: &MemberSet) {
         let shards: Vec<_> = members.iter().flat_map(|member| self.shards(member)).collect();
-        let Some(Registered { blob, length, last }) = self.registrations.get(&registration) else { return };
-        let (blob, length, last) = (*blob, *length, *last);
+        let Some(registered) = self.registrations.get_mut(&registration) else { return };
+        registered.counts = true;
+        let Registered { blob, length, last, .. } = *registered;
         match self.defended(&blob) {
             Some(at) => {
                 self.lives[at].last = self.lives[at].last.max(last);
-                self.attested.push((at, shards));
+                self.attested.push((at, shards, Said::Held));
             }
             None => {
                 let judged = shards.into_iter().collect();
@@ -158,6 +184,7 @@ impl Chain {
             let weight = verdicts.entry(verdict).or_default();
             weight.blobs += 1;
             weight.bytes += u128::from(life.length);
+            weight.fragment_bytes += fragment_bytes(self.committee.shards(), life.length);
         }
         let epoch = self.epoch;
         let mut forgotten = 0;
@@ -165,9 +192,11 @@ impl Chain {
             life.is_defended = false;
             forgotten += 1;
         }
-        for (at, shards) in std::mem::take(&mut self.attested) {
-            if let Some(life) = self.lives.get_mut(at) {
-                life.judged.extend(shards);
+        for (at, shards, said) in std::mem::take(&mut self.attested) {
+            let Some(life) = self.lives.get_mut(at) else { continue };
+            match said {
+                Said::Held => life.judged.extend(shards),
+                Said::Gone => life.judged.retain(|shard| !shards.contains(shard)),
             }
         }
         let reporters = std::mem::take(&mut self.reports).into_keys().collect();
@@ -182,6 +211,10 @@ impl Chain {
             classes: classes.len() as u64,
         }
     }
+}
+
+fn fragment_bytes(shards: u16, length: u64) -> u64 {
+    floe_erasure::Layout::new(shards, length).map_or(0, |layout| layout.fragment_bytes())
 }
 
 /// The verdict on a blob that `covered` shards cover, `held` of which answered.

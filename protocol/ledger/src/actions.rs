@@ -25,7 +25,7 @@ use crate::state::{Overlay, StateRead};
 use crate::tables::Table;
 use crate::terms::Ask;
 use crate::transaction::{Action, CheckedTransaction, confirmation_message, fee_min};
-use floe_types::bls::{self, BlsSignature};
+use floe_types::bls::BlsSignature;
 use floe_types::{
     AccountId, BlobId, BlockTime, Committee, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, TransactionId,
 };
@@ -142,8 +142,8 @@ impl Acting<'_, '_, '_> {
         if usize::from(certificate.members.end()) > members {
             return Err(Refusal::MembersBeyond { members });
         }
-        let signers: Vec<_> = certificate.members.iter().filter_map(|index| committee.member(index)).collect();
-        let shards: ShardSet = signers.iter().flat_map(|member| member.shards.iter().copied()).collect();
+        let named = certificate.members.iter().filter_map(|index| committee.member(index));
+        let shards: ShardSet = named.flat_map(|member| member.shards.iter().copied()).collect();
         let (found, needed) = (shards.len(), committee.quorum());
         if found < needed {
             return Err(Refusal::BelowQuorum { found, needed });
@@ -151,8 +151,10 @@ impl Acting<'_, '_, '_> {
         let Certificate { blob, registration, version, signature, .. } = certificate;
         let network = &self.scene.context.network;
         let message = confirmation_message(network, committee.term(), *registration, blob, *version);
-        let keys: Vec<_> = signers.iter().map(|member| member.bls_key).collect();
-        bls::verify_aggregate(&keys, &message, signature).map_err(|_| Refusal::BadCertificate)?;
+        let keys = committee.members().iter().map(|member| member.bls_key).collect();
+        let signers = self.scene.context.memo.signers.of(keys).map_err(|_| Refusal::BadCertificate)?;
+        let signs = |at: usize| certificate.members.contains(MemberIndex(at as u16));
+        signers.verify(&signs, &message, signature).map_err(|_| Refusal::BadCertificate)?;
         Ok(shards)
     }
 

@@ -32,6 +32,7 @@ use crate::block::{
 use crate::boundary;
 use crate::event::Event;
 use crate::fund;
+use crate::memo::Memo;
 use crate::merkle::Root;
 use crate::money;
 use crate::pages;
@@ -41,8 +42,9 @@ use crate::refusal::{BlockError, Halt, Refusal};
 use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::terms;
-use crate::transaction::{Action, CheckedTransaction, SignedTransaction};
+use crate::transaction::{Action, CheckedTransaction, Prepared, SignedTransaction, TransactionError};
 use floe_types::genesis::GenesisError;
+use floe_types::keys;
 use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{
     BlockId, BlockTime, Committee, Epoch, Frost, Genesis, Height, NetworkId, NodeId, Params, TransactionId,
@@ -55,13 +57,15 @@ pub struct Context {
     pub network: NetworkId,
     /// Its parameters.
     pub params: Params,
+    /// What need not be computed twice.
+    pub memo: Memo,
 }
 
 impl Context {
     /// The context that `genesis` founds.
     #[must_use]
     pub fn of(genesis: &Genesis) -> Context {
-        Context { network: genesis.network(), params: genesis.params.clone() }
+        Context { network: genesis.network(), params: genesis.params.clone(), memo: Memo::default() }
     }
 }
 
@@ -181,13 +185,11 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
     if execution.committee.index_of(&header.proposer).is_none() {
         return Err(BlockError::Proposer);
     }
-    for (index, signed) in transactions.into_iter().enumerate() {
-        let transaction = signed.id();
-        let refused = |refusal| BlockError::Transaction { index, transaction, refusal };
-        let checked = signed.check(&context.network).map_err(|error| refused(error.into()))?;
+    for (index, checked) in check_all(context, transactions)?.into_iter().enumerate() {
+        let transaction = checked.id();
         match execution.apply(&checked) {
             Ok(()) => execution.included.push((transaction, checked.into_signed())),
-            Err(Halt::Refused(refusal)) => return Err(refused(refusal)),
+            Err(Halt::Refused(refusal)) => return Err(BlockError::Transaction { index, transaction, refusal }),
             Err(Halt::State(error)) => return Err(error.into()),
         }
     }
@@ -196,6 +198,29 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
         Some(field) => Err(BlockError::Header { field }),
         None => Ok(executed),
     }
+}
+
+/// Checks everything about a block's transactions that does not depend on state. Signatures are verified together, those that
+/// this node has verified before not at all.
+fn check_all(context: &Context, transactions: Vec<SignedTransaction>) -> Result<Vec<CheckedTransaction>, BlockError> {
+    let mut prepared = Vec::with_capacity(transactions.len());
+    for (index, signed) in transactions.into_iter().enumerate() {
+        prepared.push(signed.prepare(&context.network).map_err(|(signed, error)| {
+            let (transaction, refusal) = (signed.id(), error.into());
+            BlockError::Transaction { index, transaction, refusal }
+        })?);
+    }
+    let unknown: Vec<_> = prepared.iter().enumerate().filter(|(_, one)| !context.memo.knows(&one.id())).collect();
+    let claims: Vec<_> = unknown.iter().map(|(_, one)| one.claim()).collect();
+    if keys::verify_batch(&claims).is_err() {
+        // Somebody's fault, and it must be named.
+        let wrong = unknown.iter().find(|(_, one)| one.claim().verify().is_err());
+        let (index, one) = wrong.expect("a batch fails only when one of its signatures is wrong");
+        let refusal = TransactionError::BadSignature.into();
+        return Err(BlockError::Transaction { index: *index, transaction: one.id(), refusal });
+    }
+    unknown.iter().for_each(|(_, one)| context.memo.remember(one.id()));
+    Ok(prepared.into_iter().map(Prepared::trust).collect())
 }
 
 /// What can be said of a block before it is executed.

@@ -17,6 +17,7 @@
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
 //! | [`history`] | which accounts a block touched: an index beside the state |
+//! | [`memo`] | what need not be computed twice |
 //! | [`mempool`] | transactions that wait for a block |
 //! | [`coverage`] | which shards attested which blobs |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
@@ -39,6 +40,7 @@ pub mod event;
 pub mod execute;
 pub mod fund;
 pub mod history;
+pub mod memo;
 pub mod mempool;
 pub mod merkle;
 pub mod money;

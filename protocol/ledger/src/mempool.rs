@@ -163,6 +163,7 @@ impl Mempool {
             return Err(MempoolError::Full { count: self.places.len(), bytes: self.bytes });
         }
         let checked = signed.check(&context.network)?;
+        context.memo.remember(id);
         self.take(&sender, nonce);
         self.bytes += checked.bytes();
         self.places.insert(id, (sender, nonce));
@@ -192,6 +193,7 @@ impl Mempool {
         }
         let checked = signed.check(&context.network)?;
         let id = checked.id();
+        context.memo.remember(id);
         self.reports.insert((epoch, member), checked);
         Ok(id)
     }

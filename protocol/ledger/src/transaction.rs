@@ -7,8 +7,8 @@
 use crate::coverage::Run;
 use crate::sets::MemberSet;
 use floe_types::bls::BlsSignature;
-use floe_types::codec::{self, DecodeError};
-use floe_types::keys::{self, SecretKey, Signature};
+use floe_types::codec::{self, DecodeError, Domain};
+use floe_types::keys::{self, Claim, SecretKey, Signature};
 use floe_types::params::{ATTRIBUTES_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use floe_types::{AccountId, BlobId, Epoch, Frost, NetworkId, NodeId, Params, RegistrationNumber, TransactionId};
 use serde::{Deserialize, Serialize};
@@ -200,11 +200,17 @@ pub enum TransactionError {
     },
 }
 
+static SIGNING: Domain = Domain::new("floe 1 ledger: transaction to be signed");
+static ID: Domain = Domain::new("floe 1 ledger: transaction id");
+
+/// Bytes of a signature at the end of a signed transaction's encoding: its length and itself.
+const SIGNATURE_BYTES: usize = 1 + 64;
+
 impl Transaction {
     /// The bytes a signature is over: a hash in a domain of its own.
     #[must_use]
     pub fn signing_bytes(&self) -> [u8; 32] {
-        codec::hash("floe 1 ledger: transaction to be signed", &codec::encode(self))
+        SIGNING.hash(&codec::encode(self))
     }
 
     /// Signs it. `key` is the sender's.
@@ -258,7 +264,7 @@ impl SignedTransaction {
     /// The id: the hash of the signed encoding.
     #[must_use]
     pub fn id(&self) -> TransactionId {
-        TransactionId(codec::hash("floe 1 ledger: transaction id", &self.encode()))
+        TransactionId(ID.hash(&self.encode()))
     }
 
     /// The canonical encoding.
@@ -289,9 +295,28 @@ impl SignedTransaction {
     /// # Errors
     /// The first [`TransactionError`] found, the cheap ones first.
     pub fn check(self, network: &NetworkId) -> Result<CheckedTransaction, TransactionError> {
+        let prepared = self.prepare(network).map_err(|(_, error)| error)?;
+        prepared.claim().verify().map_err(|_| TransactionError::BadSignature)?;
+        Ok(prepared.trust())
+    }
+
+    /// Checks everything that does not depend on state, but for the signature.
+    ///
+    /// # Errors
+    /// The transaction, with the first [`TransactionError`] found.
+    pub(crate) fn prepare(self, network: &NetworkId) -> Result<Prepared, (Box<SignedTransaction>, TransactionError)> {
         let encoded = self.encode();
-        if encoded.len() > TRANSACTION_BYTES_MAX {
-            let (found, max) = (encoded.len(), TRANSACTION_BYTES_MAX);
+        if let Err(error) = self.check_shape(network, encoded.len()) {
+            return Err((Box::new(self), error));
+        }
+        // A signed transaction is encoded as the transaction and then the signature.
+        let message = SIGNING.hash(encoded.get(..encoded.len() - SIGNATURE_BYTES).unwrap_or_default());
+        Ok(Prepared { message, id: TransactionId(ID.hash(&encoded)), bytes: encoded.len(), signed: self })
+    }
+
+    fn check_shape(&self, network: &NetworkId, found: usize) -> Result<(), TransactionError> {
+        let max = TRANSACTION_BYTES_MAX;
+        if found > max {
             return Err(DecodeError::TooLong { found, max }.into());
         }
         let found = self.transaction.network;
@@ -301,14 +326,37 @@ impl SignedTransaction {
         if self.transaction.action.is_report() && (self.transaction.nonce, self.transaction.fee) != (0, Frost::ZERO) {
             return Err(TransactionError::Shape { reason: "a report has nonce 0 and fee 0" });
         }
-        self.transaction.action.shape().map_err(|reason| TransactionError::Shape { reason })?;
-        self.verify()?;
-        let id = TransactionId(codec::hash("floe 1 ledger: transaction id", &encoded));
-        Ok(CheckedTransaction { bytes: encoded.len(), id, signed: self })
+        self.transaction.action.shape().map_err(|reason| TransactionError::Shape { reason })
     }
 }
 
-/// A transaction whose size, network, ranges and signature were checked. Made by [`SignedTransaction::check`] only.
+/// A transaction of which everything but the signature was checked, and what the signature must be of.
+pub(crate) struct Prepared {
+    signed: SignedTransaction,
+    message: [u8; 32],
+    id: TransactionId,
+    bytes: usize,
+}
+
+impl Prepared {
+    pub(crate) fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// What is left to be verified.
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        let SignedTransaction { transaction, signature } = &self.signed;
+        Claim { public: &transaction.sender.0, message: &self.message, signature }
+    }
+
+    /// The claim was verified.
+    pub(crate) fn trust(self) -> CheckedTransaction {
+        CheckedTransaction { bytes: self.bytes, id: self.id, signed: self.signed }
+    }
+}
+
+/// A transaction whose size, network, ranges and signature were checked. Made by [`SignedTransaction::check`], or one of a
+/// block whose signatures were verified together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedTransaction {
     signed: SignedTransaction,

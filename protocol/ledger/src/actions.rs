@@ -216,9 +216,7 @@ impl Acting<'_, '_, '_> {
                 }
             }
             // Looked at with a limit before anything is done with it.
-            let ahead =
-                coverage::segments_from(self.overlay, Table::Coverage, run.first.0, end, ATTEST_SEGMENTS_MAX + 1)?;
-            touched += ahead.iter().filter(|segment| segment.run.first <= run.last).count();
+            touched += coverage::touched(self.overlay, Table::Coverage, *run, end, ATTEST_SEGMENTS_MAX)?;
             if touched > ATTEST_SEGMENTS_MAX {
                 return Err(Refusal::TooManySegments { max: ATTEST_SEGMENTS_MAX }.into());
             }

@@ -182,26 +182,51 @@ pub(crate) fn change(
     Ok(done)
 }
 
-/// The segments that touch `run` and the ones beside it, with which they may become one.
-fn neighbourhood(state: &dyn StateRead, table: Table, run: Run, end: u64) -> Result<Vec<Segment>, StateError> {
-    const PAGE: usize = 256;
+/// The segments from the one that holds `from` on whose first number is at most `last`, at most about `limit`.
+///
+/// Read in pages that grow: most runs touch a few segments, of which there may be a million behind them.
+fn segments_until(
+    state: &dyn StateRead,
+    table: Table,
+    (mut from, last): (u64, u64),
+    end: u64,
+    limit: usize,
+) -> Result<Vec<Segment>, StateError> {
     let mut found: Vec<Segment> = Vec::new();
-    let mut from = run.first.0.saturating_sub(1);
-    loop {
-        let page = segments_from(state, table, from, end, PAGE)?;
-        let complete = page.len() < PAGE;
+    let mut size = 4;
+    while found.len() < limit && from < end {
+        let page = segments_from(state, table, from, end, size)?;
+        let complete = page.len() < size;
         for segment in page {
-            let beyond = segment.run.first.0 > run.last.0.saturating_add(1);
-            if beyond {
+            if segment.run.first.0 > last {
                 return Ok(found);
             }
             from = segment.run.last.0.saturating_add(1);
             found.push(segment);
         }
-        if complete || from >= end {
-            return Ok(found);
+        if complete {
+            break;
         }
+        size = (size * 4).min(1024);
     }
+    Ok(found)
+}
+
+/// How many segments `run` touches, counted up to a little above `limit`.
+pub(crate) fn touched(
+    state: &dyn StateRead,
+    table: Table,
+    run: Run,
+    end: u64,
+    limit: usize,
+) -> Result<usize, StateError> {
+    Ok(segments_until(state, table, (run.first.0, run.last.0), end, limit.saturating_add(1))?.len())
+}
+
+/// The segments that touch `run` and the ones beside it, with which they may become one.
+fn neighbourhood(state: &dyn StateRead, table: Table, run: Run, end: u64) -> Result<Vec<Segment>, StateError> {
+    let reach = (run.first.0.saturating_sub(1), run.last.0.saturating_add(1));
+    segments_until(state, table, reach, end, usize::MAX)
 }
 
 /// The parts of `whole` before, inside and after `run`, and whether each is inside.

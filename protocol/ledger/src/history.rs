@@ -64,7 +64,7 @@ pub struct Touch {
 }
 
 /// What a boundary did to somebody, when it says to whom.
-fn by_boundary(event: &Event) -> Option<(AccountId, Deed)> {
+fn by_boundary(event: &Event) -> Option<Whose> {
     match *event {
         Event::RegistrationLapsed { registration, blob, owner, refund } => {
             Some((owner, Deed::Lapsed { registration, blob, refund }))
@@ -77,8 +77,11 @@ fn by_boundary(event: &Event) -> Option<(AccountId, Deed)> {
     }
 }
 
+/// A deed and whose it is.
+type Whose = (AccountId, Deed);
+
 /// What a transaction did: which, to its sender, and to whom else.
-fn by_transaction(event: &Event) -> Option<(TransactionId, Deed, Option<(AccountId, Deed)>)> {
+fn by_transaction(event: &Event) -> Option<(TransactionId, Deed, Option<Whose>)> {
     match *event {
         Event::Transferred { transaction, from, to, amount } => {
             let received = (to, Deed::Received { from, amount });

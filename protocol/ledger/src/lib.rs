@@ -50,6 +50,8 @@ pub mod records;
 pub mod refusal;
 pub mod sets;
 pub mod state;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
 mod tables;
 pub mod terms;
 #[cfg(test)]

@@ -337,8 +337,7 @@ pub(crate) fn prove(state: &dyn StateRead, map: Map, key: &[u8]) -> Result<MapPr
     let Some(mut slot) = top(state, map)? else { return Ok(MapProof { leaf: None, path }) };
     // Where the walk has come, which the key need not agree with.
     let (mut at, mut depth) = (vec![0; table(map).1], 0);
-    loop {
-        let Slot::Page(_, _, skipped) = slot else { break };
+    while let Slot::Page(_, _, skipped) = slot {
         skipped.iter().enumerate().for_each(|(step, taken)| set_nibble(&mut at, depth + step, *taken));
         depth += skipped.len();
         let page = Page::load(state, map, depth, &at)?;

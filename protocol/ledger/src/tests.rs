@@ -4,7 +4,6 @@ mod blocks;
 mod conformance;
 mod epochs;
 pub mod fixture;
-mod measure;
 mod model;
 mod money;
 mod random;

@@ -228,6 +228,7 @@ impl Coordinator {
             self.attendance.begin_epoch();
         }
         self.settle(work, &included)?;
+        self.settle_relayed(work, &included)?;
         if self.head.epoch != epoch_before {
             self.free_late_registrations(work);
         }

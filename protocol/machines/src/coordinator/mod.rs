@@ -5,6 +5,7 @@
 //! - [`floe_ledger`] says what blocks mean: it builds, checks and executes them;
 //! - [`attendance`] asks the other members for their status and remembers who answered;
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
+//! - [`relay`] takes transactions that were signed elsewhere and says what became of them;
 //! - [`catch_up`] fetches decided blocks when others are ahead.
 //!
 //! # How a height goes
@@ -29,17 +30,19 @@ mod catch_up;
 mod duties;
 mod heights;
 mod machine;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod wallet;
 
 pub use attendance::{Attendance, Seen};
 pub use machine::Coordinator;
+pub use relay::{RELAYED_MAX, WATCH_MILLIS};
 pub use wallet::PENDING_MAX;
 
 use bytes::Bytes;
 use floe_consensus::{Equivocation, JournalEntry, Timeouts, VoteSigningKey};
-use floe_ledger::{Action, ChangeSet, Event, MempoolError, Refusal};
+use floe_ledger::{Action, ChangeSet, Event, MempoolError, Refusal, SignedTransaction};
 use floe_types::keys::SecretKey;
 use floe_types::{Height, NodeId, Params, TransactionId};
 use std::time::Duration;
@@ -122,6 +125,13 @@ pub enum Input {
         ticket: Ticket,
         /// What is wanted.
         action: Action,
+    },
+    /// Somebody hands in a transaction that is signed already. Answered as [`Input::Submit`].
+    Relay {
+        /// To name it in the answers.
+        ticket: Ticket,
+        /// The transaction, unchecked.
+        transaction: Box<SignedTransaction>,
     },
     /// A member answered a status request.
     StatusAnswered {
@@ -289,6 +299,9 @@ pub enum SubmitError {
     /// The pool of waiting transactions would not take it as things stand.
     #[error(transparent)]
     NotTaken(#[from] MempoolError),
+    /// The ledger would refuse it as things stand.
+    #[error(transparent)]
+    Refused(Refusal),
 }
 
 /// What became of a submission.
@@ -304,6 +317,8 @@ pub enum Outcome {
         /// Why.
         refusal: Refusal,
     },
+    /// It still waits, and is not watched any longer. Only for transactions that were handed in.
+    Waiting,
 }
 
 /// What the coordinator cannot go on from. The shell stops the process; a restart replays the journal.

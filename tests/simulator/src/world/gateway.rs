@@ -416,6 +416,8 @@ impl World {
                 refusal: Refusal::FirstEpoch { .. } | Refusal::TermOver { .. } | Refusal::Nonce { .. },
             } => SubmissionNews::Late,
             Settled::Refused { refusal } => SubmissionNews::Refused(refusal.to_string()),
+            // Own transactions are seen through, never left waiting.
+            Settled::Waiting => return,
         };
         self.tell(node, Local::Told { purpose, news });
     }

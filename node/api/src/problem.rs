@@ -151,6 +151,8 @@ codes! {
     NodeUnreachable, "NODE_UNREACHABLE", Unavailable, 503, "UNAVAILABLE", "The node cannot be reached";
     /// Past its paid term.
     BlobForgotten, "BLOB_FORGOTTEN", Gone, 410, "NOT_FOUND", "The network no longer keeps this blob";
+    /// Ended by its owner before its time.
+    BlobDeleted, "BLOB_DELETED", Gone, 410, "NOT_FOUND", "The blob's owner deleted it";
     /// What was read does not give the id that was asked for.
     VerificationFailed, "VERIFICATION_FAILED", Verification, 502, "DATA_LOSS", "The bytes do not verify";
     /// A write to a listener that takes none.

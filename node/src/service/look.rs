@@ -10,7 +10,7 @@ use floe_api::service::{BlobRef, Page, Undefended};
 use floe_api::{Code, Problem};
 use floe_ledger::views::{self, BlobView, PrefixMatch};
 use floe_ledger::{Context, Head, StateRead, VerdictRecord};
-use floe_types::{BlobId, Committee, Epoch, Layout, NodeId, SequenceNumber};
+use floe_types::{BlobId, Committee, Epoch, Frost, Layout, NodeId, SequenceNumber};
 use std::sync::Arc;
 
 /// Epochs that are looked back through for the last verdict that was decided.
@@ -65,6 +65,14 @@ impl<'a> Look<'a> {
         let head = views::head(state).map_err(internal)?;
         let committee = views::committee(state).map_err(internal)?;
         Ok(Look { state, context, head, committee, live, node, now: Time::now() })
+    }
+
+    /// The price of one encoded mebibyte for one epoch that is in force.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] when the state cannot be read.
+    pub fn price(&self) -> Result<Frost, Problem> {
+        Ok(views::prices(self.state).map_err(internal)?.current)
     }
 
     /// The ruler's lines.
@@ -217,10 +225,14 @@ impl<'a> Look<'a> {
                     .with(|facts| facts.blob_id = Some(*blob))
                     .retry_after(std::time::Duration::from_secs(1)));
             }
-            views::BlobStatus::Forgotten { last, .. } if undefended == Undefended::Refuse => {
+            views::BlobStatus::Forgotten { last, cause, .. } if undefended == Undefended::Refuse => {
+                let (code, words) = match cause {
+                    floe_ledger::Defence::Deleted => (Code::BlobDeleted, "was deleted by its owner and kept"),
+                    _ => (Code::BlobForgotten, "was paid"),
+                };
                 let ended = self.end_of(last)?;
                 let last_verdict = standing.and_then(|standing| standing.last).map(|last| last.verdict);
-                return Err(Problem::new(Code::BlobForgotten, format!("blob {blob} was paid through epoch {last}"))
+                return Err(Problem::new(code, format!("blob {blob} {words} through epoch {last}"))
                     .with(|facts| {
                         facts.blob_id = Some(*blob);
                         facts.last_epoch = Some(last);
@@ -294,7 +306,7 @@ impl<'a> Look<'a> {
             });
         }
         let total = views::next_sequence(self.state).map_err(internal)?.0;
-        Ok(BlobList { blobs, total, next, price: Amount(self.context.params.price) })
+        Ok(BlobList { blobs, total, next, price: Amount(self.price()?) })
     }
 }
 

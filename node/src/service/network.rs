@@ -119,7 +119,7 @@ impl Look<'_> {
             margin_min: decided.as_ref().and_then(|record| self.thinnest(record)),
             deciding: self.deciding(),
             blob_bytes_max: params.blob_bytes_max,
-            price: Amount(params.price),
+            price: Amount(self.price()?),
             fee_per_byte: Amount(params.fee_per_byte),
             supply: Amount(views::totals(self.state).map_err(internal)?.supply),
         })

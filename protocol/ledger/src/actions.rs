@@ -6,9 +6,10 @@
 //! | action | refused when, beyond nonce, fee and balance |
 //! | --- | --- |
 //! | `Transfer` | nothing is moved |
-//! | `Register` | not from the current epoch, too far ahead, too long, above the price the sender named |
+//! | `Register`, `Extend`, `Delete`, `Renew` | see [`crate::terms`] |
 //! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
-//! | `Attest` | no row of a shard named, ends at a blob that is not defended, nothing new |
+//! | `Attest`, `Withdraw` | no row of a shard named, ends at a blob that is not defended, nothing new |
+//! | `Offer` | not a member, offered already |
 //! | `Report` | not a member, another epoch, not its closing, a second one |
 //! | `Support` | not a member, not above what it said before |
 //! | `Join`, `Stake`, `Leave`, `Describe`, `VoteKey`, `Evidence` | see [`crate::candidacy`] |
@@ -16,23 +17,25 @@
 use crate::blobs;
 use crate::candidacy::Asking;
 use crate::candidates;
-use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Run};
-use crate::event::{Event, Standing};
+use crate::coverage::{self, ATTEST_SEGMENTS_MAX, Change, Run};
+use crate::event::Event;
 use crate::execute::Context;
 use crate::lifecycle;
 use crate::money::{self, Pot};
+use crate::prices;
 use crate::records::{Defence, Registration, RegistrationStatus};
 use crate::refusal::{Halt, Refusal};
 use crate::rows::{RowId, RowSet, Rows};
 use crate::sets::{MemberSet, ShardSet};
 use crate::state::{Overlay, StateRead};
 use crate::tables::Table;
-use crate::transaction::{Action, Attributes, CheckedTransaction, confirmation_message, fee_min};
+use crate::terms::Ask;
+use crate::transaction::{Action, CheckedTransaction, confirmation_message, fee_min};
 use crate::version;
-use floe_types::bls::{self, BlsSignature};
+use floe_types::bls::BlsSignature;
 use floe_types::{
-    AccountId, BlobId, BlockTime, Committee, Epoch, EpochCount, Frost, MemberIndex, NodeId, RegistrationNumber,
-    ShardIndex, TransactionId,
+    AccountId, BlobId, BlockTime, Committee, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, ShardIndex,
+    TransactionId,
 };
 
 /// Where a transaction is executed.
@@ -46,14 +49,18 @@ pub(crate) struct Scene<'a> {
     pub epoch_began: BlockTime,
     /// The block's time.
     pub time: BlockTime,
+    /// The price in force.
+    pub price: Frost,
+    /// See [`crate::terms::seat_bytes`].
+    pub seat_bytes: u64,
 }
 
 /// One transaction on its way.
-struct Acting<'s, 'o, 'b> {
-    scene: &'s Scene<'s>,
-    overlay: &'o mut Overlay<'b>,
-    transaction: TransactionId,
-    sender: AccountId,
+pub(crate) struct Acting<'s, 'o, 'b> {
+    pub scene: &'s Scene<'s>,
+    pub overlay: &'o mut Overlay<'b>,
+    pub transaction: TransactionId,
+    pub sender: AccountId,
 }
 
 /// Executes `checked` and says what happened.
@@ -65,7 +72,7 @@ pub(crate) fn execute(
     let transaction = checked.transaction();
     let sender = transaction.sender;
     if !transaction.action.is_report() {
-        let least = fee_min(&scene.context.params, checked.bytes()).ok_or(Refusal::Overflow)?;
+        let least = fee_min(&scene.context.params, &transaction.action, checked.bytes()).ok_or(Refusal::Overflow)?;
         if transaction.fee < least {
             return Err(Refusal::FeeTooLow { found: transaction.fee, least }.into());
         }
@@ -81,10 +88,15 @@ pub(crate) fn execute(
     let mut acting = Acting { scene, overlay: &mut *overlay, transaction: checked.id(), sender };
     let events = match &transaction.action {
         Action::Transfer { to, amount } => acting.transfer(to, *amount),
-        Action::Register { blob, length, first, last, price_max, attributes } => {
-            let ask = Ask { blob: *blob, length: *length, first: *first, last: *last, price_max: *price_max };
-            acting.register(&ask, attributes)
-        }
+        Action::Register { blob, length, first, last, price_max, persistence, attributes } => acting.register(&Ask {
+            blob: *blob,
+            length: *length,
+            first: *first,
+            last: *last,
+            price_max: *price_max,
+            persistence: *persistence,
+            attributes,
+        }),
         Action::Certify { blob, registration, version, members, signature } => acting.certify(&Certificate {
             blob: *blob,
             registration: *registration,
@@ -101,18 +113,14 @@ pub(crate) fn execute(
         Action::Describe(said) => asking.describe(overlay, said),
         Action::VoteKey(said) => asking.announce(overlay, said),
         Action::Evidence(votes) => asking.accuse(overlay, votes),
+        Action::Extend { registration, last, price_max } => acting.extend(*registration, *last, *price_max),
+        Action::Delete { registration } => acting.delete(*registration),
+        Action::Renew { registration, budget } => acting.renew(*registration, *budget),
+        Action::Offer { member, price } => acting.offer(member, *price),
+        Action::Withdraw { member, shards, runs } => acting.withdraw(member, shards, runs),
     }?;
     money::assert_conserved(overlay)?;
     Ok(events)
-}
-
-/// What a `Register` asks for.
-struct Ask {
-    blob: BlobId,
-    length: u64,
-    first: Epoch,
-    last: Epoch,
-    price_max: Frost,
 }
 
 /// What a `Certify` shows.
@@ -131,80 +139,6 @@ impl Acting<'_, '_, '_> {
         Ok(vec![Event::Transferred { transaction, from: self.sender, to: *to, amount }])
     }
 
-    fn register(&mut self, ask: &Ask, attributes: &Attributes) -> Result<Vec<Event>, Halt> {
-        let (params, now) = (&self.scene.context.params, self.scene.epoch);
-        if ask.first != now {
-            return Err(Refusal::FirstEpoch { found: ask.first, current: now }.into());
-        }
-        let max = now.checked_add(params.paid_ahead_max).ok_or(Refusal::Overflow)?;
-        // The current epoch is the first of those paid for, so that `paid_ahead_max` of them end before `max`.
-        if ask.last >= max {
-            return Err(Refusal::TooFarAhead { last: ask.last, max: Epoch(max.0.saturating_sub(1)) }.into());
-        }
-        let price = money::price(params, ask.length, ask.first, ask.last)?;
-        if price.total > ask.price_max {
-            return Err(Refusal::TooDear { price: price.total, max: ask.price_max }.into());
-        }
-        let defended = blobs::defended(self.overlay, &ask.blob)?;
-        if let Some((_, life)) = defended.as_ref().filter(|(_, life)| life.length != ask.length) {
-            let (kept, found) = (life.length, ask.length);
-            return Err(Refusal::LengthMismatch { blob: ask.blob, kept, found }.into());
-        }
-        money::debit(self.overlay, &self.sender, price.total, Pot::Pending)?;
-        let mut counters = blobs::counters(self.overlay)?;
-        let number = RegistrationNumber(counters.next_registration);
-        counters.next_registration = counters.next_registration.checked_add(1).ok_or(Refusal::Overflow)?;
-        blobs::put_counters(self.overlay, &counters);
-        let within = now.checked_add(EpochCount(params.certify_within.0)).ok_or(Refusal::Overflow)?;
-        let mut registration = Registration {
-            number,
-            blob: ask.blob,
-            owner: self.sender,
-            length: ask.length,
-            first: ask.first,
-            last: ask.last,
-            rate: price.rate,
-            deadline: within.min(ask.last),
-            attributes: attributes.clone(),
-            status: RegistrationStatus::Pending,
-        };
-        blobs::enlist(self.overlay, &registration)?;
-        let standing = match &defended {
-            Some((sequence, _)) => Standing::Counts { sequence: *sequence },
-            None => Standing::Pending { deadline: registration.deadline },
-        };
-        let mut events = vec![self.registered(&registration, standing)];
-        if let Some(life) = defended {
-            events.push(self.extend(&mut registration, life)?);
-        }
-        Ok(events)
-    }
-
-    fn registered(&self, registration: &Registration, standing: Standing) -> Event {
-        Event::Registered {
-            transaction: self.transaction,
-            registration: registration.number,
-            blob: registration.blob,
-            owner: registration.owner,
-            length: registration.length,
-            first: registration.first,
-            last: registration.last,
-            price: registration.price(),
-            standing,
-        }
-    }
-
-    fn extend(
-        &mut self,
-        registration: &mut Registration,
-        life: (floe_types::SequenceNumber, crate::records::SequenceRecord),
-    ) -> Result<Event, Halt> {
-        let sequence = life.0;
-        let (from, to) = blobs::extend(self.overlay, registration, life, self.scene.epoch)?;
-        let (transaction, blob) = (self.transaction, registration.blob);
-        Ok(Event::Extended { transaction, registration: registration.number, blob, sequence, from, to })
-    }
-
     /// The pending registration that a certificate is for.
     fn pending(&self, certificate: &Certificate<'_>) -> Result<Registration, Halt> {
         let number = certificate.registration;
@@ -212,7 +146,9 @@ impl Acting<'_, '_, '_> {
         let found = found.ok_or(Refusal::NoRegistration { registration: number })?;
         match found.status {
             RegistrationStatus::Pending => Ok(found),
-            RegistrationStatus::Certified { .. } => Err(Refusal::AlreadyCertified { registration: number }.into()),
+            RegistrationStatus::Certified { .. } | RegistrationStatus::Deleted { .. } => {
+                Err(Refusal::AlreadyCertified { registration: number }.into())
+            }
             RegistrationStatus::Lapsed => Err(Refusal::Lapsed { registration: number }.into()),
         }
     }
@@ -252,8 +188,10 @@ impl Acting<'_, '_, '_> {
         let Certificate { blob, registration, version, signature, .. } = certificate;
         let network = &self.scene.context.network;
         let message = confirmation_message(network, committee.term(), *registration, blob, *version);
-        let keys: Vec<_> = signers.iter().map(|member| member.bls_key).collect();
-        bls::verify_aggregate(&keys, &message, signature).map_err(|_| Refusal::BadCertificate)?;
+        let keys = committee.members().iter().map(|member| member.bls_key).collect();
+        let decoded = self.scene.context.memo.signers.of(keys).map_err(|_| Refusal::BadCertificate)?;
+        let signs = |at: usize| certificate.members.contains(MemberIndex(at as u16));
+        decoded.verify(&signs, &message, signature).map_err(|_| Refusal::BadCertificate)?;
         let held = signers.iter().flat_map(|member| member.shards.iter().map(|shard| (*shard, member.node)));
         let row = |(shard, node)| self.row(shard, &node);
         Ok(held.filter_map(row).collect())
@@ -277,10 +215,11 @@ impl Acting<'_, '_, '_> {
                 return Err(Refusal::LengthMismatch { blob, kept, found }.into());
             }
             let run = Run { first: life.0, last: life.0 };
-            self.cover(run, &rows)?;
-            return Ok(vec![self.extend(&mut registration, life)?]);
+            self.change(run, &rows, Change::Cover)?;
+            return Ok(vec![self.join(&mut registration, life)?]);
         }
-        let sequence = blobs::defend(self.overlay, &mut registration, &rows, self.scene.epoch)?;
+        let (params, now) = (&self.scene.context.params, self.scene.epoch);
+        let sequence = blobs::defend(self.overlay, params, &mut registration, &rows, now)?;
         Ok(vec![Event::Certified {
             transaction,
             registration: registration.number,
@@ -309,6 +248,18 @@ impl Acting<'_, '_, '_> {
     }
 
     fn attest(&mut self, node: &NodeId, shards: &ShardSet, runs: &[Run]) -> Result<Vec<Event>, Halt> {
+        let numbers = self.declare((node, shards), runs, Change::Cover)?;
+        Ok(vec![Event::Attested { transaction: self.transaction, node: *node, numbers }])
+    }
+
+    fn withdraw(&mut self, node: &NodeId, shards: &ShardSet, runs: &[Run]) -> Result<Vec<Event>, Halt> {
+        let numbers = self.declare((node, shards), runs, Change::Uncover)?;
+        Ok(vec![Event::Withdrawn { transaction: self.transaction, node: *node, numbers }])
+    }
+
+    /// Changes which rows cover `runs` by what the sender's node says it holds of these shards, or holds no more. Gives how
+    /// many numbers got or lost a row.
+    fn declare(&mut self, (node, shards): (&NodeId, &ShardSet), runs: &[Run], change: Change) -> Result<u64, Halt> {
         let rows = self.rows(node, shards)?;
         let end = blobs::counters(self.overlay)?.next_sequence;
         let (mut touched, mut numbers) = (0usize, 0u64);
@@ -320,27 +271,25 @@ impl Acting<'_, '_, '_> {
                 }
             }
             // Looked at with a limit before anything is done with it.
-            let ahead =
-                coverage::segments_from(self.overlay, Table::Coverage, run.first.0, end, ATTEST_SEGMENTS_MAX + 1)?;
-            touched += ahead.iter().filter(|segment| segment.run.first <= run.last).count();
+            touched += coverage::touched(self.overlay, Table::Coverage, *run, end, ATTEST_SEGMENTS_MAX)?;
             if touched > ATTEST_SEGMENTS_MAX {
                 return Err(Refusal::TooManySegments { max: ATTEST_SEGMENTS_MAX }.into());
             }
-            numbers += self.cover(*run, &rows)?;
+            numbers += self.change(*run, &rows, change)?;
         }
         if numbers == 0 {
             return Err(Refusal::NothingNew.into());
         }
-        Ok(vec![Event::Attested { transaction: self.transaction, node: *node, numbers }])
+        Ok(numbers)
     }
 
-    /// Adds coverage, to be judged by from the next epoch on. Gives how many numbers got a row.
-    fn cover(&mut self, run: Run, rows: &RowSet) -> Result<u64, Halt> {
+    /// Changes coverage, to be judged by from the next epoch on. Gives how many numbers got or lost a row.
+    fn change(&mut self, run: Run, rows: &RowSet, change: Change) -> Result<u64, Halt> {
         let mut counters = blobs::counters(self.overlay)?;
-        let before = coverage::cover(self.overlay, Table::Coverage, run, rows, counters.next_sequence)?;
+        let before = coverage::change(self.overlay, Table::Coverage, run, (rows, change), counters.next_sequence)?;
         if !before.is_empty() {
             let key = Table::Attested.number(counters.attested);
-            Table::Attested.store(self.overlay, key, &(run, rows));
+            Table::Attested.store(self.overlay, key, &(run, rows, change));
             counters.attested += 1;
             blobs::put_counters(self.overlay, &counters);
         }
@@ -355,6 +304,15 @@ impl Acting<'_, '_, '_> {
         }
         version::put_support(self.overlay, node, version);
         Ok(vec![Event::Supported { transaction: self.transaction, node: *node, version }])
+    }
+
+    fn offer(&mut self, node: &NodeId, price: Frost) -> Result<Vec<Event>, Halt> {
+        let member = self.member(node)?;
+        if prices::offer(self.overlay, node)? == Some(price) {
+            return Err(Refusal::Unchanged.into());
+        }
+        prices::put_offer(self.overlay, node, price);
+        Ok(vec![Event::Offered { transaction: self.transaction, member, price }])
     }
 
     fn report(&mut self, node: &NodeId, epoch: Epoch, answered: &MemberSet) -> Result<Vec<Event>, Halt> {

@@ -4,8 +4,9 @@
 //! node, or the block is refused. The header of the first block of an epoch carries a [`BoundaryHeader`]: what the epoch
 //! before came to. Its roots are those right after the boundary, before the block's transactions.
 
+use crate::fund::Payout;
 use crate::merkle::{self, Root};
-use crate::records::Totals;
+use crate::records::{Prices, Totals};
 use crate::sets::MemberSet;
 use crate::transaction::SignedTransaction;
 use crate::verdict::{Decision, Tally};
@@ -51,6 +52,10 @@ pub struct BoundaryHeader {
     pub totals: Totals,
     /// Hash of the committee of the next term, once it is chosen.
     pub next_committee_root: Option<Root>,
+    /// What became of the ended epoch's bucket and of the fees.
+    pub payout: Payout,
+    /// The price of the epoch that begins, and of the next term.
+    pub prices: Prices,
 }
 
 /// The header of a block.

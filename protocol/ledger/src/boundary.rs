@@ -6,11 +6,12 @@
 //! 2. the classes, from the segments by which the epoch is judged, with what they weigh; a verdict for each;
 //! 3. what changed since the epoch before;
 //! 4. registrations that were not certified in time lapse and are paid back;
-//! 5. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
-//! 6. the epoch's bucket closes;
-//! 7. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
-//! 8. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
-//! 9. the roots of what stands now.
+//! 5. when a term ends the prices move; registrations with a budget that would end are renewed;
+//! 6. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
+//! 7. the epoch's bucket and the fees are paid out;
+//! 8. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
+//! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
+//! 10. the roots of what stands now.
 //!
 //! It costs what changed, lapsed and ended, and the number of segments; never the number of blobs.
 
@@ -18,14 +19,18 @@ use crate::blobs;
 use crate::block::BoundaryHeader;
 use crate::coverage::{self, Notes, Segment};
 use crate::event::Event;
+use crate::fund::{self, Paid};
 use crate::lifecycle::{self, Ending};
 use crate::merkle::{self, Map, Root, Weight};
 use crate::money;
-use crate::records::{EpochRecord, Head};
+use crate::pages;
+use crate::prices;
+use crate::records::{Defence, EpochRecord, Head};
 use crate::rows::{self, RowSet};
 use crate::sets::MemberSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
+use crate::terms;
 use crate::verdict::{Cause, Judge, Participation, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord};
 use floe_types::{BlockTime, Committee, Epoch, MemberIndex, Params, SequenceNumber, codec};
 use std::collections::BTreeMap;
@@ -59,9 +64,8 @@ fn classes(
 ) -> Result<(BTreeMap<RowSet, Weight>, Root), StateError> {
     let mut weights: BTreeMap<RowSet, Weight> = BTreeMap::new();
     let mut live = Vec::new();
-    for segment in segments {
-        let (first, last) = (segment.run.first.0.to_be_bytes(), segment.run.last.0.to_be_bytes());
-        let weight = merkle::weigh(state, Map::BySequence, &first, &last)?;
+    let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
+    for (segment, weight) in segments.iter().zip(pages::weights(state, &starts)?) {
         if weight.blobs > 0 {
             let class = judge.class(&segment.rows);
             let entry = weights.entry(class.clone()).or_default();
@@ -153,8 +157,8 @@ fn absorb(
         let found = coverage::segments_from(overlay, Table::Judged, number.0, end, 1)?;
         let Some(run) = found.first().map(|segment| segment.run) else { continue };
         looked_at = Some(run.last);
-        let (first, last) = (run.first.0.to_be_bytes(), run.last.0.to_be_bytes());
-        if merkle::weigh(overlay, Map::BySequence, &first, &last)?.blobs == 0 {
+        let weights = pages::weights(overlay, &[run.first.0, run.last.0.saturating_add(1)])?;
+        if weights.first().is_some_and(|weight| weight.blobs == 0) {
             let before = coverage::absorb(overlay, Table::Judged, run, end)?;
             coverage::absorb(overlay, Table::Coverage, run, end)?;
             notes.add(overlay, before.as_slice());
@@ -172,8 +176,7 @@ pub fn committee_root(committee: &Committee) -> Root {
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
-    params: &Params,
-    committee: &Committee,
+    (params, committee): (&Params, &Committee),
     head: &Head,
     time: BlockTime,
 ) -> Result<Ended, StateError> {
@@ -192,19 +195,27 @@ pub(crate) fn end_epoch(
         None => Vec::new(),
     };
 
-    let mut events = blobs::lapse(overlay, epoch)?;
+    let mut events = blobs::lapse(overlay, params, epoch)?;
+    prices::turn(overlay, params, committee, epoch)?;
+    events.extend(terms::renew_all(overlay, params, epoch)?);
     let end = counters.next_sequence;
-    let forgotten = blobs::forget(overlay, epoch)?;
+    let forgotten = blobs::forget(overlay, params, epoch)?;
     let dead: Vec<SequenceNumber> = forgotten.iter().map(|(sequence, _)| *sequence).collect();
     for (sequence, life) in forgotten {
         let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
         let from = judge.verdict(&class).verdict;
-        let (subject, to, cause) = (Subject::Blob(sequence), Verdict::Forgotten, Cause::Term);
+        let cause = if life.defence == Defence::Deleted { Cause::Deleted } else { Cause::Term };
+        let (subject, to) = (Subject::Blob(sequence), Verdict::Forgotten);
         transitions.push(Transition { epoch, subject, from, to, cause });
-        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length) });
-        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last });
+        let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
+        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes });
+        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
     }
-    money::turn(overlay, epoch, participation.decision)?;
+    // What follows weighs what is left.
+    pages::flush(overlay)?;
+    let paid = Paid { committee, participation: &participation, rows: &rows, classes: &classes };
+    let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
+    events.extend(earned);
     let mut notes = Notes::new(epoch.next());
     coverage::settle(overlay, &mut notes, counters.attested, end)?;
     absorb(overlay, &mut notes, &dead, end)?;
@@ -227,14 +238,16 @@ pub(crate) fn end_epoch(
         answered: participation.answered,
         verdict_root,
         classes_root,
-        blobs_by_sequence_root: merkle::root(overlay, Map::BySequence)?.0,
-        blobs_by_id_root: merkle::root(overlay, Map::ById)?.0,
+        blobs_by_sequence_root: pages::root(overlay, Map::BySequence)?.0,
+        blobs_by_id_root: pages::root(overlay, Map::ById)?.0,
         transitions_root: merkle::list_root(&transitions.iter().map(codec::encode).collect::<Vec<_>>()),
         committee_root: committee_root(&office),
         term: office.term(),
         tally,
         totals: money::totals(overlay)?,
         next_committee_root: lifecycle::next_committee(overlay)?.as_ref().map(committee_root),
+        payout,
+        prices: prices::prices(overlay)?,
     };
     money::assert_conserved(overlay)?;
     let (began, height, boundary) = (head.epoch_began, head.height.next(), header.clone());

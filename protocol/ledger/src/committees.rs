@@ -13,7 +13,7 @@ use crate::candidates::{self, Candidate, Standing, Unbonding};
 use crate::coverage::{self, Run};
 use crate::election::{self, Bound, Outcome};
 use crate::lifecycle;
-use crate::merkle::{self, Map, Weight};
+use crate::pages;
 use crate::records::Defence;
 use crate::rows::{self, Row, RowId, RowKind, RowSet};
 use crate::state::{StateError, StateRead};
@@ -301,7 +301,7 @@ pub fn preview(state: &dyn StateRead, params: &Params, proposal: &Proposal) -> R
         serves_from: params.term_ends(term).next(),
         seats,
         share: seats_of(&free, &proposal.node),
-        arriving_bytes: lifecycle::seat_bytes(state, params)?.saturating_mul(gained),
+        arriving_bytes: lifecycle::kept_by_seat(state)?.saturating_mul(gained),
         bound: now.bounds.get(&proposal.node).cloned().unwrap_or(Bound::NotStanding),
     })
 }
@@ -460,15 +460,12 @@ fn needed(
     }
     let mut found: BTreeMap<RowId, Row> = BTreeMap::new();
     let mut blobs = 0;
-    for segment in coverage::segments(state, table, end)? {
+    let segments = coverage::segments(state, table, end)?;
+    let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
+    for (segment, weight) in segments.iter().zip(pages::weights(state, &starts)?) {
         let needed = lifecycle::needed(rows, [&segment.rows].into_iter());
-        let (first, last) = (segment.run.first.0.to_be_bytes(), segment.run.last.0.to_be_bytes());
         let held: Vec<_> = mine.iter().filter(|(id, _)| needed.contains(id)).collect();
-        if held.is_empty() {
-            continue;
-        }
-        let weight: Weight = merkle::weigh(state, Map::BySequence, &first, &last)?;
-        if weight.blobs > 0 {
+        if !held.is_empty() && weight.blobs > 0 {
             blobs += weight.blobs;
             found.extend(held.into_iter().copied());
         }

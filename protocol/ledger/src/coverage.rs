@@ -145,13 +145,22 @@ fn replace(overlay: &mut Overlay<'_>, table: Table, (old, new): (&[Segment], &[S
     }
 }
 
-/// Adds `rows` to every number of `run`, all of which are below `end`. Gives the segments, or parts of segments, that got
-/// a row, as they were before.
-pub(crate) fn cover(
+/// What a holder says of its fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// It holds them now.
+    Cover,
+    /// It holds them no more.
+    Uncover,
+}
+
+/// Adds `rows` to every number of `run`, all of which are below `end`, or takes them from it. Gives the segments, or parts of
+/// segments, that got or lost a row, as they were before.
+pub(crate) fn change(
     overlay: &mut Overlay<'_>,
     table: Table,
     run: Run,
-    rows: &RowSet,
+    (rows, change): (&RowSet, Change),
     end: u64,
 ) -> Result<Vec<Segment>, StateError> {
     let old = neighbourhood(overlay, table, run, end)?;
@@ -161,7 +170,10 @@ pub(crate) fn cover(
         for (part, inside) in split(segment.run, run) {
             let mut held = segment.rows.clone();
             if inside {
-                held = held.union(rows);
+                held = match change {
+                    Change::Cover => held.union(rows),
+                    Change::Uncover => held.difference(rows),
+                };
                 if held != segment.rows {
                     before.push(Segment { run: part, rows: segment.rows.clone() });
                 }
@@ -230,26 +242,51 @@ pub(crate) fn absorb(
     Ok(old.into_iter().nth(at))
 }
 
-/// The segments that touch `run` and the ones beside it, with which they may become one.
-fn neighbourhood(state: &dyn StateRead, table: Table, run: Run, end: u64) -> Result<Vec<Segment>, StateError> {
-    const PAGE: usize = 256;
+/// The segments from the one that holds `from` on whose first number is at most `last`, at most about `limit`.
+///
+/// Read in pages that grow: most runs touch a few segments, of which there may be a million behind them.
+fn segments_until(
+    state: &dyn StateRead,
+    table: Table,
+    (mut from, last): (u64, u64),
+    end: u64,
+    limit: usize,
+) -> Result<Vec<Segment>, StateError> {
     let mut found: Vec<Segment> = Vec::new();
-    let mut from = run.first.0.saturating_sub(1);
-    loop {
-        let page = segments_from(state, table, from, end, PAGE)?;
-        let complete = page.len() < PAGE;
+    let mut size = 4;
+    while found.len() < limit && from < end {
+        let page = segments_from(state, table, from, end, size)?;
+        let complete = page.len() < size;
         for segment in page {
-            let beyond = segment.run.first.0 > run.last.0.saturating_add(1);
-            if beyond {
+            if segment.run.first.0 > last {
                 return Ok(found);
             }
             from = segment.run.last.0.saturating_add(1);
             found.push(segment);
         }
-        if complete || from >= end {
-            return Ok(found);
+        if complete {
+            break;
         }
+        size = (size * 4).min(1024);
     }
+    Ok(found)
+}
+
+/// How many segments `run` touches, counted up to a little above `limit`.
+pub(crate) fn touched(
+    state: &dyn StateRead,
+    table: Table,
+    run: Run,
+    end: u64,
+    limit: usize,
+) -> Result<usize, StateError> {
+    Ok(segments_until(state, table, (run.first.0, run.last.0), end, limit.saturating_add(1))?.len())
+}
+
+/// The segments that touch `run` and the ones beside it, with which they may become one.
+fn neighbourhood(state: &dyn StateRead, table: Table, run: Run, end: u64) -> Result<Vec<Segment>, StateError> {
+    let reach = (run.first.0.saturating_sub(1), run.last.0.saturating_add(1));
+    segments_until(state, table, reach, end, usize::MAX)
 }
 
 /// The parts of `whole` before, inside and after `run`, and whether each is inside.
@@ -305,9 +342,9 @@ impl Notes {
 pub(crate) fn settle(overlay: &mut Overlay<'_>, notes: &mut Notes, count: u64, end: u64) -> Result<(), StateError> {
     for index in 0..count {
         let key = Table::Attested.number(index);
-        let (run, rows): (Run, RowSet) = Table::Attested.must(overlay, &key)?;
+        let (run, rows, said): (Run, RowSet, Change) = Table::Attested.must(overlay, &key)?;
         overlay.delete(key);
-        let before = cover(overlay, Table::Judged, run, &rows, end)?;
+        let before = change(overlay, Table::Judged, run, (&rows, said), end)?;
         notes.add(overlay, &before);
     }
     Ok(())

@@ -57,7 +57,7 @@ fn the_coverage_of_an_earlier_epoch_is_found_again() {
         append(&mut overlay, Table::Judged, number, &set(1)).unwrap();
     }
     for (epoch, first, last, bits) in [(2u64, 3, 5, 2u8), (4, 5, 8, 4)] {
-        Table::Attested.store(&mut overlay, Table::Attested.number(0), &(run(first, last), set(bits)));
+        Table::Attested.store(&mut overlay, Table::Attested.number(0), &(run(first, last), set(bits), Change::Cover));
         settle(&mut overlay, &mut Notes::new(Epoch(epoch)), 1, 10).unwrap();
     }
     let at = |epoch, number| covered_in(&overlay, Epoch(epoch), SequenceNumber(number), 10).unwrap();
@@ -70,7 +70,7 @@ fn the_coverage_of_an_earlier_epoch_is_found_again() {
 #[derive(Clone, Debug)]
 enum Step {
     Append(u8),
-    Cover(u64, u64, u8),
+    Change(u64, u64, u8, Change),
     Clear(u8),
     Absorb(u64),
 }
@@ -78,7 +78,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0u8..4).prop_map(Step::Append),
-        (0u64..40, 0u64..40, 0u8..8).prop_map(|(a, b, bits)| Step::Cover(a, b, bits)),
+        (0u64..40, 0u64..40, 0u8..8).prop_map(|(a, b, bits)| Step::Change(a, b, bits, Change::Cover)),
+        (0u64..40, 0u64..40, 0u8..8).prop_map(|(a, b, bits)| Step::Change(a, b, bits, Change::Uncover)),
         (0u8..8).prop_map(Step::Clear),
         (0u64..40).prop_map(Step::Absorb),
     ]
@@ -96,17 +97,18 @@ proptest! {
                     append(&mut overlay, Table::Coverage, slow.len() as u64, &set(bits)).unwrap();
                     slow.push(bits);
                 }
-                Step::Cover(a, b, bits) if !slow.is_empty() => {
+                Step::Change(a, b, bits, said) if !slow.is_empty() => {
                     let end = slow.len() as u64;
                     let (first, last) = (a.min(b) % end, a.max(b) % end);
                     let run = run(first.min(last), first.max(last));
-                    let done = cover(&mut overlay, Table::Coverage, run, &set(bits), end).unwrap();
+                    let done = change(&mut overlay, Table::Coverage, run, (&set(bits), said), end).unwrap();
                     let inside = slow.iter_mut().enumerate();
                     let inside = inside.filter(|(at, _)| run.contains(SequenceNumber(*at as u64)));
                     let mut changed = 0;
                     for (_, held) in inside {
-                        changed += u64::from(*held | bits != *held);
-                        *held |= bits;
+                        let now = if said == Change::Cover { *held | bits } else { *held & !bits };
+                        changed += u64::from(now != *held);
+                        *held = now;
                     }
                     prop_assert_eq!(done.iter().map(|segment| segment.run.count()).sum::<u64>(), changed);
                 }
@@ -137,7 +139,7 @@ proptest! {
                         (dead.first.0..=dead.last.0).for_each(|at| slow[at as usize] = bits);
                     }
                 }
-                Step::Cover(..) | Step::Absorb(_) => {}
+                Step::Change(..) | Step::Absorb(_) => {}
             }
             let end = slow.len() as u64;
             let found = segments(&overlay, Table::Coverage, end).unwrap();

@@ -5,10 +5,12 @@
 
 use crate::election::Move;
 use crate::merkle::Root;
+use crate::records::Defence;
 use crate::rows::RowId;
 use crate::verdict::Decision;
 use floe_types::{
-    AccountId, BlobId, Epoch, Frost, NodeId, RegistrationNumber, SequenceNumber, ShardIndex, TransactionId, VoteKey,
+    AccountId, BlobId, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
+    TransactionId, VoteKey,
 };
 
 /// Something that happened.
@@ -82,7 +84,7 @@ pub enum Event {
         transaction: TransactionId,
         /// The holder.
         node: NodeId,
-        /// Blobs, live or dead, that got a covering shard.
+        /// Blobs, live or dead, that got a covering row.
         numbers: u64,
     },
     /// A member's report was taken.
@@ -90,7 +92,7 @@ pub enum Event {
         /// By which transaction.
         transaction: TransactionId,
         /// The member.
-        member: floe_types::MemberIndex,
+        member: MemberIndex,
         /// The epoch.
         epoch: Epoch,
     },
@@ -114,6 +116,85 @@ pub enum Event {
         /// How much.
         refund: Frost,
     },
+    /// A registration was ended by its owner.
+    Deleted {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// Its number.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// The last epoch of the registration now.
+        last: Epoch,
+        /// The last epoch in which the blob is defended now, by whichever registration.
+        defended_until: Epoch,
+        /// What came back to the owner, the rest of a renewal budget included.
+        refund: Frost,
+    },
+    /// WAL was set aside for renewals, or taken back.
+    BudgetSet {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The registration it is for.
+        registration: RegistrationNumber,
+        /// What is set aside now.
+        budget: Frost,
+    },
+    /// A registration that would have ended was renewed from its budget.
+    Renewed {
+        /// Its number.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// Last paid epoch before.
+        from: Epoch,
+        /// Last paid epoch now.
+        to: Epoch,
+        /// What is left of the budget.
+        left: Frost,
+    },
+    /// A renewal budget does not last for another epoch; what was left of it came back.
+    BudgetReturned {
+        /// The registration it was for.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob: BlobId,
+        /// Who got it.
+        owner: AccountId,
+        /// How much.
+        amount: Frost,
+    },
+    /// A member's standing offer changed.
+    Offered {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The member.
+        member: MemberIndex,
+        /// What it asks now.
+        price: Frost,
+    },
+    /// A holder withdrew fragments that it had attested.
+    Withdrawn {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The holder.
+        node: NodeId,
+        /// Blobs, live or dead, that lost a covering row.
+        numbers: u64,
+    },
+    /// A member was paid for an epoch.
+    Earned {
+        /// The epoch.
+        epoch: Epoch,
+        /// The member.
+        member: MemberIndex,
+        /// Its account.
+        account: AccountId,
+        /// From the epoch's bucket.
+        storage: Frost,
+        /// From the fees.
+        fees: Frost,
+    },
     /// A blob's paid term ended. Fragments of it may be dropped.
     BlobForgotten {
         /// The blob.
@@ -122,6 +203,8 @@ pub enum Event {
         sequence: SequenceNumber,
         /// Last paid epoch.
         last: Epoch,
+        /// Whether its term ended or its owner ended it.
+        defence: Defence,
     },
     /// An epoch ended and the next began.
     EpochEnded {

@@ -30,16 +30,22 @@ use crate::block::{self, BLOCK_CERTIFICATES_MAX, Block, BlockHeader, BoundaryHea
 use crate::boundary;
 use crate::candidates;
 use crate::event::Event;
+use crate::fund;
+use crate::memo::Memo;
 use crate::merkle::Root;
 use crate::money;
-use crate::records::{Account, Counters, FundRates, Head, Totals};
+use crate::pages;
+use crate::prices;
+use crate::records::{Account, Counters, FundRates, Head, Load, Prices, Totals};
 use crate::refusal::{BlockError, Halt, Refusal};
 use crate::rows::{self, Rows};
 use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
 use crate::tables::Table;
-use crate::transaction::{Action, CheckedTransaction, SignedTransaction};
+use crate::terms;
+use crate::transaction::{Action, CheckedTransaction, Prepared, SignedTransaction, TransactionError};
 use crate::version;
 use floe_types::genesis::GenesisError;
+use floe_types::keys;
 use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{
     BlockId, BlockTime, Committee, Epoch, Frost, Genesis, Height, NetworkId, NodeId, Params, TransactionId,
@@ -54,14 +60,16 @@ pub struct Context {
     pub params: Params,
     /// The latest version of the protocol that this program knows: [`version::KNOWN_MAX`] but in tests.
     pub versions_known: u32,
+    /// What need not be computed twice.
+    pub memo: Memo,
 }
 
 impl Context {
     /// The context that `genesis` founds.
     #[must_use]
     pub fn of(genesis: &Genesis) -> Context {
-        let versions_known = version::KNOWN_MAX;
-        Context { network: genesis.network(), params: genesis.params.clone(), versions_known }
+        let (params, versions_known) = (genesis.params.clone(), version::KNOWN_MAX);
+        Context { network: genesis.network(), params, versions_known, memo: Memo::default() }
     }
 }
 
@@ -72,6 +80,8 @@ pub struct Executed {
     pub block: Block,
     /// Its id.
     pub id: BlockId,
+    /// Its transactions' ids, in order.
+    pub ids: Vec<TransactionId>,
     /// What it changes, to be applied whole and together with the block.
     pub changes: ChangeSet,
     /// What happened, in order.
@@ -93,12 +103,15 @@ pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
         money::put_account(&mut overlay, &entry.account, &Account { balance: entry.balance, nonce: 0 });
     }
     let supply = genesis.supply()?;
+    fund::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
+    let price = genesis.params.price;
+    prices::put_prices(&mut overlay, &Prices { current: price, next: price });
+    blobs::put_load(&mut overlay, &Load::default());
     let committee = genesis.committee()?;
     candidates::found(&mut overlay, &committee, |member| genesis.stake_of(member));
     let stakes = Frost(genesis.members.iter().map(|member| genesis.stake_of(member).0).sum());
     let accounts = Frost(supply.0.saturating_sub(stakes.0));
     money::put_totals(&mut overlay, &Totals { supply, accounts, stakes, ..Totals::default() });
-    money::put_rates(&mut overlay, &FundRates { current: Frost::ZERO, recurring: Frost::ZERO });
     Table::Committee.store(&mut overlay, Table::Committee.key(&[]), &committee);
     rows::store(&mut overlay, &Rows::first(&committee));
     blobs::put_counters(&mut overlay, &Counters { next_registration: 1, next_sequence: 0, attested: 0 });
@@ -183,13 +196,11 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
     if execution.voters.index_of(&header.proposer).is_none() {
         return Err(BlockError::Proposer);
     }
-    for (index, signed) in transactions.into_iter().enumerate() {
-        let transaction = signed.id();
-        let refused = |refusal| BlockError::Transaction { index, transaction, refusal };
-        let checked = signed.check(&context.network).map_err(|error| refused(error.into()))?;
+    for (index, checked) in check_all(context, transactions)?.into_iter().enumerate() {
+        let transaction = checked.id();
         match execution.apply(&checked) {
             Ok(()) => execution.included.push((transaction, checked.into_signed())),
-            Err(Halt::Refused(refusal)) => return Err(refused(refusal)),
+            Err(Halt::Refused(refusal)) => return Err(BlockError::Transaction { index, transaction, refusal }),
             Err(Halt::State(error)) => return Err(error.into()),
         }
     }
@@ -198,6 +209,29 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
         Some(field) => Err(BlockError::Header { field }),
         None => Ok(executed),
     }
+}
+
+/// Checks everything about a block's transactions that does not depend on state. Signatures are verified together, those that
+/// this node has verified before not at all.
+fn check_all(context: &Context, transactions: Vec<SignedTransaction>) -> Result<Vec<CheckedTransaction>, BlockError> {
+    let mut prepared = Vec::with_capacity(transactions.len());
+    for (index, signed) in transactions.into_iter().enumerate() {
+        prepared.push(signed.prepare(&context.network).map_err(|(signed, error)| {
+            let (transaction, refusal) = (signed.id(), error.into());
+            BlockError::Transaction { index, transaction, refusal }
+        })?);
+    }
+    let unknown: Vec<_> = prepared.iter().enumerate().filter(|(_, one)| !context.memo.knows(&one.id())).collect();
+    let claims: Vec<_> = unknown.iter().map(|(_, one)| one.claim()).collect();
+    if keys::verify_batch(&claims).is_err() {
+        // Somebody's fault, and it must be named.
+        let wrong = unknown.iter().find(|(_, one)| one.claim().verify().is_err());
+        let (index, one) = wrong.expect("a batch fails only when one of its signatures is wrong");
+        let refusal = TransactionError::BadSignature.into();
+        return Err(BlockError::Transaction { index: *index, transaction: one.id(), refusal });
+    }
+    unknown.iter().for_each(|(_, one)| context.memo.remember(one.id()));
+    Ok(prepared.into_iter().map(Prepared::trust).collect())
 }
 
 /// What can be said of a block before it is executed.
@@ -246,6 +280,8 @@ struct Execution<'a> {
     committee: Committee,
     version: u32,
     rows: Rows,
+    price: Frost,
+    seat_bytes: u64,
     head: Head,
     time: BlockTime,
     epoch: Epoch,
@@ -271,7 +307,7 @@ impl<'a> Execution<'a> {
         let (mut epoch, mut epoch_began) = (head.epoch, head.epoch_began);
         let (mut boundary, mut events) = (None, Vec::new());
         if time >= head.epoch_ends(&context.params) {
-            let ended = boundary::end_epoch(&mut overlay, &context.params, &voters, &head, time)?;
+            let ended = boundary::end_epoch(&mut overlay, (&context.params, &voters), &head, time)?;
             committee = ended.committee;
             version::turn(&mut overlay, &committee, head.epoch.next(), &context.params)?;
             (epoch, epoch_began) = (head.epoch.next(), time);
@@ -281,6 +317,7 @@ impl<'a> Execution<'a> {
         let (included, refused) = (Vec::new(), Vec::new());
         let certificates = 0;
         let rows = rows::load(&overlay)?;
+        let (price, seat_bytes) = (prices::prices(&overlay)?.current, terms::seat_bytes(&committee));
         Ok(Execution {
             overlay,
             context,
@@ -288,6 +325,8 @@ impl<'a> Execution<'a> {
             committee,
             version,
             rows,
+            price,
+            seat_bytes,
             head,
             time,
             epoch,
@@ -313,11 +352,13 @@ impl<'a> Execution<'a> {
             epoch: self.epoch,
             epoch_began: self.epoch_began,
             time: self.time,
+            price: self.price,
+            seat_bytes: self.seat_bytes,
         };
         let mut own = Overlay::new(&self.overlay);
         let events = actions::execute(&mut own, &scene, checked)?;
-        let changes = own.into_changes();
-        self.overlay.merge(changes);
+        let parts = own.into_parts();
+        self.overlay.absorb(parts);
         self.events.extend(events);
         self.certificates += usize::from(certifies);
         Ok(())
@@ -326,6 +367,7 @@ impl<'a> Execution<'a> {
     /// Computes the roots and seals the block.
     fn finish(mut self, proposer: NodeId) -> Result<Executed, StateError> {
         let (ids, transactions): (Vec<_>, Vec<_>) = self.included.into_iter().unzip();
+        pages::flush(&mut self.overlay)?;
         let head_key = Table::Head.key(&[]);
         let state_root = Root(self.overlay.changes().root_after(&self.head.state_root.0, &head_key));
         let header = BlockHeader {
@@ -351,6 +393,13 @@ impl<'a> Execution<'a> {
         };
         Table::Head.store(&mut self.overlay, head_key, &head);
         let block = Block { header, transactions };
-        Ok(Executed { block, id, changes: self.overlay.into_changes(), events: self.events, refused: self.refused })
+        Ok(Executed {
+            block,
+            id,
+            ids,
+            changes: self.overlay.into_changes(),
+            events: self.events,
+            refused: self.refused,
+        })
     }
 }

@@ -17,6 +17,8 @@
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
 //! | [`committees`] | answers about committees, candidates and hand-overs; in [`views`] too |
+//! | [`history`] | which accounts a block touched: an index beside the state |
+//! | [`memo`] | what need not be computed twice |
 //! | [`mempool`] | transactions that wait for a block |
 //! | [`coverage`] | which rows attested which blobs |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
@@ -26,11 +28,12 @@
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`version`] | which rules are in force, and how later ones come into force |
-//! | [`money`] | WAL and its conservation |
+//! | [`money`], [`fund`], [`prices`] | WAL and its conservation; the storage fund; how the price moves |
+//! | [`terms`] | registering, extending, deleting, renewing, and quotes |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
-//! - **I7** Accounts, stakes, pending, buckets, reserve and fees sum to the supply after every transaction.
+//! - **I7** Accounts, stakes, pending, buckets, budgets, reserve and fees sum to the supply after every transaction.
 //! - **I14** Equal prefixes of blocks give equal verdicts, whether executed at once, replayed or caught up with.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -45,16 +48,24 @@ pub mod coverage;
 pub mod election;
 pub mod event;
 pub mod execute;
+pub mod fund;
+pub mod history;
 mod lifecycle;
+pub mod memo;
 pub mod mempool;
 pub mod merkle;
 pub mod money;
+mod pages;
+pub mod prices;
 pub mod records;
 pub mod refusal;
 pub mod rows;
 pub mod sets;
 pub mod state;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
 mod tables;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -68,19 +79,22 @@ pub use candidates::Candidate;
 pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
+pub use fund::Payout;
 pub use mempool::{Mempool, MempoolError, MempoolLimits};
 pub use merkle::{MapProof, Presence, Root, Weight};
 pub use money::{Price, conservation, price};
 pub use records::{
-    Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
+    Account, BlobRecord, Defence, EpochRecord, Head, Load, Piece, Prices, RateFrom, Registration, RegistrationStatus,
+    SequenceRecord, Totals,
 };
 pub use refusal::{BlockError, Refusal};
 pub use rows::{Row, RowId, RowKind, RowSet, Rows};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};
+pub use terms::{Deal, Quote};
 pub use transaction::{
-    Action, Attributes, CheckedTransaction, SignedTransaction, Transaction, TransactionError, confirmation_message,
-    fee_min,
+    Action, Attributes, CheckedTransaction, Persistence, SignedTransaction, Transaction, TransactionError,
+    confirmation_message, fee_min,
 };
 pub use verdict::{Decision, Participation, Verdict, VerdictRecord};
 pub use version::{Activation, Protocol};

@@ -22,11 +22,12 @@
 //! # Laws
 //! - **I16** A change of committee moves at most half of `f` seats by choice and `f` in all.
 
+use crate::blobs;
 use crate::candidates::{self, Candidate, Standing};
 use crate::coverage::{self, Notes};
 use crate::election::{Claim, Contender, Election, Outcome};
 use crate::event::Event;
-use crate::merkle::{self, Map, Weight};
+use crate::merkle::Weight;
 use crate::rows::{self, RowId, RowKind, RowSet, Rows};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
@@ -35,8 +36,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Segments of the coverage map that one boundary takes past rows out of.
 pub const SWEEP_SEGMENTS_MAX: usize = 2048;
-/// What a fragment weighs beyond its slivers, in bytes: its proofs, rounded up. For estimates of capacity only.
-const PROOF_BYTES: u128 = 1 << 10;
 
 /// The committee chosen for the next term, once it is.
 pub(crate) fn next_committee(state: &dyn StateRead) -> Result<Option<Committee>, StateError> {
@@ -221,13 +220,9 @@ pub(crate) fn needed<'a>(rows: &Rows, classes: impl Iterator<Item = &'a RowSet>)
     needed
 }
 
-/// About how many bytes of fragments one seat keeps now: of all defended blobs, by their lengths.
-pub(crate) fn seat_bytes(state: &dyn StateRead, params: &Params) -> Result<u64, StateError> {
-    let (_, weight) = merkle::root(state, Map::BySequence)?;
-    let (p, c) = (u128::from(params.readable()), u128::from(params.quorum()));
-    let slivers = weight.bytes.saturating_mul(p + c).div_ceil(p * c);
-    let proofs = u128::from(weight.blobs).saturating_mul(PROOF_BYTES);
-    Ok(slivers.saturating_add(proofs).try_into().unwrap_or(u64::MAX))
+/// How many bytes of fragments one seat keeps now: of all defended blobs.
+pub(crate) fn kept_by_seat(state: &dyn StateRead) -> Result<u64, StateError> {
+    Ok(blobs::load(state)?.defended)
 }
 
 /// The election that these candidates, this committee and these rows would hold now.
@@ -237,7 +232,7 @@ pub(crate) fn election(
     candidates: &[Candidate],
     (running, rows): (&Committee, &Rows),
 ) -> Result<Election, StateError> {
-    let bytes = seat_bytes(state, params)?;
+    let bytes = kept_by_seat(state)?;
     let shards = (0..running.shards()).map(ShardIndex);
     let holder = |shard| rows.seat(shard).and_then(|row| rows.get(row)).map(|row| row.holder);
     let former = rows.iter().filter(|(_, row)| row.kind == RowKind::Former);

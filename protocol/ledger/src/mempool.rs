@@ -148,7 +148,7 @@ impl Mempool {
             return Err(MempoolError::TooFarAhead { found: nonce, expected, ahead });
         }
         let bytes = signed.encode().len();
-        let least = fee_min(&context.params, bytes).unwrap_or(Frost(u64::MAX));
+        let least = fee_min(&context.params, &signed.transaction.action, bytes).unwrap_or(Frost(u64::MAX));
         if fee < least {
             return Err(MempoolError::TooCheap { found: fee, least });
         }
@@ -163,6 +163,7 @@ impl Mempool {
             return Err(MempoolError::Full { count: self.places.len(), bytes: self.bytes });
         }
         let checked = signed.check(&context.network)?;
+        context.memo.remember(id);
         self.take(&sender, nonce);
         self.bytes += checked.bytes();
         self.places.insert(id, (sender, nonce));
@@ -192,6 +193,7 @@ impl Mempool {
         }
         let checked = signed.check(&context.network)?;
         let id = checked.id();
+        context.memo.remember(id);
         self.reports.insert((epoch, member), checked);
         Ok(id)
     }

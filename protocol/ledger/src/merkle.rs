@@ -1,4 +1,4 @@
-//! A Merkle map kept in the state: put, remove, prove presence and absence, and count ranges, each in `O(log n)`.
+//! Merkle maps and lists: what headers commit to, and how an outsider checks a proof about them.
 //!
 //! The tree is a *critical-bit* tree over keys of one length: an inner node names the first bit, its *split*, at which the
 //! keys below it differ; those with a 0 there are left, those with a 1 right. Nothing is stored for bits on which all
@@ -21,10 +21,9 @@
 //! **Weights.** Every leaf weighs something ([`Weight`]: how many defended blobs, how many bytes) and every node commits
 //! to the weights of its children, so that the weight of a range of keys is known without visiting the range.
 //!
-//! Nodes are stored by split and prefix, so a change overwrites the nodes on its path and leaves nothing behind.
+//! This module is what outsiders check: hashes, proofs, lists. How a map is stored and changed is in [`crate::pages`].
 
-use crate::state::{Overlay, StateError, StateRead};
-use crate::tables::Table;
+use floe_types::codec::Domain;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,18 +51,24 @@ pub struct Weight {
     pub blobs: u64,
     /// Bytes of those blobs, before encoding.
     pub bytes: u128,
+    /// Bytes of one fragment of each of them, summed: what one shard keeps of them.
+    pub fragment_bytes: u64,
 }
 
 impl Weight {
     /// Both together. Counts are of what is stored, far below the largest number.
     #[must_use]
     pub fn plus(self, other: Weight) -> Weight {
-        Weight { blobs: self.blobs.saturating_add(other.blobs), bytes: self.bytes.saturating_add(other.bytes) }
+        Weight {
+            blobs: self.blobs.saturating_add(other.blobs),
+            bytes: self.bytes.saturating_add(other.bytes),
+            fragment_bytes: self.fragment_bytes.saturating_add(other.fragment_bytes),
+        }
     }
 }
 
 /// The maps that are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Map {
     /// Keys: sequence numbers, 8 bytes. Values: [`crate::SequenceRecord`].
@@ -83,74 +88,45 @@ pub struct Leaf {
     pub weight: Weight,
 }
 
-/// What a node points to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Link {
-    Leaf(Leaf),
-    /// `prefix`: the bits before `split`, then zeros.
-    Node {
-        prefix: Vec<u8>,
-        split: u16,
-        hash: Root,
-        weight: Weight,
-    },
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Node {
-    left: Link,
-    right: Link,
-}
-
 /// The root of a map without entries.
 pub const EMPTY: Root = Root([0; 32]);
+
+static VALUE: Domain = Domain::new("floe 1 merkle map: value");
+static NODE: Domain = Domain::new("floe 1 merkle map: node");
+static LEAF: Domain = Domain::new("floe 1 merkle map: leaf");
 
 /// The hash under which a map keeps the encoding `value`.
 #[must_use]
 pub fn value_hash(value: &[u8]) -> Root {
-    Root(floe_types::codec::hash("floe 1 merkle map: value", value))
+    Root(VALUE.hash(value))
 }
 
-fn node_hash(split: u16, left: (Root, Weight), right: (Root, Weight)) -> Root {
-    let mut hasher = blake3::Hasher::new_derive_key("floe 1 merkle map: node");
-    hasher.update(&split.to_be_bytes());
-    for (hash, weight) in [left, right] {
-        hasher.update(&hash.0).update(&weight.blobs.to_be_bytes()).update(&weight.bytes.to_be_bytes());
-    }
-    Root(*hasher.finalize().as_bytes())
+fn weight_bytes(weight: &Weight) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&weight.blobs.to_be_bytes());
+    bytes[8..24].copy_from_slice(&weight.bytes.to_be_bytes());
+    bytes[24..].copy_from_slice(&weight.fragment_bytes.to_be_bytes());
+    bytes
+}
+
+/// The hash of the node that parts `left` from `right` at bit `split`.
+pub(crate) fn node_hash(split: u16, left: (Root, Weight), right: (Root, Weight)) -> Root {
+    let mut bytes = [0; 2 + 2 * 64];
+    bytes[..2].copy_from_slice(&split.to_be_bytes());
+    bytes[2..34].copy_from_slice(&left.0.0);
+    bytes[34..66].copy_from_slice(&weight_bytes(&left.1));
+    bytes[66..98].copy_from_slice(&right.0.0);
+    bytes[98..].copy_from_slice(&weight_bytes(&right.1));
+    Root(NODE.hash(&bytes))
 }
 
 impl Leaf {
-    fn hash(&self) -> Root {
-        let mut hasher = blake3::Hasher::new_derive_key("floe 1 merkle map: leaf");
-        hasher.update(&self.value.0).update(&self.weight.blobs.to_be_bytes()).update(&self.weight.bytes.to_be_bytes());
-        hasher.update(&self.key);
-        Root(*hasher.finalize().as_bytes())
-    }
-}
-
-impl Link {
-    fn summary(&self) -> (Root, Weight) {
-        match self {
-            Link::Leaf(leaf) => (leaf.hash(), leaf.weight),
-            Link::Node { hash, weight, .. } => (*hash, *weight),
-        }
-    }
-
-    /// A key that agrees with every key below in all bits before the split.
-    fn key(&self) -> &[u8] {
-        match self {
-            Link::Leaf(leaf) => &leaf.key,
-            Link::Node { prefix, .. } => prefix,
-        }
-    }
-
-    /// The bits on which all keys below agree, counted from the front.
-    fn agreed(&self) -> u16 {
-        match self {
-            Link::Leaf(leaf) => bits(&leaf.key),
-            Link::Node { split, .. } => *split,
-        }
+    pub(crate) fn hash(&self) -> Root {
+        let mut bytes = Vec::with_capacity(64 + self.key.len());
+        bytes.extend_from_slice(&self.value.0);
+        bytes.extend_from_slice(&weight_bytes(&self.weight));
+        bytes.extend_from_slice(&self.key);
+        Root(LEAF.hash(&bytes))
     }
 }
 
@@ -159,7 +135,7 @@ fn bits(key: &[u8]) -> u16 {
     key.len() as u16 * 8
 }
 
-fn bit(key: &[u8], at: u16) -> Side {
+pub(crate) fn bit(key: &[u8], at: u16) -> Side {
     match key.get(usize::from(at / 8)).map(|byte| byte & (0x80 >> (at % 8))) {
         None | Some(0) => Side::Left,
         Some(_) => Side::Right,
@@ -167,7 +143,7 @@ fn bit(key: &[u8], at: u16) -> Side {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(crate) enum Side {
     Left,
     Right,
 }
@@ -178,134 +154,6 @@ fn first_difference(one: &[u8], two: &[u8], end: u16) -> Option<u16> {
     let (a, b) = (one.get(at)?, two.get(at)?);
     let difference = at as u16 * 8 + (a ^ b).leading_zeros() as u16;
     (difference < end).then_some(difference)
-}
-
-fn masked(key: &[u8], keep: u16) -> Vec<u8> {
-    let mut prefix = key.to_vec();
-    for (at, byte) in prefix.iter_mut().enumerate() {
-        let kept = keep.saturating_sub(at as u16 * 8).min(8);
-        *byte &= if kept == 0 { 0 } else { 0xffu8 << (8 - kept) };
-    }
-    prefix
-}
-
-fn address(map: Map, split: u16, prefix: &[u8]) -> Vec<u8> {
-    Table::Merkle.key(&[&[map as u8], &split.to_be_bytes(), prefix])
-}
-
-fn top(state: &dyn StateRead, map: Map) -> Result<Option<Link>, StateError> {
-    Table::MerkleRoots.load(state, &Table::MerkleRoots.key(&[&[map as u8]]))
-}
-
-fn set_top(overlay: &mut Overlay<'_>, map: Map, link: Option<Link>) {
-    let key = Table::MerkleRoots.key(&[&[map as u8]]);
-    match link {
-        Some(link) => Table::MerkleRoots.store(overlay, key, &link),
-        None => overlay.delete(key),
-    }
-}
-
-fn node(state: &dyn StateRead, map: Map, split: u16, prefix: &[u8]) -> Result<Node, StateError> {
-    Table::Merkle.must(state, &address(map, split, prefix))
-}
-
-/// Writes the node that parts `left` from `right` at `split` and gives the link to it.
-fn join(overlay: &mut Overlay<'_>, map: Map, split: u16, children: Node) -> Link {
-    let (left, right) = (children.left.summary(), children.right.summary());
-    let prefix = masked(children.left.key(), split);
-    Table::Merkle.store(overlay, address(map, split, &prefix), &children);
-    Link::Node { prefix, split, hash: node_hash(split, left, right), weight: left.1.plus(right.1) }
-}
-
-fn put_below(overlay: &mut Overlay<'_>, map: Map, link: Link, leaf: Leaf) -> Result<Link, StateError> {
-    if let Some(split) = first_difference(link.key(), &leaf.key, link.agreed()) {
-        let side = bit(&leaf.key, split);
-        let leaf = Link::Leaf(leaf);
-        let children = match side {
-            Side::Left => Node { left: leaf, right: link },
-            Side::Right => Node { left: link, right: leaf },
-        };
-        return Ok(join(overlay, map, split, children));
-    }
-    let Link::Node { prefix, split, .. } = link else { return Ok(Link::Leaf(leaf)) };
-    let Node { left, right } = node(overlay, map, split, &prefix)?;
-    let children = match bit(&leaf.key, split) {
-        Side::Left => Node { left: put_below(overlay, map, left, leaf)?, right },
-        Side::Right => Node { left, right: put_below(overlay, map, right, leaf)? },
-    };
-    Ok(join(overlay, map, split, children))
-}
-
-/// Sets the leaf's key to its value and weight. All keys of a map have one length.
-pub(crate) fn put(overlay: &mut Overlay<'_>, map: Map, leaf: Leaf) -> Result<(), StateError> {
-    let link = match top(overlay, map)? {
-        Some(link) => put_below(overlay, map, link, leaf)?,
-        None => Link::Leaf(leaf),
-    };
-    set_top(overlay, map, Some(link));
-    Ok(())
-}
-
-fn remove_below(overlay: &mut Overlay<'_>, map: Map, link: Link, key: &[u8]) -> Result<Option<Link>, StateError> {
-    if first_difference(link.key(), key, link.agreed()).is_some() {
-        return Ok(Some(link));
-    }
-    let Link::Node { prefix, split, .. } = link else { return Ok(None) };
-    let Node { left, right } = node(overlay, map, split, &prefix)?;
-    let (left, right) = match bit(key, split) {
-        Side::Left => (remove_below(overlay, map, left, key)?, Some(right)),
-        Side::Right => (Some(left), remove_below(overlay, map, right, key)?),
-    };
-    match (left, right) {
-        (Some(left), Some(right)) => Ok(Some(join(overlay, map, split, Node { left, right }))),
-        (rest, None) | (None, rest) => {
-            overlay.delete(address(map, split, &prefix));
-            Ok(rest)
-        }
-    }
-}
-
-/// Takes `key` out of the map; nothing happens when it is not there.
-///
-/// The ledger itself forgets by changing a leaf, so that *it was there* stays provable; maps that lose entries come with
-/// candidates and offers.
-#[cfg_attr(not(test), expect(dead_code, reason = "part of the map's contract, exercised by its tests"))]
-pub(crate) fn remove(overlay: &mut Overlay<'_>, map: Map, key: &[u8]) -> Result<(), StateError> {
-    if let Some(link) = top(overlay, map)? {
-        let rest = remove_below(overlay, map, link, key)?;
-        set_top(overlay, map, rest);
-    }
-    Ok(())
-}
-
-/// The map's root and what all of it weighs.
-pub(crate) fn root(state: &dyn StateRead, map: Map) -> Result<(Root, Weight), StateError> {
-    Ok(top(state, map)?.map_or((EMPTY, Weight::default()), |link| link.summary()))
-}
-
-/// What the keys from `first` to `last` inclusive weigh.
-pub(crate) fn weigh(state: &dyn StateRead, map: Map, first: &[u8], last: &[u8]) -> Result<Weight, StateError> {
-    let mut sum = Weight::default();
-    let mut open: Vec<Link> = top(state, map)?.into_iter().collect();
-    while let Some(link) = open.pop() {
-        let agreed = link.agreed();
-        let least = link.key();
-        let mut most = least.to_vec();
-        for (at, byte) in most.iter_mut().enumerate() {
-            let kept = agreed.saturating_sub(at as u16 * 8).min(8);
-            *byte |= if kept == 8 { 0 } else { 0xffu8 >> kept };
-        }
-        if most.as_slice() < first || least > last {
-            continue;
-        }
-        if first <= least && most.as_slice() <= last {
-            sum = sum.plus(link.summary().1);
-        } else if let Link::Node { prefix, split, .. } = link {
-            let Node { left, right } = node(state, map, split, &prefix)?;
-            open.extend([left, right]);
-        }
-    }
-    Ok(sum)
 }
 
 /// One step of a path: where the tree splits, and what is on the other side.
@@ -356,28 +204,6 @@ pub enum ProofError {
     OtherPlace,
 }
 
-/// A proof about `key`.
-pub(crate) fn prove(state: &dyn StateRead, map: Map, key: &[u8]) -> Result<MapProof, StateError> {
-    let mut path = Vec::new();
-    let Some(mut link) = top(state, map)? else { return Ok(MapProof { leaf: None, path }) };
-    loop {
-        match link {
-            Link::Leaf(leaf) => return Ok(MapProof { leaf: Some(leaf), path }),
-            Link::Node { prefix, split, .. } => {
-                // Below a node whose prefix differs from the key any leaf will do: its path splits at the difference nowhere.
-                let Node { left, right } = node(state, map, split, &prefix)?;
-                let (next, other) = match bit(key, split) {
-                    Side::Left => (left, right),
-                    Side::Right => (right, left),
-                };
-                let (sibling, weight) = other.summary();
-                path.push(ProofStep { split, sibling, weight });
-                link = next;
-            }
-        }
-    }
-}
-
 impl MapProof {
     /// What the map with root `root` holds at `key`.
     ///
@@ -413,6 +239,9 @@ impl MapProof {
     }
 }
 
+static LIST_NODE: Domain = Domain::new("floe 1 merkle list: node");
+static LIST_LEAF: Domain = Domain::new("floe 1 merkle list: leaf");
+
 /// The root of a list: a binary tree whose left side is the largest power of two below the count, leaves and nodes in
 /// domains of their own. The count is part of it.
 #[must_use]
@@ -423,17 +252,12 @@ pub fn list_root<T: AsRef<[u8]>>(items: &[T]) -> Root {
             [only] => *only,
             _ => {
                 let (left, right) = items.split_at(items.len().next_power_of_two() / 2);
-                let mut hasher = blake3::Hasher::new_derive_key("floe 1 merkle list: node");
-                *hasher.update(&below(left)).update(&below(right)).finalize().as_bytes()
+                LIST_NODE.hash(&[below(left), below(right)].concat())
             }
         }
     }
-    let leaf = |item: &T| floe_types::codec::hash("floe 1 merkle list: leaf", item.as_ref());
+    let leaf = |item: &T| LIST_LEAF.hash(item.as_ref());
     let leaves: Vec<_> = items.iter().map(leaf).collect();
     let mut hasher = blake3::Hasher::new_derive_key("floe 1 merkle list: root");
     Root(*hasher.update(&(items.len() as u64).to_be_bytes()).update(&below(&leaves)).finalize().as_bytes())
 }
-
-#[cfg(test)]
-#[path = "merkle_tests.rs"]
-mod tests;

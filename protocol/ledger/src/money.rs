@@ -5,26 +5,23 @@
 //! transaction ([`assert_conserved`]), and recomputed from all entries by [`conservation`], which shares nothing with the
 //! above.
 //!
-//! **The fund.** `Register` takes the whole price at once. Until the certificate it stands in `pending`; a registration that
-//! lapses gets exactly that back. With the certificate it is spread over the epochs' *buckets*: those from the first paid
-//! epoch to the running one go to the running bucket, the rest to theirs. Buckets of later epochs are not stored one by
-//! one (a registration for a year would write 8,766 of them) but as the rates that end with each epoch:
-//!
-//! ```text
-//! bucket(e) = sum of the rates that end with e or later          for e after the running epoch
-//! ```
-//!
-//! When an epoch ends its bucket goes to the reserve; an undecided epoch's is added to the next. Dividing it among the
-//! holders comes with scoring.
+//! | pot | holds |
+//! | --- | --- |
+//! | pending | prices of registrations that wait for their certificate; one that lapses gets exactly that back |
+//! | buckets | the storage fund, see [`crate::fund`] |
+//! | budgets | what owners set aside for renewals |
+//! | fees | since the last decided boundary |
+//! | reserve | what nobody earned |
+//! | stakes | what candidates have bonded, see [`crate::candidates`] |
 //!
 //! # Laws
-//! - **I7** accounts + stakes + pending + buckets + reserve + fees = supply, after every transaction.
+//! - **I7** accounts + stakes + pending + buckets + budgets + reserve + fees = supply, after every transaction.
 
-use crate::records::{Account, FundRates, Registration, Totals};
+use crate::fund;
+use crate::records::{Account, Registration, Totals};
 use crate::refusal::{Halt, Refusal};
 use crate::state::{Overlay, StateError, StateRead};
-use crate::tables::{Table, number_at};
-use crate::verdict::Decision;
+use crate::tables::Table;
 use floe_types::{AccountId, Epoch, Frost, Params};
 
 /// Where WAL is when it is in no account.
@@ -35,6 +32,7 @@ pub(crate) enum Pot {
     Reserve,
     Fees,
     Stakes,
+    Budgets,
 }
 
 impl Pot {
@@ -45,6 +43,7 @@ impl Pot {
             Pot::Reserve => &mut totals.reserve,
             Pot::Fees => &mut totals.fees,
             Pot::Stakes => &mut totals.stakes,
+            Pot::Budgets => &mut totals.budgets,
         }
     }
 }
@@ -66,13 +65,13 @@ pub(crate) fn put_account(overlay: &mut Overlay<'_>, id: &AccountId, account: &A
 }
 
 /// Totals are all within the supply, so that no sum of two of them can pass the largest amount.
-const WITHIN: &str = "law I7: amounts never pass the supply, which is at most 2^63";
+pub(crate) const WITHIN: &str = "law I7: amounts never pass the supply, which is at most 2^63";
 
-fn add(into: &mut Frost, amount: Frost) {
+pub(crate) fn add(into: &mut Frost, amount: Frost) {
     *into = into.checked_add(amount).expect(WITHIN);
 }
 
-fn sub(from: &mut Frost, amount: Frost) {
+pub(crate) fn sub(from: &mut Frost, amount: Frost) {
     *from = from.checked_sub(amount).expect(WITHIN);
 }
 
@@ -122,22 +121,27 @@ pub(crate) fn transfer(overlay: &mut Overlay<'_>, from: &AccountId, to: &Account
     Ok(())
 }
 
-/// The price of a registration: whole encoded mebibytes, rounded up, times epochs (first and last included), times the
-/// network's price. With it, the part for one epoch.
+/// The price of keeping a blob of `length` bytes from `first` to `last`, both included: whole encoded mebibytes, rounded
+/// up, times epochs, times `price`, which is [`crate::views::prices`]' for what is asked now. With it, the part for one
+/// epoch.
 ///
 /// # Errors
 /// [`Refusal::BlobTooLong`] when there is no layout for so long a blob, [`Refusal::Overflow`] beyond the largest amount.
-pub fn price(params: &Params, length: u64, first: Epoch, last: Epoch) -> Result<Price, Refusal> {
+pub fn price(params: &Params, price: Frost, length: u64, first: Epoch, last: Epoch) -> Result<Price, Refusal> {
+    let mebibytes = floe_types::units::mebibytes_up(layout(params, length)?.encoded_bytes());
+    let epochs = last.0.checked_sub(first.0).and_then(|more| more.checked_add(1)).ok_or(Refusal::Overflow)?;
+    let rate = price.checked_mul(mebibytes).ok_or(Refusal::Overflow)?;
+    let total = rate.checked_mul(epochs).ok_or(Refusal::Overflow)?;
+    Ok(Price { rate, total })
+}
+
+/// How a blob of `length` bytes is laid out.
+pub(crate) fn layout(params: &Params, length: u64) -> Result<floe_types::Layout, Refusal> {
     let too_long = Refusal::BlobTooLong { length, max: params.blob_bytes_max };
     if length > params.blob_bytes_max {
         return Err(too_long);
     }
-    let layout = floe_erasure::Layout::new(params.shards, length).map_err(|_| too_long)?;
-    let mebibytes = floe_types::units::mebibytes_up(layout.encoded_bytes());
-    let epochs = last.0.checked_sub(first.0).and_then(|more| more.checked_add(1)).ok_or(Refusal::Overflow)?;
-    let rate = params.price.checked_mul(mebibytes).ok_or(Refusal::Overflow)?;
-    let total = rate.checked_mul(epochs).ok_or(Refusal::Overflow)?;
-    Ok(Price { rate, total })
+    floe_types::Layout::new(params.shards, length).map_err(|_| too_long)
 }
 
 /// What a registration costs.
@@ -149,66 +153,6 @@ pub struct Price {
     pub total: Frost,
 }
 
-pub(crate) fn rates(state: &dyn StateRead) -> Result<FundRates, StateError> {
-    Table::Fund.must(state, &Table::Fund.key(&[]))
-}
-
-pub(crate) fn put_rates(overlay: &mut Overlay<'_>, rates: &FundRates) {
-    Table::Fund.store(overlay, Table::Fund.key(&[]), rates);
-}
-
-/// Spreads a paid registration that begins to count in epoch `now` over the buckets.
-pub(crate) fn spread(overlay: &mut Overlay<'_>, registration: &Registration, now: Epoch) -> Result<(), StateError> {
-    shift(overlay, Pot::Pending, Pot::Buckets, registration.price())?;
-    let mut rates = rates(overlay)?;
-    // From the first paid epoch to the running one, both included.
-    let due = now.0.saturating_sub(registration.first.0).saturating_add(1);
-    add(&mut rates.current, registration.rate.checked_mul(due).expect(WITHIN));
-    add(&mut rates.recurring, registration.rate);
-    put_rates(overlay, &rates);
-    let key = Table::FundEnds.number(registration.last.0);
-    let mut ending: Frost = Table::FundEnds.load(overlay, &key)?.unwrap_or_default();
-    add(&mut ending, registration.rate);
-    Table::FundEnds.store(overlay, key, &ending);
-    Ok(())
-}
-
-/// Closes the bucket of `ended` and opens the next.
-pub(crate) fn turn(overlay: &mut Overlay<'_>, ended: Epoch, decision: Decision) -> Result<(), StateError> {
-    let mut rates = rates(overlay)?;
-    let key = Table::FundEnds.number(ended.0);
-    if let Some(ending) = Table::FundEnds.load(overlay, &key)? {
-        sub(&mut rates.recurring, ending);
-        overlay.delete(key);
-    }
-    let rolled = match decision {
-        Decision::Decided => {
-            shift(overlay, Pot::Buckets, Pot::Reserve, rates.current)?;
-            Frost::ZERO
-        }
-        Decision::Undecided => rates.current,
-    };
-    rates.current = rolled;
-    add(&mut rates.current, rates.recurring);
-    put_rates(overlay, &rates);
-    Ok(())
-}
-
-/// What the bucket of `epoch` holds when `now` is the running epoch; nothing for one that has ended.
-pub(crate) fn bucket(state: &dyn StateRead, now: Epoch, epoch: Epoch) -> Result<Frost, StateError> {
-    if epoch <= now {
-        let current = rates(state)?.current;
-        return Ok(if epoch == now { current } else { Frost::ZERO });
-    }
-    let mut sum = Frost::ZERO;
-    for (key, value) in Table::FundEnds.all(state, &[])? {
-        if number_at(Table::FundEnds, &key, 0)? >= epoch.0 {
-            add(&mut sum, Table::FundEnds.parse(&value)?);
-        }
-    }
-    Ok(sum)
-}
-
 /// Stops when an amount was made or destroyed: that is our bug, and going on would spread it.
 pub(crate) fn assert_conserved(state: &dyn StateRead) -> Result<(), StateError> {
     let totals = totals(state)?;
@@ -216,35 +160,39 @@ pub(crate) fn assert_conserved(state: &dyn StateRead) -> Result<(), StateError> 
     Ok(())
 }
 
-/// Recomputes law I7 from every account, registration and rate there is: a check for tests and audits, as long as the state.
+/// Recomputes law I7 from every account, registration, budget and rate there is: a check for tests and audits, as long as
+/// the state. The buckets are summed twice: by the fund's rates and by what registrations still pay.
 ///
 /// # Errors
 /// [`StateError::Damaged`] saying which sum is off, or that the state could not be read.
 pub fn conservation(state: &dyn StateRead) -> Result<Totals, StateError> {
     let said = totals(state)?;
-    let head: crate::Head = Table::Head.must(state, &Table::Head.key(&[]))?;
-    let (mut accounts, mut pending, mut buckets) = (0u128, 0u128, 0u128);
+    let now = crate::views::head(state)?.epoch;
+    let (mut accounts, mut pending, mut later, mut budgets) = (0u128, 0u128, 0u128, 0u128);
     for (_, value) in Table::Accounts.all(state, &[])? {
         let account: Account = Table::Accounts.parse(&value)?;
         accounts += u128::from(account.balance.0);
     }
     for (_, value) in Table::Registrations.all(state, &[])? {
         let registration: Registration = Table::Registrations.parse(&value)?;
-        if registration.status == crate::RegistrationStatus::Pending {
-            pending += u128::from(registration.price().0);
+        match registration.status {
+            crate::RegistrationStatus::Pending => pending += u128::from(registration.price().0),
+            crate::RegistrationStatus::Lapsed => {}
+            _ => later += registration.pieces().iter().map(|piece| fund::after(piece, now)).sum::<u128>(),
         }
     }
-    buckets += u128::from(rates(state)?.current.0);
-    for (key, value) in Table::FundEnds.all(state, &[])? {
-        let later = number_at(Table::FundEnds, &key, 0)?.saturating_sub(head.epoch.0);
-        let rate: Frost = Table::FundEnds.parse(&value)?;
-        buckets += u128::from(later) * u128::from(rate.0);
+    for (_, value) in Table::Budgets.all(state, &[])? {
+        let budget: Frost = Table::Budgets.parse(&value)?;
+        budgets += u128::from(budget.0);
     }
     let stakes = crate::candidates::bonded(state)?;
+    let (current, rated) = fund::sums(state, now)?;
     let sums = [
         ("accounts", accounts, said.accounts),
         ("pending", pending, said.pending),
-        ("buckets", buckets, said.buckets),
+        ("buckets by rates", current + rated, said.buckets),
+        ("buckets by registrations", current + later, said.buckets),
+        ("budgets", budgets, said.budgets),
         ("stakes", stakes, said.stakes),
     ];
     for (name, found, said) in sums {

@@ -2,7 +2,7 @@
 
 use crate::block::BoundaryHeader;
 use crate::merkle::Root;
-use crate::transaction::Attributes;
+use crate::transaction::{Attributes, Persistence};
 use crate::verdict::{Decision, Participation};
 use floe_types::{AccountId, BlobId, BlockId, BlockTime, Epoch, Frost, Height, RegistrationNumber, SequenceNumber};
 use serde::{Deserialize, Serialize};
@@ -60,27 +60,30 @@ pub struct Totals {
     pub buckets: Frost,
     /// In the repair reserve.
     pub reserve: Frost,
-    /// Fees taken.
+    /// Fees taken and not divided yet.
     pub fees: Frost,
     /// Bonded by candidates, what is on its way back included.
     pub stakes: Frost,
+    /// Set aside by owners for renewals.
+    pub budgets: Frost,
 }
 
 impl Totals {
     /// Whether the parts sum to the supply.
     #[must_use]
     pub fn are_conserved(&self) -> bool {
-        let parts = [self.accounts, self.pending, self.buckets, self.reserve, self.fees, self.stakes];
+        let Totals { accounts, pending, buckets, reserve, fees, stakes, budgets, .. } = *self;
+        let parts = [accounts, pending, buckets, reserve, fees, stakes, budgets];
         parts.iter().map(|part| u128::from(part.0)).sum::<u128>() == u128::from(self.supply.0)
     }
 }
 
-/// The storage fund's rates. The bucket of a later epoch is the sum of the rates that end with it or after it.
+/// The storage fund's rates. See [`crate::fund`] for the buckets of later epochs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FundRates {
     /// In the bucket of the running epoch.
     pub current: Frost,
-    /// What every registration that is certified and not over pays for an epoch, summed.
+    /// What every registration that counts pays for the running epoch, summed.
     pub recurring: Frost,
 }
 
@@ -106,7 +109,25 @@ pub enum RegistrationStatus {
     },
     /// Not certified in time; paid back.
     Lapsed,
+    /// Ended by its owner.
+    Deleted {
+        /// The epoch in which that was; it lasts for one more.
+        epoch: Epoch,
+    },
 }
+
+/// A rate that a registration pays from some epoch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateFrom {
+    /// The first epoch.
+    pub from: Epoch,
+    /// For one epoch.
+    pub rate: Frost,
+}
+
+/// The most rates of one registration beside its first: an extension at yet another price is refused while so many of
+/// them are still to come.
+pub const RATES_MAX: usize = 16;
 
 /// A registration: somebody paid for a blob to be kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,22 +144,88 @@ pub struct Registration {
     pub first: Epoch,
     /// Last paid epoch.
     pub last: Epoch,
-    /// Price of one epoch.
+    /// Price of one epoch, up to the first of `later`.
     pub rate: Frost,
+    /// Other rates, for epochs that were paid by extensions: ascending, at most [`RATES_MAX`]. Those of epochs that have
+    /// passed may have been forgotten.
+    pub later: Vec<RateFrom>,
     /// Last epoch in which it may be certified.
     pub deadline: Epoch,
     /// What the bytes are.
     pub attributes: Attributes,
+    /// Whether its owner may end it.
+    pub persistence: Persistence,
     /// How far it has come.
     pub status: RegistrationStatus,
+    /// The registration of the same blob before this one.
+    pub previous: Option<RegistrationNumber>,
+}
+
+/// Consecutive epochs paid at one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The first.
+    pub from: Epoch,
+    /// The last, inclusive.
+    pub to: Epoch,
+    /// For one epoch.
+    pub rate: Frost,
+}
+
+impl Piece {
+    /// What all its epochs cost. It was taken, so it fits.
+    #[must_use]
+    pub fn amount(&self) -> Frost {
+        let epochs = self.to.0.saturating_sub(self.from.0).saturating_add(1);
+        Frost(self.rate.0.saturating_mul(epochs))
+    }
 }
 
 impl Registration {
-    /// What was paid: the rate for every epoch from first to last. It was taken, so it fits.
+    /// What was paid for its epochs, as far as the rates are remembered.
     #[must_use]
     pub fn price(&self) -> Frost {
-        let epochs = self.last.0.saturating_sub(self.first.0).saturating_add(1);
-        Frost(self.rate.0.saturating_mul(epochs))
+        Frost(self.pieces().iter().fold(0, |sum, piece| piece.amount().0.saturating_add(sum)))
+    }
+
+    /// Its epochs by rate, ascending.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece> {
+        let starts = std::iter::once(RateFrom { from: self.first, rate: self.rate }).chain(self.later.iter().copied());
+        let ends = self.later.iter().map(|later| Epoch(later.from.0.saturating_sub(1))).chain([self.last]);
+        starts.zip(ends).map(|(start, to)| Piece { from: start.from, to, rate: start.rate }).collect()
+    }
+
+    /// The rate of its last epoch.
+    pub(crate) fn last_rate(&self) -> Frost {
+        self.later.last().map_or(self.rate, |later| later.rate)
+    }
+
+    /// Makes it last until `last` at `rate`; gives the epochs that were added. Epochs of one rate are one piece.
+    ///
+    /// # Errors
+    /// How many other rates are still to come in `now`, when that is too many for one more.
+    pub(crate) fn prolong(&mut self, last: Epoch, rate: Frost, now: Epoch) -> Result<Piece, usize> {
+        let piece = Piece { from: self.last.next(), to: last, rate };
+        // Rates that a later one has followed by now are over.
+        while let Some(first) = self.later.first().copied().filter(|first| first.from <= now) {
+            self.rate = first.rate;
+            self.later.remove(0);
+        }
+        if self.last_rate() != rate {
+            if self.later.len() >= RATES_MAX {
+                return Err(self.later.len());
+            }
+            self.later.push(RateFrom { from: piece.from, rate });
+        }
+        self.last = last;
+        Ok(piece)
+    }
+
+    /// Makes it end with `last`, which is before its last epoch and not before `now`.
+    pub(crate) fn shorten(&mut self, last: Epoch) {
+        self.later.retain(|later| later.from <= last);
+        self.last = last;
     }
 }
 
@@ -167,6 +254,16 @@ pub enum Defence {
     Defended,
     /// Its paid term has ended.
     Forgotten,
+    /// Its owner ended it before its time: forgotten as well, for another reason.
+    Deleted,
+}
+
+impl Defence {
+    /// Whether it was defended once and is no more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Defence::Forgotten | Defence::Deleted)
+    }
 }
 
 /// One life of a blob: from its certificate until it is forgotten. Its encoding is a value of the map by sequence.
@@ -184,8 +281,41 @@ pub struct SequenceRecord {
     pub certified: Epoch,
     /// Last paid epoch, of the certified registration that ends last.
     pub last: Epoch,
-    /// Defended or forgotten.
+    /// Defended or over.
     pub defence: Defence,
+    /// The registration that ends last: it keeps the blob defended.
+    pub keeper: RegistrationNumber,
+    /// The blob's life before this one.
+    pub previous: Option<SequenceNumber>,
+}
+
+/// A life as the state keeps it: what its registration says already is left out.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct StoredLife {
+    pub registration: RegistrationNumber,
+    pub certified: Epoch,
+    pub last: Epoch,
+    pub defence: Defence,
+    pub keeper: RegistrationNumber,
+    pub previous: Option<SequenceNumber>,
+}
+
+/// The prices of one encoded mebibyte for one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices {
+    /// In force.
+    pub current: Frost,
+    /// In force from the next term on.
+    pub next: Frost,
+}
+
+/// Bytes that one shard is to keep: of every fragment of a blob there is one a shard, all of one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Of defended blobs.
+    pub defended: u64,
+    /// Of registrations that wait for their certificate.
+    pub pending: u64,
 }
 
 /// What is remembered of an epoch that ended, for 400 epochs.

@@ -21,7 +21,7 @@ pub enum Refusal {
     Overflow,
     #[error("a blob of {length} bytes, at most {max} are kept")]
     BlobTooLong { length: u64, max: u64 },
-    #[error("the first paid epoch is {found}, it must be the current one, {current}")]
+    #[error("the first paid epoch is {found}, it may be at most the current one, {current}")]
     FirstEpoch { found: Epoch, current: Epoch },
     #[error("paid until epoch {last}, at most until {max}")]
     TooFarAhead { last: Epoch, max: Epoch },
@@ -85,6 +85,26 @@ pub enum Refusal {
     NoOffence { why: NoDoubleVote },
     #[error("votes of this key were punished already")]
     AlreadyPunished,
+    #[error("the last paid epoch was to be {last}, the current one is {current}")]
+    TermOver { last: Epoch, current: Epoch },
+    #[error("{needed} bytes a shard are needed, the fullest seat has room for {left}")]
+    NoCapacity { needed: u64, left: u64 },
+    #[error("registration {registration} does not count: it waits, has lapsed or was ended")]
+    NotCounting { registration: RegistrationNumber },
+    #[error("registration {registration} ended with epoch {last}, the current one is {current}")]
+    Ended { registration: RegistrationNumber, last: Epoch, current: Epoch },
+    #[error("registration {registration} is paid until epoch {last} already")]
+    NotLonger { registration: RegistrationNumber, last: Epoch },
+    #[error("registration {registration} has {count} rates still to come; wait or register anew")]
+    TooManyRates { registration: RegistrationNumber, count: usize },
+    #[error("registration {registration} belongs to another account")]
+    NotOwner { registration: RegistrationNumber },
+    #[error("registration {registration} is permanent")]
+    Permanent { registration: RegistrationNumber },
+    #[error("registration {registration} ends with epoch {last} in any case: nothing would come back")]
+    EndsAnyway { registration: RegistrationNumber, last: Epoch },
+    #[error("that is what the ledger says already")]
+    Unchanged,
 }
 
 impl Refusal {
@@ -95,6 +115,8 @@ impl Refusal {
             Refusal::CertificatesFull { .. } | Refusal::NotClosing { .. } => true,
             Refusal::Nonce { found, expected } => found > expected,
             Refusal::OtherEpoch { found, current } => found > current,
+            // Made by a node that is a block ahead of us.
+            Refusal::FirstEpoch { found, current } => *found == current.next(),
             _ => false,
         }
     }

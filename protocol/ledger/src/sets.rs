@@ -90,6 +90,26 @@ macro_rules! index_set {
                 })
             }
 
+            /// What is below `end` and not in the set, ascending. Costs the gaps and an eighth of `end`.
+            pub fn gaps(&self, end: u16) -> impl Iterator<Item = $index> + '_ {
+                let bytes = (0..usize::from(end.div_ceil(8))).map(|at| (at, !self.0.get(at).copied().unwrap_or(0)));
+                bytes.filter(|(_, gaps)| *gaps != 0).flat_map(move |(at, gaps)| {
+                    let bits = (0..8u16).filter(move |bit| gaps & (1 << bit) != 0);
+                    bits.map(move |bit| $index(at as u16 * 8 + bit)).filter(move |index| index.0 < end)
+                })
+            }
+
+            /// What is in this set and not in the other.
+            #[must_use]
+            pub fn without(&self, other: &$name) -> $name {
+                let mut bytes = self.0.clone();
+                for (into, from) in bytes.iter_mut().zip(&other.0) {
+                    *into &= !from;
+                }
+                trim(&mut bytes);
+                $name(bytes)
+            }
+
             /// What is in either set.
             #[must_use]
             pub fn union(&self, other: &$name) -> $name {
@@ -190,6 +210,10 @@ mod tests {
             let either: BTreeSet<u8> = one.union(&two).copied().collect();
             proptest::prop_assert_eq!(set(&one).intersection(&set(&two)), set(&both));
             proptest::prop_assert_eq!(set(&one).union(&set(&two)), set(&either));
+            let first: BTreeSet<u8> = one.difference(&two).copied().collect();
+            proptest::prop_assert_eq!(set(&one).without(&set(&two)), set(&first));
+            let gaps: BTreeSet<u8> = set(&one).gaps(77).map(|i| i.0 as u8).collect();
+            proptest::prop_assert_eq!(gaps, (0..77).filter(|i| !one.contains(i)).collect());
             proptest::prop_assert_eq!(usize::from(set(&one).len()), one.len());
             proptest::prop_assert_eq!(set(&one).end(), one.last().map_or(0, |last| u16::from(*last) + 1));
         }

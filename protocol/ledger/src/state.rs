@@ -5,9 +5,12 @@
 //! stands on its block and a block on its parent, and what is refused leaves no trace. [`MemoryState`] keeps everything in
 //! memory, for tests and simulation.
 
+use crate::merkle::Map;
+use crate::pages::{Put, Puts};
 use floe_types::codec::{self, DecodeError};
 use serde_bytes::{ByteBuf, Bytes};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::ops::Bound;
 
 /// State that could not be read. Never a statement about a block: whoever sees it stops or tries again.
@@ -118,13 +121,15 @@ impl ChangeSet {
 pub struct Overlay<'a> {
     base: &'a dyn StateRead,
     changes: ChangeSet,
+    /// Leaves of the Merkle maps that wait for [`crate::pages::flush`]. No reading sees them.
+    leaves: Puts,
 }
 
 impl<'a> Overlay<'a> {
     /// `base` without a change yet.
     #[must_use]
     pub fn new(base: &'a dyn StateRead) -> Overlay<'a> {
-        Overlay { base, changes: ChangeSet::new() }
+        Overlay { base, changes: ChangeSet::new(), leaves: Puts::new() }
     }
 
     /// Sets `key` to `value`.
@@ -140,6 +145,38 @@ impl<'a> Overlay<'a> {
     /// Adds `later` on top.
     pub fn merge(&mut self, later: ChangeSet) {
         self.changes.merge(later);
+    }
+
+    /// Sets the leaf of `map` at `key`, with the next [`crate::pages::flush`].
+    pub(crate) fn put_leaf(&mut self, map: Map, key: Vec<u8>, put: Put) {
+        match self.leaves.entry((map, key)) {
+            Place::Vacant(place) => {
+                place.insert(put);
+            }
+            // What was new in this block is new to the map still.
+            Place::Occupied(mut place) => {
+                let novelty = place.get().novelty;
+                place.insert(Put { novelty, ..put });
+            }
+        }
+    }
+
+    /// The leaves that wait.
+    pub(crate) fn take_leaves(&mut self) -> Puts {
+        std::mem::take(&mut self.leaves)
+    }
+
+    /// Adds what was done on an overlay of this one.
+    pub(crate) fn absorb(&mut self, (changes, leaves): (ChangeSet, Puts)) {
+        self.changes.merge(changes);
+        for ((map, key), put) in leaves {
+            self.put_leaf(map, key, put);
+        }
+    }
+
+    /// What was changed and which leaves wait, leaving the base behind.
+    pub(crate) fn into_parts(self) -> (ChangeSet, Puts) {
+        (self.changes, self.leaves)
     }
 
     /// What was changed.

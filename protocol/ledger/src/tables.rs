@@ -15,11 +15,9 @@
 //! | 8 | `Registrations` | number | [`crate::Registration`] |
 //! | 9 | `Deadlines` | epoch, number | nothing; uncertified registrations by the epoch they lapse with |
 //! | 10 | `Blobs` | blob id | [`crate::BlobRecord`] |
-//! | 11 | `BlobRegistrations` | blob id, number | nothing |
-//! | 12 | `BlobLives` | blob id, sequence number inverted | nothing; newest life first |
-//! | 13 | `Sequence` | sequence number | [`crate::SequenceRecord`] |
+//! | 13 | `Sequence` | sequence number | [`crate::SequenceRecord`] without what its registration says |
 //! | 14 | `Expiries` | last paid epoch, sequence number | nothing; defended blobs by the epoch they are forgotten with |
-//! | 15 | `Owners` | account, sequence number | nothing |
+//! | 15 | `Owners` | first half of account, sequence number | nothing |
 //! | 16 | `Coverage` | last sequence number of the segment | coverage now, see [`crate::coverage`] |
 //! | 17 | `Judged` | likewise | coverage as this epoch is judged by |
 //! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on |
@@ -28,6 +26,14 @@
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
 //! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
 //! | 23 | `MerkleRoots` | map | the top of a map |
+//! | 30 | `Offers` | node | the price it would serve for |
+//! | 31 | `Prices` | | [`crate::Prices`] |
+//! | 32 | `Load` | | [`crate::Load`]: bytes that one shard is to keep |
+//! | 33 | `FundStarts` | epoch | sum of the rates that begin with it |
+//! | 34 | `Budgets` | registration | WAL set aside for its renewal |
+//! | 35 | `Renewals` | last paid epoch, registration | nothing; registrations with a budget |
+//! | 39 | `History` | account, height and place inverted | [`crate::history::Touch`]; beside the state, in no change set and no root |
+//! | 36 | `Terms` | sequence number, last paid epoch inverted, registration | nothing; of a life with several registrations |
 //! | 60 | `Protocol` | | [`crate::Protocol`]; absent while the first version is in force and none is set |
 //! | 61 | `Supports` | node | the latest version it can follow |
 //! | 40 | `Rows` | | [`crate::rows::Rows`] that there are |
@@ -59,8 +65,6 @@ pub(crate) enum Table {
     Registrations = 8,
     Deadlines = 9,
     Blobs = 10,
-    BlobRegistrations = 11,
-    BlobLives = 12,
     Sequence = 13,
     Expiries = 14,
     Owners = 15,
@@ -72,6 +76,14 @@ pub(crate) enum Table {
     Epochs = 21,
     Merkle = 22,
     MerkleRoots = 23,
+    Offers = 30,
+    Prices = 31,
+    Load = 32,
+    FundStarts = 33,
+    Budgets = 34,
+    Renewals = 35,
+    Terms = 36,
+    History = 39,
     Protocol = 60,
     Supports = 61,
     Rows = 40,
@@ -99,8 +111,6 @@ impl Table {
             Table::Registrations => "registrations",
             Table::Deadlines => "deadlines",
             Table::Blobs => "blobs",
-            Table::BlobRegistrations => "blob-registrations",
-            Table::BlobLives => "blob-lives",
             Table::Sequence => "sequence",
             Table::Expiries => "expiries",
             Table::Owners => "owners",
@@ -112,6 +122,14 @@ impl Table {
             Table::Epochs => "epochs",
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
+            Table::Offers => "offers",
+            Table::Prices => "prices",
+            Table::Load => "load",
+            Table::FundStarts => "fund-starts",
+            Table::Budgets => "budgets",
+            Table::Renewals => "renewals",
+            Table::Terms => "terms",
+            Table::History => "history",
             Table::Protocol => "protocol",
             Table::Supports => "supports",
             Table::Rows => "rows",

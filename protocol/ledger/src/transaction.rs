@@ -8,8 +8,8 @@ use crate::candidacy::{Announcement, Description, Join, StakeChange};
 use crate::coverage::Run;
 use crate::sets::{MemberSet, ShardSet};
 use floe_types::bls::BlsSignature;
-use floe_types::codec::{self, DecodeError};
-use floe_types::keys::{self, SecretKey, Signature};
+use floe_types::codec::{self, DecodeError, Domain};
+use floe_types::keys::{self, Claim, SecretKey, Signature};
 use floe_types::params::{ATTRIBUTES_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use floe_types::{
     AccountId, BlobId, DoubleVote, Epoch, Frost, NetworkId, NodeId, Params, RegistrationNumber, TransactionId,
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 /// The version of encodings that confirmations speak of.
 pub const ENCODING_VERSION: u8 = 1;
-/// The most runs in one [`Action::Attest`]. Each may split segments of the coverage map.
+/// The most runs in one [`Action::Attest`] or [`Action::Withdraw`]. Each may split segments of the coverage map.
 pub const ATTEST_RUNS_MAX: usize = 256;
 
 /// What a store says about its bytes: for people and browsers, never for decisions. 1 KiB at most when encoded.
@@ -43,6 +43,17 @@ impl Attributes {
     }
 }
 
+/// Whether a registration may be ended before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Persistence {
+    /// It lasts until its last paid epoch, whatever its owner wants later.
+    #[default]
+    Permanent,
+    /// Its owner may end it and get back what is not due yet.
+    Deletable,
+}
+
 /// What a transaction does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
@@ -59,12 +70,15 @@ pub enum Action {
         blob: BlobId,
         /// Its length in bytes.
         length: u64,
-        /// The first paid epoch: the one in which this is executed, charged whole.
+        /// The first paid epoch, at most the one in which this is executed. One that has passed is not paid: the term then
+        /// begins with the epoch of execution, which is charged whole, and ends where it was to end.
         first: Epoch,
         /// The last paid epoch, inclusive.
         last: Epoch,
         /// The most the sender will pay.
         price_max: Frost,
+        /// Whether the sender may end it early.
+        persistence: Persistence,
         /// What the bytes are.
         attributes: Attributes,
     },
@@ -128,6 +142,47 @@ pub enum Action {
     VoteKey(Announcement),
     /// Shows that a vote key signed two things where it may sign one. Anyone may send it.
     Evidence(Box<DoubleVote>),
+    /// Pays for more epochs of a registration that counts. Anyone may; what is added belongs to the registration, so that a
+    /// refund of it would go to its owner.
+    Extend {
+        /// The registration.
+        registration: RegistrationNumber,
+        /// The last paid epoch from now on, inclusive.
+        last: Epoch,
+        /// The most the sender will pay.
+        price_max: Frost,
+    },
+    /// Ends the sender's deletable registration with the epoch after the running one; what was paid for later ones comes
+    /// back. The blob is defended as long as another registration of it lasts.
+    Delete {
+        /// The registration.
+        registration: RegistrationNumber,
+    },
+    /// Sets the WAL aside from which the sender's registration is renewed when it would end. What stood there before and
+    /// is more than this comes back; zero ends the renewing.
+    Renew {
+        /// The registration.
+        registration: RegistrationNumber,
+        /// What is set aside from now on.
+        budget: Frost,
+    },
+    /// The price of one encoded mebibyte for one epoch for which the sender's node would serve. Stands until the next.
+    Offer {
+        /// The sender's node.
+        member: NodeId,
+        /// The price, above zero.
+        price: Frost,
+    },
+    /// Says that the sender's node holds the fragments of these blobs on these of its shards no more. In force from the next
+    /// boundary: the running epoch is judged as it began.
+    Withdraw {
+        /// The sender's node.
+        member: NodeId,
+        /// Which of the shards that it has a row of, as in an attestation.
+        shards: ShardSet,
+        /// Of which blobs, as in an attestation.
+        runs: Vec<Run>,
+    },
 }
 
 /// What is signed.
@@ -179,11 +234,17 @@ pub enum TransactionError {
     },
 }
 
+static SIGNING: Domain = Domain::new("floe 1 ledger: transaction to be signed");
+static ID: Domain = Domain::new("floe 1 ledger: transaction id");
+
+/// Bytes of a signature at the end of a signed transaction's encoding: its length and itself.
+const SIGNATURE_BYTES: usize = 1 + 64;
+
 impl Transaction {
     /// The bytes a signature is over: a hash in a domain of its own.
     #[must_use]
     pub fn signing_bytes(&self) -> [u8; 32] {
-        codec::hash("floe 1 ledger: transaction to be signed", &codec::encode(self))
+        SIGNING.hash(&codec::encode(self))
     }
 
     /// Signs it. `key` is the sender's.
@@ -201,6 +262,15 @@ impl Action {
         matches!(self, Action::Report { .. })
     }
 
+    /// How many runs it has, each of which costs a fee of its own.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        match self {
+            Action::Attest { runs, .. } | Action::Withdraw { runs, .. } => runs.len(),
+            _ => 0,
+        }
+    }
+
     /// What can be wrong with it whatever the state.
     fn shape(&self) -> Result<(), &'static str> {
         match self {
@@ -210,13 +280,18 @@ impl Action {
             }
             Action::Register { first, last, .. } if last < first => Err("the last epoch is before the first"),
             Action::Certify { version, .. } if *version != ENCODING_VERSION => Err("no such version of the encoding"),
-            Action::Attest { runs, .. } if runs.is_empty() || runs.len() > ATTEST_RUNS_MAX => {
-                Err("an attestation has from 1 to 256 runs")
+            Action::Offer { price, .. } if *price == Frost::ZERO => Err("nothing is free: an offer is above zero"),
+            Action::Attest { runs, .. } | Action::Withdraw { runs, .. }
+                if runs.is_empty() || runs.len() > ATTEST_RUNS_MAX =>
+            {
+                Err("an attestation or a withdrawal has from 1 to 256 runs")
             }
-            Action::Attest { runs, .. } if !Run::are_canonical(runs) => {
+            Action::Attest { runs, .. } | Action::Withdraw { runs, .. } if !Run::are_canonical(runs) => {
                 Err("runs must be ascending, disjoint and not adjacent")
             }
-            Action::Attest { shards, .. } if shards.is_empty() => Err("an attestation names no shard"),
+            Action::Attest { shards, .. } | Action::Withdraw { shards, .. } if shards.is_empty() => {
+                Err("an attestation or a withdrawal names no shard")
+            }
             Action::Join(join) => join.shape(),
             Action::Describe(said) => said.shape(),
             Action::Stake { change: StakeChange::Add(Frost::ZERO) | StakeChange::Withdraw(Frost::ZERO), .. } => {
@@ -231,7 +306,7 @@ impl SignedTransaction {
     /// The id: the hash of the signed encoding.
     #[must_use]
     pub fn id(&self) -> TransactionId {
-        TransactionId(codec::hash("floe 1 ledger: transaction id", &self.encode()))
+        TransactionId(ID.hash(&self.encode()))
     }
 
     /// The canonical encoding.
@@ -262,9 +337,28 @@ impl SignedTransaction {
     /// # Errors
     /// The first [`TransactionError`] found, the cheap ones first.
     pub fn check(self, network: &NetworkId) -> Result<CheckedTransaction, TransactionError> {
+        let prepared = self.prepare(network).map_err(|(_, error)| error)?;
+        prepared.claim().verify().map_err(|_| TransactionError::BadSignature)?;
+        Ok(prepared.trust())
+    }
+
+    /// Checks everything that does not depend on state, but for the signature.
+    ///
+    /// # Errors
+    /// The transaction, with the first [`TransactionError`] found.
+    pub(crate) fn prepare(self, network: &NetworkId) -> Result<Prepared, (Box<SignedTransaction>, TransactionError)> {
         let encoded = self.encode();
-        if encoded.len() > TRANSACTION_BYTES_MAX {
-            let (found, max) = (encoded.len(), TRANSACTION_BYTES_MAX);
+        if let Err(error) = self.check_shape(network, encoded.len()) {
+            return Err((Box::new(self), error));
+        }
+        // A signed transaction is encoded as the transaction and then the signature.
+        let message = SIGNING.hash(encoded.get(..encoded.len() - SIGNATURE_BYTES).unwrap_or_default());
+        Ok(Prepared { message, id: TransactionId(ID.hash(&encoded)), bytes: encoded.len(), signed: self })
+    }
+
+    fn check_shape(&self, network: &NetworkId, found: usize) -> Result<(), TransactionError> {
+        let max = TRANSACTION_BYTES_MAX;
+        if found > max {
             return Err(DecodeError::TooLong { found, max }.into());
         }
         let found = self.transaction.network;
@@ -274,14 +368,37 @@ impl SignedTransaction {
         if self.transaction.action.is_report() && (self.transaction.nonce, self.transaction.fee) != (0, Frost::ZERO) {
             return Err(TransactionError::Shape { reason: "a report has nonce 0 and fee 0" });
         }
-        self.transaction.action.shape().map_err(|reason| TransactionError::Shape { reason })?;
-        self.verify()?;
-        let id = TransactionId(codec::hash("floe 1 ledger: transaction id", &encoded));
-        Ok(CheckedTransaction { bytes: encoded.len(), id, signed: self })
+        self.transaction.action.shape().map_err(|reason| TransactionError::Shape { reason })
     }
 }
 
-/// A transaction whose size, network, ranges and signature were checked. Made by [`SignedTransaction::check`] only.
+/// A transaction of which everything but the signature was checked, and what the signature must be of.
+pub(crate) struct Prepared {
+    signed: SignedTransaction,
+    message: [u8; 32],
+    id: TransactionId,
+    bytes: usize,
+}
+
+impl Prepared {
+    pub(crate) fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// What is left to be verified.
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        let SignedTransaction { transaction, signature } = &self.signed;
+        Claim { public: &transaction.sender.0, message: &self.message, signature }
+    }
+
+    /// The claim was verified.
+    pub(crate) fn trust(self) -> CheckedTransaction {
+        CheckedTransaction { bytes: self.bytes, id: self.id, signed: self.signed }
+    }
+}
+
+/// A transaction whose size, network, ranges and signature were checked. Made by [`SignedTransaction::check`], or one of a
+/// block whose signatures were verified together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedTransaction {
     signed: SignedTransaction,
@@ -341,8 +458,10 @@ pub fn confirmation_message(
     codec::encode(&("floe 1 storage confirmation", network, term, registration, blob, version))
 }
 
-/// The least fee of a transaction of `bytes` bytes; `None` beyond the largest amount.
+/// The least fee of a transaction of `bytes` bytes that does `action`: for its bytes and for its runs. `None` beyond the
+/// largest amount.
 #[must_use]
-pub fn fee_min(params: &Params, bytes: usize) -> Option<Frost> {
-    params.fee_per_byte.checked_mul(bytes as u64)
+pub fn fee_min(params: &Params, action: &Action, bytes: usize) -> Option<Frost> {
+    let runs = params.fee_per_run.checked_mul(action.runs() as u64)?;
+    params.fee_per_byte.checked_mul(bytes as u64)?.checked_add(runs)
 }

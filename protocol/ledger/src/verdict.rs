@@ -331,6 +331,8 @@ pub enum Cause {
     Quorum,
     /// The paid term ended.
     Term,
+    /// Its owner ended it.
+    Deleted,
 }
 
 /// A change of verdict from one epoch to the next.

@@ -5,25 +5,33 @@ pub use crate::committees::*;
 use crate::blobs;
 use crate::boundary;
 use crate::coverage;
+use crate::fund;
+use crate::history::{HISTORY_PAGE_MAX, Touch};
 use crate::lifecycle;
-use crate::merkle::{self, Map, MapProof};
+use crate::merkle::{Map, MapProof};
 use crate::money;
+use crate::pages;
+use crate::prices;
 use crate::records::{
-    Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
+    Account, BlobRecord, Defence, EpochRecord, Head, Load, Prices, Registration, RegistrationStatus, SequenceRecord,
+    Totals,
 };
+use crate::refusal::{Halt, Refusal};
 use crate::rows;
 use crate::sets::{MemberSet, ShardSet};
 use crate::state::{StateError, StateRead};
 use crate::tables::{Table, after, number_at};
+use crate::terms::{self, Deal, Market, Quote};
 use crate::transaction::Attributes;
 use crate::verdict::{Judge, VerdictRecord};
 use crate::version::{self, Protocol};
 use crate::{Decision, Run};
 use floe_types::{
-    AccountId, BlobId, Committee, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
+    AccountId, BlobId, Committee, Epoch, Frost, Height, MemberIndex, NodeId, Params, RegistrationNumber,
+    SequenceNumber, ShardIndex,
 };
 
-/// The most registrations that a [`BlobView`] lists, the oldest first.
+/// The most registrations that a [`BlobView`] lists: the newest.
 pub const REGISTRATIONS_SHOWN_MAX: usize = 64;
 /// The most blobs in one page of [`blobs`].
 pub const BLOBS_PAGE_MAX: usize = 1000;
@@ -65,7 +73,68 @@ pub fn totals(state: &dyn StateRead) -> Result<Totals, StateError> {
 /// # Errors
 /// [`StateError`].
 pub fn bucket(state: &dyn StateRead, epoch: Epoch) -> Result<Frost, StateError> {
-    money::bucket(state, head(state)?.epoch, epoch)
+    fund::bucket(state, head(state)?.epoch, epoch)
+}
+
+/// The prices of one encoded mebibyte for one epoch: in force, and from the next term on.
+///
+/// # Errors
+/// [`StateError`].
+pub fn prices(state: &dyn StateRead) -> Result<Prices, StateError> {
+    prices::prices(state)
+}
+
+/// The price that `node` said it would serve for; none when it never said.
+///
+/// # Errors
+/// [`StateError`].
+pub fn offer(state: &dyn StateRead, node: &NodeId) -> Result<Option<Frost>, StateError> {
+    prices::offer(state, node)
+}
+
+/// What `deal` costs or brings back when it is executed in the running epoch, the fee aside. Execution takes exactly this.
+///
+/// # Errors
+/// [`StateError`]. The inner error is why it would be refused.
+pub fn quote(state: &dyn StateRead, params: &Params, deal: Deal) -> Result<Result<Quote, Refusal>, StateError> {
+    let market = Market { params, now: head(state)?.epoch, price: prices(state)?.current };
+    match terms::quote(state, &market, deal) {
+        Ok(quote) => Ok(Ok(quote)),
+        Err(Halt::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Halt::State(error)) => Err(error),
+    }
+}
+
+/// What is set aside for renewing a registration.
+///
+/// # Errors
+/// [`StateError`].
+pub fn budget(state: &dyn StateRead, number: RegistrationNumber) -> Result<Frost, StateError> {
+    terms::budget(state, number)
+}
+
+/// Bytes that each shard keeps of defended blobs, and would of those that are registered.
+///
+/// # Errors
+/// [`StateError`].
+pub fn load(state: &dyn StateRead) -> Result<Load, StateError> {
+    blobs::load(state)
+}
+
+/// What happened to `account`, newest first, at most `limit` and at most [`HISTORY_PAGE_MAX`]; only below height `before`
+/// when one is named. `index` is where the node keeps what [`crate::history::entries`] gives it.
+///
+/// # Errors
+/// [`StateError`].
+pub fn history(
+    index: &dyn StateRead,
+    account: &AccountId,
+    before: Option<Height>,
+    limit: usize,
+) -> Result<Vec<Touch>, StateError> {
+    let from = before.map_or(0, |height| u64::MAX - height.0.saturating_sub(1)).to_be_bytes();
+    let page = Table::History.page(index, &account.0, &from, limit.min(HISTORY_PAGE_MAX))?;
+    page.iter().map(|(_, value)| Table::History.parse(value)).collect()
 }
 
 /// A registration by its number.
@@ -94,6 +163,8 @@ pub enum BlobStatus {
         sequence: SequenceNumber,
         /// The last epoch that was paid.
         last: Epoch,
+        /// [`Defence::Forgotten`] when its term ended, [`Defence::Deleted`] when its owner ended it.
+        cause: Defence,
     },
     /// Registered once, never certified in time.
     Lapsed,
@@ -116,7 +187,7 @@ pub struct BlobView {
     pub attributes: Attributes,
     /// Who paid that registration.
     pub owner: AccountId,
-    /// The registrations, oldest first, at most [`REGISTRATIONS_SHOWN_MAX`].
+    /// The newest registrations, oldest of them first, at most [`REGISTRATIONS_SHOWN_MAX`].
     pub registrations: Vec<Registration>,
     /// How many there are.
     pub registrations_count: u64,
@@ -145,16 +216,19 @@ fn view(
     life: Option<(SequenceNumber, SequenceRecord)>,
 ) -> Result<BlobView, StateError> {
     let mut registrations = Vec::new();
-    for (key, _) in Table::BlobRegistrations.page(state, &blob.0, &[], REGISTRATIONS_SHOWN_MAX)? {
-        let number = RegistrationNumber(number_at(Table::BlobRegistrations, &key, 32)?);
-        registrations.extend(blobs::registration(state, number)?);
+    let mut next = Some(record.newest);
+    while let Some(number) = next.filter(|_| registrations.len() < REGISTRATIONS_SHOWN_MAX) {
+        let registration = blobs::named(state, number)?;
+        next = registration.previous;
+        registrations.push(registration);
     }
+    registrations.reverse();
     let status = match &life {
         Some((sequence, life)) if life.defence == Defence::Defended => {
             BlobStatus::Certified { sequence: *sequence, epoch: life.certified }
         }
         _ if record.pending > 0 => BlobStatus::Registered,
-        Some((sequence, life)) => BlobStatus::Forgotten { sequence: *sequence, last: life.last },
+        Some((sequence, life)) => BlobStatus::Forgotten { sequence: *sequence, last: life.last, cause: life.defence },
         None => BlobStatus::Lapsed,
     };
     let covered = match &life {
@@ -196,7 +270,7 @@ pub fn blobs(
     limit: usize,
 ) -> Result<Vec<(SequenceNumber, BlobView)>, StateError> {
     let (table, prefix) = match owner {
-        Some(owner) => (Table::Owners, owner.0.to_vec()),
+        Some(owner) => (Table::Owners, blobs::owner_prefix(owner).to_vec()),
         None => (Table::Sequence, Vec::new()),
     };
     let limit = limit.min(BLOBS_PAGE_MAX);
@@ -322,7 +396,7 @@ pub fn latest_decided(state: &dyn StateRead) -> Result<Option<EpochRecord>, Stat
 pub fn verdict(state: &dyn StateRead, blob: &BlobId, epoch: Epoch) -> Result<Option<VerdictRecord>, StateError> {
     let Some(record) = boundary::epoch_record(state, epoch)? else { return Ok(None) };
     let Some((number, life)) = life_in(state, blob, epoch)? else { return Ok(None) };
-    if life.defence == Defence::Forgotten && life.last < epoch {
+    if life.defence.is_over() && life.last < epoch {
         return Ok(Some(VerdictRecord::forgotten(epoch)));
     }
     let class = coverage::covered_in(state, epoch, number, next_sequence(state)?.0)?;
@@ -338,11 +412,13 @@ fn life_in(
     blob: &BlobId,
     epoch: Epoch,
 ) -> Result<Option<(SequenceNumber, SequenceRecord)>, StateError> {
-    for (key, _) in Table::BlobLives.all(state, &blob.0)? {
-        let number = SequenceNumber(u64::MAX - number_at(Table::BlobLives, &key, 32)?);
-        if let Some(life) = blobs::life(state, number)?.filter(|life| life.certified <= epoch) {
+    let mut next = blobs::record(state, blob)?.and_then(|record| record.sequence);
+    while let Some(number) = next {
+        let Some(life) = blobs::life(state, number)? else { break };
+        if life.certified <= epoch {
             return Ok(Some((number, life)));
         }
+        next = life.previous;
     }
     Ok(None)
 }
@@ -424,7 +500,7 @@ pub fn pending(state: &dyn StateRead, limit: usize) -> Result<Vec<Registration>,
 /// # Errors
 /// [`StateError`].
 pub fn prove_blob(state: &dyn StateRead, blob: &BlobId) -> Result<MapProof, StateError> {
-    merkle::prove(state, Map::ById, &blob.0)
+    pages::prove(state, Map::ById, &blob.0)
 }
 
 /// Shows what the map by sequence number holds now: the encoding of a [`SequenceRecord`], or nothing.
@@ -432,5 +508,5 @@ pub fn prove_blob(state: &dyn StateRead, blob: &BlobId) -> Result<MapProof, Stat
 /// # Errors
 /// [`StateError`].
 pub fn prove_sequence(state: &dyn StateRead, number: SequenceNumber) -> Result<MapProof, StateError> {
-    merkle::prove(state, Map::BySequence, &number.0.to_be_bytes())
+    pages::prove(state, Map::BySequence, &number.0.to_be_bytes())
 }

@@ -231,7 +231,10 @@ impl LedgerView for LedgerAt<'_> {
         let found = self.read(views::registration(self.state, number))?;
         let status = match found.status {
             floe_ledger::RegistrationStatus::Pending => RegistrationStatus::Pending,
-            floe_ledger::RegistrationStatus::Certified { .. } => RegistrationStatus::Certified,
+            // One that was ended early lasts as long as it says, like any other.
+            floe_ledger::RegistrationStatus::Certified { .. } | floe_ledger::RegistrationStatus::Deleted { .. } => {
+                RegistrationStatus::Certified
+            }
             floe_ledger::RegistrationStatus::Lapsed => RegistrationStatus::Lapsed,
         };
         let (blob, blob_bytes) = (found.blob, found.length);

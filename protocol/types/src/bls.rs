@@ -170,6 +170,120 @@ pub fn verify_aggregate(keys: &[PublicKey], message: &[u8], signature: &BlsSigna
     accepted(signature_point(signature)?.fast_aggregate_verify(false, message, MESSAGE_SUITE, &references))
 }
 
+/// The keys of a committee, decoded once: what checks its aggregates quickly.
+///
+/// Possession of every key has been proven before. Made by [`Signers::new`]; knows nothing but the keys.
+#[derive(Debug)]
+pub struct Signers {
+    keys: Vec<PublicKey>,
+    points: Vec<blst::min_pk::PublicKey>,
+    /// The keys' negatives, which take a key out of a sum.
+    negatives: Vec<blst::min_pk::PublicKey>,
+    /// The sum of all keys; none when there is no key.
+    sum: Option<blst::min_pk::AggregatePublicKey>,
+}
+
+/// In the compressed form of a point, the bit that says which of the two points with one `x` it is.
+const SIGN_BIT: u8 = 0x20;
+
+impl Signers {
+    /// Decodes `keys`, in the order in which they will be named.
+    ///
+    /// # Errors
+    /// [`BlsError::BadKey`] when one of them is none.
+    pub fn new(keys: Vec<PublicKey>) -> Result<Signers, BlsError> {
+        let points = keys.iter().map(point).collect::<Result<Vec<_>, _>>()?;
+        let negative = |key: &PublicKey| {
+            let mut bytes = key.0;
+            bytes[0] ^= SIGN_BIT;
+            blst::min_pk::PublicKey::uncompress(&bytes).map_err(|_| BlsError::BadKey)
+        };
+        let negatives = keys.iter().map(negative).collect::<Result<Vec<_>, _>>()?;
+        let references: Vec<_> = points.iter().collect();
+        let sum = match references.is_empty() {
+            true => None,
+            false => {
+                Some(blst::min_pk::AggregatePublicKey::aggregate(&references, false).map_err(|_| BlsError::BadKey)?)
+            }
+        };
+        Ok(Signers { keys, points, negatives, sum })
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    /// The sum of the keys that `signs` picks. Costs those that are picked or those that are not, whichever are fewer.
+    fn aggregate(&self, signs: &dyn Fn(usize) -> bool) -> Result<blst::min_pk::PublicKey, BlsError> {
+        let (chosen, others): (Vec<usize>, Vec<usize>) = (0..self.keys.len()).partition(|at| signs(*at));
+        let (first, rest) = chosen.split_first().ok_or(BlsError::Empty)?;
+        let (mut sum, more) = match &self.sum {
+            Some(sum) if others.len() < chosen.len() => (*sum, (&self.negatives, others.as_slice())),
+            _ => {
+                let first = self.points.get(*first).ok_or(BlsError::Empty)?;
+                (blst::min_pk::AggregatePublicKey::from_public_key(first), (&self.points, rest))
+            }
+        };
+        for at in more.1 {
+            let point = more.0.get(*at).ok_or(BlsError::BadKey)?;
+            sum.add_public_key(point, false).map_err(|_| BlsError::BadKey)?;
+        }
+        Ok(sum.to_public_key())
+    }
+
+    /// Checks an aggregate over one `message` by exactly the keys that `signs` picks. One pairing check.
+    ///
+    /// # Errors
+    /// [`BlsError`] when no key is picked, or the signature is malformed or not their aggregate.
+    pub fn verify(
+        &self,
+        signs: &dyn Fn(usize) -> bool,
+        message: &[u8],
+        signature: &BlsSignature,
+    ) -> Result<(), BlsError> {
+        let key = self.aggregate(signs)?;
+        let signature = signature_point(signature)?;
+        accepted(signature.fast_aggregate_verify_pre_aggregated(false, message, MESSAGE_SUITE, &key))
+    }
+}
+
+/// How many [`Signers`] a [`SignersMemo`] keeps: the committee in office and, while a term begins, the one before it.
+const SIGNERS_KEPT: usize = 2;
+
+/// The last two [`Signers`] that were asked for, shared by its clones. It remembers and says nothing that is not in its
+/// arguments, so that all of them are equal.
+#[derive(Clone, Debug, Default)]
+pub struct SignersMemo(std::sync::Arc<std::sync::Mutex<Vec<std::sync::Arc<Signers>>>>);
+
+impl PartialEq for SignersMemo {
+    fn eq(&self, _: &SignersMemo) -> bool {
+        true
+    }
+}
+
+impl Eq for SignersMemo {}
+
+impl SignersMemo {
+    /// The signers with these keys.
+    ///
+    /// # Errors
+    /// [`BlsError::BadKey`] when one of them is none.
+    pub fn of(&self, keys: Vec<PublicKey>) -> Result<std::sync::Arc<Signers>, BlsError> {
+        // A thread that panicked left the memo as it was or as it should be.
+        let mut kept = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(signers) = kept.iter().find(|signers| signers.keys == keys) {
+            return Ok(std::sync::Arc::clone(signers));
+        }
+        let signers = std::sync::Arc::new(Signers::new(keys)?);
+        // The newest first.
+        kept.truncate(SIGNERS_KEPT - 1);
+        kept.insert(0, std::sync::Arc::clone(&signers));
+        Ok(signers)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +321,65 @@ mod tests {
             assert_eq!(PublicKey(bytes).verify(b"kept", &signature), Err(BlsError::BadKey));
         }
         assert_eq!(key.public().verify(b"kept", &BlsSignature([0; 96])), Err(BlsError::BadSignature));
+    }
+
+    #[test]
+    fn the_signers_of_two_committees_are_kept_and_no_more() {
+        let keys = |seed: u8| vec![BlsSecretKey::from_seed([seed; 32]).public()];
+        let memo = SignersMemo::default();
+        let (one, two) = (memo.of(keys(1)).unwrap(), memo.of(keys(2)).unwrap());
+        for _ in 0..3 {
+            assert!(std::sync::Arc::ptr_eq(&one, &memo.of(keys(1)).unwrap()));
+            assert!(std::sync::Arc::ptr_eq(&two, &memo.of(keys(2)).unwrap()));
+        }
+        let three = memo.of(keys(3)).unwrap();
+        assert!(!std::sync::Arc::ptr_eq(&one, &memo.of(keys(1)).unwrap()));
+        assert!(std::sync::Arc::ptr_eq(&three, &memo.of(keys(3)).unwrap()));
+        assert_eq!(memo.0.lock().unwrap().len(), SIGNERS_KEPT);
+    }
+
+    #[test]
+    fn decoded_signers_check_what_plain_keys_check() {
+        let keys: Vec<_> = (1..=7).map(|seed| BlsSecretKey::from_seed([seed; 32])).collect();
+        let publics: Vec<_> = keys.iter().map(BlsSecretKey::public).collect();
+        let memo = SignersMemo::default();
+        let signers = memo.of(publics.clone()).unwrap();
+        assert!(std::sync::Arc::ptr_eq(&signers, &memo.of(publics.clone()).unwrap()));
+        for chosen in 0..128usize {
+            let picked = |at: usize| chosen & (1 << at) != 0;
+            let by: Vec<_> = (0..7).filter(|at| picked(*at)).collect();
+            let signatures: Vec<_> = by.iter().map(|at| keys[*at].sign(b"kept")).collect();
+            let Ok(sum) = aggregate(&signatures) else {
+                assert_eq!(signers.verify(&picked, b"kept", &keys[0].sign(b"kept")), Err(BlsError::Empty));
+                continue;
+            };
+            let plain: Vec<_> = by.iter().map(|at| publics[*at]).collect();
+            assert_eq!(verify_aggregate(&plain, b"kept", &sum), Ok(()));
+            assert_eq!(signers.verify(&picked, b"kept", &sum), Ok(()), "{chosen:07b}");
+            let other = |at: usize| picked(at) != (at == 3);
+            assert!(signers.verify(&other, b"kept", &sum).is_err(), "{chosen:07b}");
+            assert_eq!(signers.verify(&picked, b"lost", &sum), Err(BlsError::BadSignature));
+        }
+        assert!(Signers::new(vec![PublicKey([0; 48])]).is_err());
+    }
+
+    #[test]
+    #[ignore = "prints figures"]
+    fn measure_aggregates() {
+        for count in [7usize, 100, 1_000] {
+            let keys: Vec<_> =
+                (0..count).map(|at| BlsSecretKey::from_seed(crate::codec::hash("seed", &at.to_le_bytes()))).collect();
+            let sum = aggregate(&keys.iter().skip(count / 4).map(|key| key.sign(b"kept")).collect::<Vec<_>>()).unwrap();
+            let began = std::time::Instant::now();
+            let signers = Signers::new(keys.iter().map(BlsSecretKey::public).collect()).unwrap();
+            println!("{count} keys decoded in {:?}", began.elapsed());
+            let mut best = std::time::Duration::MAX;
+            for _ in 0..500 {
+                let began = std::time::Instant::now();
+                signers.verify(&|at| at >= count / 4, b"kept", &sum).unwrap();
+                best = best.min(began.elapsed());
+            }
+            println!("{count} keys, a quarter missing: {best:?}, {:.0} a second", 1.0 / best.as_secs_f64());
+        }
     }
 }

@@ -74,9 +74,44 @@ pub fn hash(domain: &'static str, bytes: &[u8]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
+/// A domain of [`hash`] with its key prepared: hashing in it costs half of what [`hash`] does for short inputs. Equal
+/// domains give equal hashes by both.
+#[derive(Debug)]
+pub struct Domain {
+    name: &'static str,
+    key: std::sync::OnceLock<[u8; 32]>,
+}
+
+impl Domain {
+    /// The domain of this name, for a `static`.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Domain {
+        Domain { name, key: std::sync::OnceLock::new() }
+    }
+
+    /// The hash of `bytes` in this domain.
+    #[must_use]
+    pub fn hash(&self, bytes: &[u8]) -> [u8; 32] {
+        use blake3::hazmat::HasherExt;
+        let key = self.key.get_or_init(|| blake3::hazmat::hash_derive_key_context(self.name));
+        let mut hasher = blake3::Hasher::new_from_context_key(key);
+        hasher.update(bytes);
+        *hasher.finalize().as_bytes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prepared_domain_hashes_as_an_unprepared_one() {
+        static DOMAIN: Domain = Domain::new("floe test: domain");
+        for length in [0, 1, 64, 1_000, 5_000] {
+            let bytes = vec![7; length];
+            assert_eq!(DOMAIN.hash(&bytes), hash("floe test: domain", &bytes));
+        }
+    }
 
     #[test]
     fn what_is_left_over_is_refused() {

@@ -35,10 +35,12 @@ pub struct Params {
     /// Status requests each member sends each other member in one epoch. A member that answers more than half of them
     /// is reported as having answered.
     pub status_requests: u32,
-    /// Price of one encoded mebibyte for one epoch.
+    /// Price of one encoded mebibyte for one epoch at genesis. Members' offers move it from there.
     pub price: Frost,
     /// Fee for one byte of a transaction.
     pub fee_per_byte: Frost,
+    /// Fee for one run of an attestation or a withdrawal, beside its bytes.
+    pub fee_per_run: Frost,
     /// The most epochs a registration may pay ahead.
     pub paid_ahead_max: EpochCount,
     /// Epochs after that of its registration in which a blob may still be certified; then the registration lapses.
@@ -80,6 +82,7 @@ impl Params {
             status_requests: 12,
             price: Frost(1_000),
             fee_per_byte: Frost(10),
+            fee_per_run: Frost(1_000),
             paid_ahead_max: EpochCount(8_766),
             certify_within: EpochCount(1),
             blob_bytes_max: 4 << 30,
@@ -106,6 +109,7 @@ impl Params {
             stake_min: Frost(FROST_PER_WAL),
             seat_stake: Frost(FROST_PER_WAL),
             former_epochs: EpochCount(28),
+            fee_per_run: Frost(0),
             ..Params::standard(shards)
         }
     }
@@ -127,6 +131,9 @@ impl Params {
         }
         if self.term_epochs.0 == 0 {
             return refuse("term_epochs", "a term has at least one epoch");
+        }
+        if self.price == Frost::ZERO {
+            return refuse("price", "must be above zero: what is free is never forgotten");
         }
         if !(1..=1_000).contains(&self.status_requests) {
             return refuse("status_requests", "must be from 1 to 1000");
@@ -193,6 +200,12 @@ impl Params {
         Epoch(term.saturating_mul(self.term_epochs.0))
     }
 
+    /// Whether `epoch` is the last of a term.
+    #[must_use]
+    pub fn ends_term(&self, epoch: Epoch) -> bool {
+        epoch.0 > 0 && epoch == self.term_ends(self.term_of(epoch))
+    }
+
     /// The epoch with whose end the committee of the term after `term` is chosen. 0 stands for *before the network*.
     #[must_use]
     pub fn election_of(&self, term: u64) -> Epoch {
@@ -232,8 +245,9 @@ impl Params {
                 "per epoch and pair",
                 "one lost answer must not make a member absent",
             ),
-            row("price", self.price.to_string(), "FROST per MiB and epoch", "what defence costs"),
+            row("price", self.price.to_string(), "FROST per MiB and epoch", "what defence costs until offers move it"),
             row("fee_per_byte", self.fee_per_byte.to_string(), "FROST per byte", "blocks are not free to fill"),
+            row("fee_per_run", self.fee_per_run.to_string(), "FROST per run", "each run may split the map of coverage"),
             row(
                 "paid_ahead_max",
                 self.paid_ahead_max.to_string(),
@@ -297,7 +311,8 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let good = Params::devnet(28, 15_000);
-        let cases: [(Params, &str); 9] = [
+        let cases: [(Params, &str); 10] = [
+            (Params { price: Frost(0), ..good.clone() }, "price"),
             (Params { shards: 3, ..good.clone() }, "shards"),
             (Params { epoch_millis: 999, ..good.clone() }, "epoch_millis"),
             (Params { closing_millis: 7_501, ..good.clone() }, "closing_millis"),

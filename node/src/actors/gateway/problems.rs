@@ -47,6 +47,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             Problem::new(Code::BlobTooLarge, refusal.to_string()).with(|facts| facts.limit_bytes = Some(*max))
         }
         Refusal::TooFarAhead { .. } => Problem::bad_request("epochs", refusal.to_string()),
+        Refusal::NoCapacity { .. } => Problem::new(Code::Capacity, refusal.to_string()),
         Refusal::LengthMismatch { .. } => Problem::new(Code::Conflict, refusal.to_string()),
         _ => Problem::new(Code::Conflict, format!("the ledger refused the registration: {refusal}")),
     }

@@ -39,8 +39,8 @@ pub(super) fn created(parts: &Parts, came: &Came) -> Result<Receipt, Problem> {
     let shared = &parts.shared;
     let look = Look::new(&snapshot, &shared.context, shared.node, shared.coordinator.live())?;
     let Registered { number, transaction, height, first, last } = came.registered;
-    let price = floe_ledger::price(&shared.context.params, came.length, first, last);
-    let price = price.map_err(|refusal| problems::refused(&refusal))?;
+    let price = views::registration(&snapshot, number).map_err(|_| problems::stopping())?;
+    let price = price.map_or(Frost::ZERO, |registration| registration.price());
     let fees = fee(&shared.store, transaction, height).0
         + came.certify.map_or(0, |(transaction, height)| fee(&shared.store, transaction, height).0);
     let certified = views::blob(&snapshot, &came.blob).ok().flatten().map(|view| view.status);
@@ -48,7 +48,7 @@ pub(super) fn created(parts: &Parts, came: &Came) -> Result<Receipt, Problem> {
         Some(views::BlobStatus::Certified { epoch, .. }) => epoch,
         _ => look.head.epoch,
     };
-    let paid = Frost(price.total.0.saturating_add(fees));
+    let paid = Frost(price.0.saturating_add(fees));
     Ok(Receipt {
         event: Event::Created,
         blob_id: came.blob,
@@ -92,7 +92,7 @@ fn stored(parts: &Parts, look: &Look<'_>, blob: BlobId, length: u64, told: Told)
         term: look.term(told.first, told.last)?,
         now: Time::now(),
         standing: head.standing,
-        price: Amount(look.context.params.price),
+        price: Amount(look.price()?),
         paid: Amount(told.paid),
         balance: Amount(balance.map_err(|error| problems::internal("a receipt", &error))?),
         millis: u64::try_from(told.took.as_millis()).unwrap_or(u64::MAX),
@@ -124,7 +124,7 @@ pub(super) fn existing(parts: &Parts, blob: &BlobId, last: Epoch, took: Duration
         transaction,
         registered_epoch: registration.first,
         certified_epoch: epoch,
-        deletable: false,
+        deletable: registration.persistence == floe_ledger::Persistence::Deletable,
         floe: stored(parts, &look, *blob, view.length, told)?,
     }))
 }

@@ -3,7 +3,7 @@
 use super::{Parts, problems};
 use crate::actors::coordinator::Committed;
 use floe_api::Problem;
-use floe_ledger::{Action, Attributes, Event, Refusal, views};
+use floe_ledger::{Action, Attributes, Event, Persistence, Refusal, views};
 use floe_machines::coordinator::Outcome;
 use floe_types::{BlobId, Epoch, EpochCount, Height, RegistrationNumber, TransactionId};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub(super) struct Wish {
     pub length: u64,
     pub epochs: EpochCount,
     pub attributes: Attributes,
+    pub persistence: Persistence,
 }
 
 /// A registration on the ledger.
@@ -57,11 +58,14 @@ async fn attempt(parts: &Parts, wish: &Wish, until: Instant) -> Result<Try, Prob
     let first = parts.ledger.epoch();
     let over = EpochCount(wish.epochs.0.saturating_sub(1));
     let last = first.checked_add(over).ok_or_else(|| problems::refused(&Refusal::Overflow))?;
-    let price = floe_ledger::price(&parts.shared.context.params, wish.length, first, last);
+    // What it will cost unless a boundary with other prices comes first: then it is refused and asked for once more.
+    let prices = views::prices(&parts.shared.store.snapshot()).map_err(|_| problems::stopping())?;
+    let price = floe_ledger::price(&parts.shared.context.params, prices.current, wish.length, first, last);
     let price_max = price.map_err(|refusal| problems::refused(&refusal))?.total;
     let (blob, length, attributes) = (wish.blob, wish.length, wish.attributes.clone());
     let mut blocks = parts.shared.coordinator.committed();
-    let action = Action::Register { blob, length, first, last, price_max, attributes };
+    let persistence = wish.persistence;
+    let action = Action::Register { blob, length, first, last, price_max, persistence, attributes };
     let submitted = parts.shared.coordinator.submit(action).await;
     let mut submission = submitted.map_err(|failure| problems::submitting(&failure))?;
     let transaction = submission.transaction;
@@ -71,7 +75,7 @@ async fn attempt(parts: &Parts, wish: &Wish, until: Instant) -> Result<Try, Prob
             block = blocks.recv() => match block {
                 Ok(committed) => {
                     parts.ledger.follow(committed.epoch);
-                    if let Some(number) = number_in(&committed, &transaction) {
+                    if let Some((number, first)) = number_in(&committed, &transaction) {
                         return Ok(Try::Done(Registered { number, transaction, height: committed.height, first, last }));
                     }
                 }
@@ -85,7 +89,13 @@ async fn attempt(parts: &Parts, wish: &Wish, until: Instant) -> Result<Try, Prob
             outcome = &mut submission.settled, if !is_settled => match outcome {
                 // Its event is on its way here.
                 Ok(Outcome::Included { .. } | Outcome::Waiting) => is_settled = true,
-                Ok(Outcome::Refused { refusal: Refusal::FirstEpoch { .. } | Refusal::Nonce { .. } }) => {
+                Ok(Outcome::Refused {
+                    refusal:
+                        Refusal::FirstEpoch { .. }
+                        | Refusal::TermOver { .. }
+                        | Refusal::TooDear { .. }
+                        | Refusal::Nonce { .. },
+                }) => {
                     return Ok(Try::Late);
                 }
                 Ok(Outcome::Refused { refusal }) => return Err(problems::refused(&refusal)),
@@ -98,9 +108,12 @@ async fn attempt(parts: &Parts, wish: &Wish, until: Instant) -> Result<Try, Prob
     }
 }
 
-fn number_in(committed: &Arc<Committed>, wanted: &TransactionId) -> Option<RegistrationNumber> {
+/// Its number and its first paid epoch, which may be later than what was asked for.
+fn number_in(committed: &Arc<Committed>, wanted: &TransactionId) -> Option<(RegistrationNumber, Epoch)> {
     committed.events.iter().find_map(|event| match event {
-        Event::Registered { transaction, registration, .. } if transaction == wanted => Some(*registration),
+        Event::Registered { transaction, registration, first, .. } if transaction == wanted => {
+            Some((*registration, *first))
+        }
         _ => None,
     })
 }

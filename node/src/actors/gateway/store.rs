@@ -312,7 +312,11 @@ impl Storing {
             tags: attributes.tags.clone(),
         };
         let (parts, news, begun) = (Arc::clone(&self.parts), self.news.clone(), self.begun);
-        let wish = Wish { blob, length, epochs, attributes };
+        let persistence = match client.request.persistence {
+            Persistence::Deletable => floe_ledger::Persistence::Deletable,
+            Persistence::Permanent => floe_ledger::Persistence::Permanent,
+        };
+        let wish = Wish { blob, length, epochs, attributes, persistence };
         self.tasks.spawn_local(async move {
             let there = match existing {
                 Existing::Reuse => find(&parts, &wish, begun).await,

@@ -172,7 +172,7 @@ fn the_largest_header_fits_the_room_that_is_set_aside() {
     let header = boundary(&mut block);
     header.reporters = MemberSet::below(1024);
     header.answered = MemberSet::below(1024);
-    let largest = Weight { blobs: u64::MAX, bytes: u128::MAX };
+    let largest = Weight { blobs: u64::MAX, bytes: u128::MAX, fragment_bytes: u64::MAX };
     header.tally.verdicts = Verdict::ALL.into_iter().map(|verdict| (verdict, largest)).collect();
     header.tally.forgotten = largest;
     header.tally.classes = u64::MAX;

@@ -25,9 +25,10 @@ fn actions() -> Vec<(&'static str, Action, &'static str)> {
                 first: Epoch(3),
                 last: Epoch(18),
                 price_max: Frost(688_000),
+                persistence: Persistence::Permanent,
                 attributes,
             },
-            "e91726772f8ee7c8 773524ba1d7f572b",
+            "33a6585e2a808b67 af3cc7b276caea64",
         ),
         (
             "certify",
@@ -44,6 +45,23 @@ fn actions() -> Vec<(&'static str, Action, &'static str)> {
             "attest",
             Action::Attest { member: node(3), shards: seats(3), runs: vec![run(0, 9), run(11, 4_000)] },
             "3cb03ed189152d13 c6a05dbed21c1642",
+        ),
+        (
+            "extend",
+            Action::Extend { registration: RegistrationNumber(300), last: Epoch(40), price_max: Frost(1_000) },
+            "e1fda1f411f8cec3 15b4cf778c7faf9d",
+        ),
+        ("delete", Action::Delete { registration: RegistrationNumber(300) }, "9f59e31f02a60b9a 1afd785a785c8499"),
+        (
+            "renew",
+            Action::Renew { registration: RegistrationNumber(300), budget: Frost(1_000) },
+            "a2dbaa812d5f94dc 8a4784bef2130354",
+        ),
+        ("offer", Action::Offer { member: node(3), price: Frost(1_000) }, "ba687e47cf8f9f62 6dfa998a5f4f9fe1"),
+        (
+            "withdraw",
+            Action::Withdraw { member: node(3), shards: seats(3), runs: vec![run(7, 9), run(11, 11)] },
+            "03e281479def439c c975c411a5deacb5",
         ),
         (
             "report",
@@ -80,12 +98,12 @@ fn headers_confirmations_and_records_have_their_frozen_encoding() {
     let boundary = world.blocks.last().unwrap();
     let confirmation = confirmation_message(&floe_types::NetworkId([3; 32]), 1, RegistrationNumber(9), &blob(1), 1);
     let found = [
-        ("genesis state", digest(&genesis.encode()), "4ba8f80dcb3837d5"),
-        ("block", digest(&plain.encode()), "90cefaf3c665e969"),
-        ("boundary header", digest(&codec::encode(&boundary.header)), "33fb21194b009e53"),
-        ("block id", digest(&boundary.id().0), "20f399069f33ada5"),
+        ("genesis state", digest(&genesis.encode()), "2c85aebbc9808d7e"),
+        ("block", digest(&plain.encode()), "83b9abe282dd0407"),
+        ("boundary header", digest(&codec::encode(&boundary.header)), "e67790f02d9f8f92"),
+        ("block id", digest(&boundary.id().0), "06abed9f5baac777"),
         ("confirmation", digest(&confirmation), "f652fe5b82753c89"),
-        ("state", digest(&views::head(&world.state).unwrap().state_root.0), "ca4ed6a446ab4f7a"),
+        ("state", digest(&views::head(&world.state).unwrap().state_root.0), "29a684d97b7d1ae7"),
     ];
     let wrong: Vec<_> = found.into_iter().filter(|(_, found, frozen)| found != frozen).collect();
     assert_eq!(wrong, vec![], "(name, found, frozen)");

@@ -158,7 +158,7 @@ fn a_registration_for_one_epoch_lapses_with_it() {
 }
 
 #[test]
-fn the_price_is_spread_over_its_epochs_and_each_ones_share_goes_to_the_reserve() {
+fn the_price_is_spread_over_its_epochs_and_each_ones_share_is_paid_out() {
     let mut world = World::new();
     let rate = 43_000;
     let number = world.register(blob(1), 4);
@@ -172,13 +172,16 @@ fn the_price_is_spread_over_its_epochs_and_each_ones_share_goes_to_the_reserve()
     assert_eq!(buckets(&world), vec![0, 2, 1, 1, 0, 0]);
     world.end_epoch(&ALL);
     assert_eq!(buckets(&world), vec![0, 0, 1, 1, 0, 0]);
-    assert_eq!(views::totals(&world.state).unwrap().reserve, Frost(2 * rate));
+    let paid = |world: &World| views::latest_decided(&world.state).unwrap().unwrap().boundary.payout;
+    // All took part and all is covered: seven equal shares, and less than a FROST for each is left.
+    let first = paid(&world);
+    assert_eq!((first.bucket, first.storage), (Frost(2 * rate), Frost(2 * rate / 7 * 7)));
     // An undecided epoch's bucket is added to the next.
     world.end_epoch(&[]);
     assert_eq!(buckets(&world), vec![0, 0, 0, 2, 0, 0]);
     world.end_epoch(&ALL);
     let totals = views::totals(&world.state).unwrap();
-    assert_eq!((totals.reserve, totals.buckets), (Frost(4 * rate), Frost::ZERO));
+    assert_eq!((paid(&world).bucket, totals.buckets), (Frost(2 * rate), Frost::ZERO));
 }
 
 #[test]
@@ -188,7 +191,10 @@ fn a_blob_is_forgotten_with_its_last_paid_epoch_and_its_old_certificate_revives_
     let old = world.certify_action(blob(1), number, &ALL);
     world.end_epoch(&ALL);
     world.end_epoch(&ALL);
-    assert_eq!(status(&world, blob(1)), BlobStatus::Forgotten { sequence: SequenceNumber(0), last: Epoch(2) });
+    assert_eq!(
+        status(&world, blob(1)),
+        BlobStatus::Forgotten { sequence: SequenceNumber(0), last: Epoch(2), cause: Defence::Forgotten }
+    );
     world.end_epoch(&ALL);
     let verdicts: Vec<_> = (1..=4).map(|epoch| world.verdict(blob(1), epoch)).collect();
     assert_eq!(verdicts, vec![Some(Verdict::Intact), Some(Verdict::Intact), Some(Verdict::Forgotten), None]);
@@ -229,7 +235,8 @@ fn a_registration_of_a_defended_blob_counts_at_once_and_makes_it_last_longer() {
         world.end_epoch(&ALL);
     }
     assert!(matches!(status(&world, blob(1)), BlobStatus::Forgotten { .. }));
-    assert_eq!(views::totals(&world.state).unwrap().reserve, Frost(8 * 43_000));
+    let buckets = (1..=5).map(|epoch| views::epoch_record(&world.state, Epoch(epoch)).unwrap().unwrap());
+    assert_eq!(buckets.map(|record| record.boundary.payout.bucket.0).sum::<u64>(), 8 * 43_000);
 }
 
 #[test]
@@ -261,10 +268,18 @@ fn a_boundary_shows_what_it_forgot_and_proofs_fit_its_roots() {
     world.store(blob(1), 1, &ALL);
     world.store(blob(2), 5, &ALL);
     let events = world.boundary(vec![]).events;
-    let forgotten = Event::BlobForgotten { blob: blob(1), sequence: SequenceNumber(0), last: Epoch(1) };
+    let forgotten = Event::BlobForgotten {
+        blob: blob(1),
+        sequence: SequenceNumber(0),
+        last: Epoch(1),
+        defence: Defence::Forgotten,
+    };
     assert!(events.contains(&forgotten));
     let boundary = world.blocks.last().unwrap().header.boundary.clone().unwrap();
-    assert_eq!(boundary.tally.forgotten, Weight { blobs: 1, bytes: u128::from(LENGTH) });
+    assert_eq!(
+        boundary.tally.forgotten,
+        Weight { blobs: 1, bytes: u128::from(LENGTH), fragment_bytes: blobs::fragment_bytes(28, LENGTH) }
+    );
     for number in [0, 1] {
         let number = SequenceNumber(number);
         let record = views::sequence(&world.state, number).unwrap().unwrap();
@@ -298,11 +313,15 @@ fn ten_thousand_healthy_blobs_are_one_class_and_a_boundary_reads_one_segment() {
             deadline: Epoch(2),
             attributes: Attributes::default(),
             status: RegistrationStatus::Pending,
+            later: Vec::new(),
+            persistence: Persistence::Permanent,
+            previous: None,
         };
         assert!(money::debit(&mut overlay, &user(1), registration.price(), money::Pot::Pending).is_ok());
-        blobs::enlist(&mut overlay, &registration).unwrap();
-        blobs::defend(&mut overlay, &mut registration, &rows_below(28), now).unwrap();
+        blobs::enlist(&mut overlay, &world.context.params, &mut registration).unwrap();
+        blobs::defend(&mut overlay, &world.context.params, &mut registration, &rows_below(28), now).unwrap();
     }
+    pages::flush(&mut overlay).unwrap();
     let changes = overlay.into_changes();
     let mut world = world;
     world.state.apply(&changes);

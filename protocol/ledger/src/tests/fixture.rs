@@ -100,6 +100,7 @@ pub fn members(places: impl IntoIterator<Item = usize>) -> MemberSet {
 }
 
 /// A ledger that tests drive. Every block it makes is also checked on a second state and executed there.
+#[derive(Clone)]
 pub struct World {
     pub context: Context,
     pub state: MemoryState,
@@ -177,6 +178,7 @@ impl World {
             first,
             last: Epoch(first.0 + epochs - 1),
             price_max: RICH,
+            persistence: Persistence::Permanent,
             attributes: Attributes::default(),
         }
     }

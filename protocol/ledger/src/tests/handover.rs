@@ -4,7 +4,8 @@ use super::fixture::*;
 use super::net::*;
 use crate::views::{CanStop, Obstacle};
 use crate::*;
-use floe_types::{Epoch, Frost, SequenceNumber, ShardIndex};
+use floe_types::{Epoch, Frost, NodeId, SequenceNumber, ShardIndex};
+use std::collections::BTreeMap;
 
 #[test]
 fn terms_pass_and_nothing_moves_when_nobody_comes_or_goes() {
@@ -101,6 +102,70 @@ fn a_hand_over_that_is_not_finished_is_covered_by_its_former_holders_until_the_d
     let record = |epoch| views::verdict(&net.world.state, &blob(1), Epoch(epoch)).unwrap().unwrap();
     assert_eq!((record(deadline.0 - 1).held, record(deadline.0 - 1).uncovered), (28, 0));
     assert_eq!(record(deadline.0).uncovered, mine.len() as u16);
+}
+
+/// Ends an epoch. What each node was paid out of its bucket is the shards that it is paid for.
+fn paid_shards(net: &mut Net) -> BTreeMap<NodeId, u64> {
+    net.events.clear();
+    let committee = net.committee();
+    let bucket = net.end_epoch().boundary.payout.bucket.0;
+    let earned = net.events.iter().filter_map(|event| match event {
+        Event::Earned { member, storage, .. } => Some((committee.member(*member).unwrap().node, storage.0)),
+        _ => None,
+    });
+    let shards = |paid: u64| (0..=28).find(|shards| bucket * shards / 28 == paid).unwrap();
+    earned.map(|(node, paid)| (node, shards(paid))).collect()
+}
+
+#[test]
+fn the_fund_pays_the_seat_that_covers_and_took_part_else_a_former_holder_else_the_reserve() {
+    let mut net = Net::new();
+    net.store(blob(1), 400);
+    let lazy = net.join(1, Frost(2 * WAL));
+    net.end_term();
+    let moved = net.seats(&lazy).len() as u64;
+    assert!(moved > 0);
+    let count = |net: &Net, node: &NodeId, kind: RowKind| {
+        views::rows_of(&net.world.state, node).unwrap().iter().filter(|(_, row)| row.kind == kind).count() as u64
+    };
+    let holds = |net: &Net, node: &NodeId| count(net, node, RowKind::Seat) + count(net, node, RowKind::Former);
+    let nodes = ALL.map(node);
+    let with_formers: BTreeMap<_, _> = nodes.iter().map(|node| (*node, holds(&net, node))).chain([(lazy, 0)]).collect();
+    assert_eq!(with_formers.values().sum::<u64>(), 28);
+    // The seat covers nothing: those who had it are paid for it.
+    assert_eq!(paid_shards(&mut net), with_formers);
+    // Nobody is paid for what is held by one who did not take part.
+    let former = *nodes.iter().find(|node| count(&net, node, RowKind::Former) > 0).unwrap();
+    net.gone.insert(former);
+    let without = |gone: &NodeId| with_formers.clone().into_iter().filter(|(node, _)| node != gone).collect();
+    assert_eq!(paid_shards(&mut net), without(&former));
+    net.gone.clear();
+    // It attests: in force with the next epoch.
+    net.fill(lazy, RowKind::Seat);
+    assert_eq!(paid_shards(&mut net), with_formers);
+    let seats: BTreeMap<_, _> = nodes.iter().chain([&lazy]).map(|node| (*node, net.seats(node).len() as u64)).collect();
+    assert_ne!(seats, with_formers);
+    let mut absent = Net { world: net.world.clone(), keys: net.keys.clone(), gone: [lazy].into(), events: Vec::new() };
+    assert_eq!(paid_shards(&mut absent), without(&lazy), "covers, but did not take part");
+    assert_eq!(paid_shards(&mut net), seats);
+}
+
+#[test]
+fn a_withdrawal_is_of_the_shards_that_it_names() {
+    let mut net = Net::new();
+    net.store(blob(1), 400);
+    let (account, mine) = (node_key(3), seats(3));
+    let first = mine.iter().next().unwrap();
+    let run = Run { first: SequenceNumber(0), last: SequenceNumber(0) };
+    let withdraw = |shard| {
+        let shards = [shard].into_iter().collect();
+        Action::Withdraw { member: node(3), shards, runs: vec![run] }
+    };
+    let events = net.act(&account, withdraw(first));
+    assert!(matches!(events[0], Event::Withdrawn { numbers: 1, .. }));
+    assert_eq!(net.covered(blob(1)), 27);
+    assert_eq!(net.world.refusal(&account, withdraw(first)), Refusal::NothingNew);
+    assert_eq!(net.world.refusal(&account, withdraw(ShardIndex(0))), Refusal::NotHolder { shard: 0 });
 }
 
 #[test]

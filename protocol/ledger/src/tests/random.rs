@@ -1,6 +1,7 @@
 //! Random blocks: the sum is kept, the twin agrees, nothing panics. What is checked is in [`World::block`] and after it.
 
 use super::fixture::*;
+use super::model::Model;
 use super::net::*;
 use crate::coverage::Run;
 use crate::*;
@@ -10,9 +11,14 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Deed {
     Transfer { from: u8, to: u8, amount: u64 },
-    Register { by: u8, blob: u8, length: u64, epochs: u64, price_max: u64 },
+    Register { by: u8, blob: u8, length: u64, late: u64, epochs: u64, price_max: u64 },
     Certify { registration: u64, blob: u8, places: Vec<usize> },
     Attest { at: usize, first: u64, count: u64 },
+    Withdraw { at: usize, first: u64, count: u64 },
+    Extend { by: u8, registration: u64, more: u64, price_max: u64 },
+    Delete { by: u8, registration: u64 },
+    Renew { by: u8, registration: u64, budget: u64 },
+    Offer { at: usize, price: u64 },
     Report { at: usize, answered: Vec<usize>, late: u64 },
     Join { seed: u8, stake: u64 },
     Stake { seed: u8, by: u8, change: StakeChange },
@@ -29,6 +35,10 @@ fn amount() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0u64..1_000_000, 1 => Just(u64::MAX), 1 => any::<u64>()]
 }
 
+fn price() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(u64::MAX), 1 => 0u64..100_000]
+}
+
 fn places() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![3 => Just(ALL.to_vec()), 1 => proptest::sample::subsequence(ALL.to_vec(), 1..=7)]
 }
@@ -36,16 +46,24 @@ fn places() -> impl Strategy<Value = Vec<usize>> {
 fn deed() -> impl Strategy<Value = Deed> {
     let epochs = prop_oneof![6 => 1u64..5, 1 => any::<u64>()];
     let length = prop_oneof![6 => 0u64..(1 << 22), 1 => any::<u64>()];
-    let price_max = prop_oneof![4 => Just(u64::MAX), 1 => 0u64..100_000];
+    let more = prop_oneof![6 => 0u64..5, 1 => any::<u64>()];
+    let budget = prop_oneof![1 => Just(0u64), 4 => 0u64..60_000, 1 => any::<u64>()];
+    let price_max = price();
     prop_oneof![
         3 => (1u8..4, 1u8..5, amount()).prop_map(|(from, to, amount)| Deed::Transfer { from, to, amount }),
-        4 => (1u8..4, 0u8..4, length, epochs, price_max).prop_map(|(by, blob, length, epochs, price_max)| Deed::Register {
-            by, blob, length, epochs, price_max,
-        }),
+        5 => (1u8..4, 0u8..4, length, 0u64..2, epochs, price_max).prop_map(
+            |(by, blob, length, late, epochs, price_max)| Deed::Register { by, blob, length, late, epochs, price_max },
+        ),
         5 => (1u64..12, 0u8..4, places()).prop_map(|(registration, blob, places)| Deed::Certify { registration, blob, places }),
         2 => (0usize..7, 0u64..6, 0u64..3).prop_map(|(at, first, count)| Deed::Attest { at, first, count }),
+        1 => (0usize..7, 0u64..6, 0u64..3).prop_map(|(at, first, count)| Deed::Withdraw { at, first, count }),
+        3 => (1u8..4, 1u64..12, more, price()).prop_map(
+            |(by, registration, more, price_max)| Deed::Extend { by, registration, more, price_max },
+        ),
+        2 => (1u8..4, 1u64..12).prop_map(|(by, registration)| Deed::Delete { by, registration }),
+        2 => (1u8..4, 1u64..12, budget).prop_map(|(by, registration, budget)| Deed::Renew { by, registration, budget }),
+        1 => (0usize..7, 1u64..3_000).prop_map(|(at, price)| Deed::Offer { at, price }),
         1 => (0usize..7, places(), 0u64..2).prop_map(|(at, answered, late)| Deed::Report { at, answered, late }),
-        3 => candidacy(),
         1 => (0u64..9_000).prop_map(|millis| Deed::Wait { millis }),
         2 => places().prop_map(|present| Deed::EndEpoch { present }),
     ]
@@ -101,8 +119,49 @@ fn of_candidate(net: &Net, deed: &Deed) -> Option<(u8, Action)> {
     })
 }
 
+/// Deeds of users, members and candidates.
+fn any_deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![9 => deed(), 1 => candidacy()]
+}
+
 fn check(world: &World, signed: SignedTransaction) -> Vec<CheckedTransaction> {
     signed.check(&world.context.network).into_iter().collect()
+}
+
+/// A registration of this user, when there is one from `at` on.
+fn owned(world: &World, by: u8, at: u64) -> RegistrationNumber {
+    let known = blobs::counters(&world.state).unwrap().next_registration;
+    let mine = |number: &u64| {
+        let found = views::registration(&world.state, RegistrationNumber(*number)).unwrap();
+        found.is_some_and(|found| found.owner == user(by))
+    };
+    RegistrationNumber((at..known).chain(1..at).find(mine).unwrap_or(at))
+}
+
+/// What a quote says is what execution does, in FROST and in refusals.
+fn quoted(world: &World, key: &floe_types::keys::SecretKey, deal: Deal, price_max: Frost) {
+    let quote = views::quote(&world.state, &world.context.params, deal).unwrap();
+    let action = match deal {
+        Deal::Extend { registration, last } => Action::Extend { registration, last, price_max },
+        Deal::Delete { registration } => Action::Delete { registration },
+        Deal::Register { .. } => return,
+    };
+    let account = floe_types::AccountId(key.public());
+    let balance = |state: &MemoryState| i128::from(views::account(state, &account).unwrap().balance.0);
+    let executed = world.build(vec![world.by(key, action)]);
+    let passed_boundary = executed.block.header.boundary.is_some();
+    match (executed.refused.first(), quote) {
+        _ if passed_boundary => {}
+        (None, Ok(quote)) => {
+            let mut after = world.state.clone();
+            after.apply(&executed.changes);
+            let moved = i128::from(quote.refund.0) - i128::from(quote.price.0) - i128::from(FEE.0);
+            assert_eq!(balance(&after) - balance(&world.state), moved, "{deal:?}");
+        }
+        (Some((_, Refusal::Insufficient { .. } | Refusal::TooDear { .. } | Refusal::NotOwner { .. })), _) => {}
+        (Some((_, refused)), Err(refusal)) => assert_eq!(*refused, refusal),
+        (refused, quote) => panic!("{deal:?}: {quote:?} and {refused:?}"),
+    }
 }
 
 fn act(net: &mut Net, deed: Deed) {
@@ -118,11 +177,13 @@ fn act(net: &mut Net, deed: Deed) {
         Deed::Transfer { from, to, amount } => {
             transaction(world, &key(from), Action::Transfer { to: user(to), amount: Frost(amount) })
         }
-        Deed::Register { by, blob: id, length, epochs, price_max } => {
-            let first = world.epoch();
+        Deed::Register { by, blob: id, length, late, epochs, price_max } => {
+            let first = Epoch(world.epoch().0 - late);
             let last = Epoch(first.0.saturating_add(epochs - 1));
+            let deletable = epochs.is_multiple_of(2);
+            let persistence = if deletable { Persistence::Deletable } else { Persistence::Permanent };
             let (blob, price_max, attributes) = (blob(id), Frost(price_max), Attributes::default());
-            let action = Action::Register { blob, length, first, last, price_max, attributes };
+            let action = Action::Register { blob, length, first, last, price_max, persistence, attributes };
             transaction(world, &key(by), action)
         }
         Deed::Certify { registration, blob: id, places } => {
@@ -136,6 +197,29 @@ fn act(net: &mut Net, deed: Deed) {
         Deed::Attest { at, first, count } => {
             let runs = vec![Run { first: SequenceNumber(first), last: SequenceNumber(first + count) }];
             transaction(world, &node_key(at), Action::Attest { member: node(at), shards: seats(at), runs })
+        }
+        Deed::Withdraw { at, first, count } => {
+            let runs = vec![Run { first: SequenceNumber(first), last: SequenceNumber(first + count) }];
+            transaction(world, &node_key(at), Action::Withdraw { member: node(at), shards: seats(at), runs })
+        }
+        Deed::Extend { by, registration, more, price_max } => {
+            let registration = RegistrationNumber(registration);
+            let last = views::registration(&world.state, registration).unwrap().map_or(0, |found| found.last.0);
+            let (last, price_max) = (Epoch(last.saturating_add(more)), Frost(price_max));
+            quoted(world, &key(by), Deal::Extend { registration, last }, price_max);
+            transaction(world, &key(by), Action::Extend { registration, last, price_max })
+        }
+        Deed::Delete { by, registration } => {
+            let registration = owned(world, by, registration);
+            quoted(world, &key(by), Deal::Delete { registration }, Frost(u64::MAX));
+            transaction(world, &key(by), Action::Delete { registration })
+        }
+        Deed::Renew { by, registration, budget } => {
+            let registration = owned(world, by, registration);
+            transaction(world, &key(by), Action::Renew { registration, budget: Frost(budget) })
+        }
+        Deed::Offer { at, price } => {
+            transaction(world, &node_key(at), Action::Offer { member: node(at), price: Frost(price) })
         }
         Deed::Report { at, answered, late } => {
             let epoch = Epoch(world.epoch().0 + late);
@@ -170,7 +254,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_no_wal_is_made_or_destroyed_and_replay_agrees(
-        deeds in proptest::collection::vec(deed(), 1..40),
+        deeds in proptest::collection::vec(any_deed(), 1..40),
     ) {
         let mut net = Net::new();
         for deed in deeds {
@@ -202,6 +286,18 @@ proptest! {
             replayed.apply(&executed.changes);
         }
         prop_assert_eq!(&replayed, &world.state);
+    }
+
+    #[test]
+    fn a_slow_model_agrees_to_the_unit_while_the_committee_stays(deeds in proptest::collection::vec(deed(), 1..40)) {
+        let mut net = Net::new();
+        let mut model = Model::new(&genesis());
+        for deed in deeds {
+            let before = net.world.blocks.len();
+            act(&mut net, deed);
+            net.world.blocks[before..].iter().for_each(|block| model.block(block));
+            model.compare(&net.world.state);
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn what_is_wrong_whatever_the_state_is_refused_before_it_is_executed() {
         first: Epoch(2),
         last: Epoch(last),
         price_max: RICH,
+        persistence: Persistence::Permanent,
         attributes,
     };
     let attest = |runs| Action::Attest { member: node(0), shards: seats(0), runs };
@@ -130,16 +131,17 @@ fn a_registration_out_of_range_is_refused() {
         first: Epoch(first),
         last: Epoch(last),
         price_max: Frost(price_max),
+        persistence: Persistence::Permanent,
         attributes: Attributes::default(),
     };
     let ahead = world.context.params.paid_ahead_max.0;
     let longest = world.context.params.blob_bytes_max;
-    let price = price(&world.context.params, LENGTH, Epoch(1), Epoch(16)).unwrap();
+    let price = price(&world.context.params, world.context.params.price, LENGTH, Epoch(1), Epoch(16)).unwrap();
     assert_eq!(price.rate, Frost(43 * 1_000));
     assert_eq!(price.total, Frost(43 * 1_000 * 16));
     let cases = [
         (register(LENGTH, 2, 3, u64::MAX), Refusal::FirstEpoch { found: Epoch(2), current: Epoch(1) }),
-        (register(LENGTH, 0, 3, u64::MAX), Refusal::FirstEpoch { found: Epoch(0), current: Epoch(1) }),
+        (register(LENGTH, 0, 0, u64::MAX), Refusal::TermOver { last: Epoch(0), current: Epoch(1) }),
         (register(LENGTH, 1, ahead + 1, u64::MAX), Refusal::TooFarAhead { last: Epoch(ahead + 1), max: Epoch(ahead) }),
         (register(LENGTH, 1, u64::MAX, u64::MAX), Refusal::TooFarAhead { last: Epoch(u64::MAX), max: Epoch(ahead) }),
         (register(longest + 1, 1, 1, u64::MAX), Refusal::BlobTooLong { length: longest + 1, max: longest }),
@@ -153,7 +155,8 @@ fn a_registration_out_of_range_is_refused() {
         assert_eq!(world.refusal(&key(1), action.clone()), refusal, "{action:?}");
     }
     // The longest term is accepted, at the price that was named.
-    let total = crate::price(&world.context.params, LENGTH, Epoch(1), Epoch(ahead)).unwrap().total;
+    let total =
+        crate::price(&world.context.params, world.context.params.price, LENGTH, Epoch(1), Epoch(ahead)).unwrap().total;
     world.act(&key(1), register(LENGTH, 1, ahead, total.0));
     assert_eq!(views::totals(&world.state).unwrap().pending, total);
 }
@@ -161,11 +164,11 @@ fn a_registration_out_of_range_is_refused() {
 #[test]
 fn a_price_beyond_the_largest_amount_is_refused() {
     let dear = floe_types::Params { price: Frost(u64::MAX / 2), ..params() };
-    assert_eq!(price(&dear, 1, Epoch(1), Epoch(1)).map(|price| price.total), Ok(dear.price));
-    assert_eq!(price(&dear, LENGTH, Epoch(1), Epoch(1)), Err(Refusal::Overflow));
-    assert_eq!(price(&dear, 1, Epoch(1), Epoch(3)), Err(Refusal::Overflow));
-    assert_eq!(price(&dear, 1, Epoch(0), Epoch(u64::MAX)), Err(Refusal::Overflow));
-    assert_eq!(price(&dear, 1, Epoch(2), Epoch(1)), Err(Refusal::Overflow));
+    assert_eq!(price(&dear, dear.price, 1, Epoch(1), Epoch(1)).map(|price| price.total), Ok(dear.price));
+    assert_eq!(price(&dear, dear.price, LENGTH, Epoch(1), Epoch(1)), Err(Refusal::Overflow));
+    assert_eq!(price(&dear, dear.price, 1, Epoch(1), Epoch(3)), Err(Refusal::Overflow));
+    assert_eq!(price(&dear, dear.price, 1, Epoch(0), Epoch(u64::MAX)), Err(Refusal::Overflow));
+    assert_eq!(price(&dear, dear.price, 1, Epoch(2), Epoch(1)), Err(Refusal::Overflow));
 }
 
 #[test]

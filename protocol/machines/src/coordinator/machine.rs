@@ -81,7 +81,7 @@ impl Coordinator {
         Ok(Coordinator {
             message_bytes_max: consensus_config.message_bytes_max(),
             consensus: Machine::new(consensus_config, identity.vote_keys),
-            wallet: Wallet::new(network, identity.account, context.params.fee_per_byte),
+            wallet: Wallet::new(network, identity.account, context.params.clone()),
             mempool: Mempool::new(Default::default()),
             relay: Relay::default(),
             announcing: None,

@@ -406,8 +406,9 @@ fn registrations_that_an_epoch_overtook_are_freed_from_all_at_once() {
     resting.iter().for_each(|place| world.nodes[*place].up = false);
     for ticket in 0..REGISTRATIONS {
         let (blob, attributes) = (floe_types::BlobId([ticket as u8; 32]), floe_ledger::Attributes::default());
-        let (first, last, price_max) = (Epoch(1), Epoch(9), Frost(u64::MAX));
-        let action = Action::Register { blob, length: 1, first, last, price_max, attributes };
+        let (first, last, price_max) = (Epoch(1), Epoch(1), Frost(u64::MAX));
+        let persistence = floe_ledger::Persistence::Permanent;
+        let action = Action::Register { blob, length: 1, first, last, price_max, persistence, attributes };
         world.queue.push_back((1, Input::Submit { ticket: Ticket(ticket), action }));
     }
     let action = Action::Transfer { to: AccountId([9; 32]), amount: Frost(5) };

@@ -6,9 +6,9 @@
 
 use super::{SubmitError, Ticket};
 use floe_ledger::mempool::outbid;
-use floe_ledger::{Action, Refusal, SignedTransaction, Transaction};
+use floe_ledger::{Action, Refusal, SignedTransaction, Transaction, fee_min};
 use floe_types::keys::SecretKey;
-use floe_types::{AccountId, Epoch, Frost, NetworkId, TransactionId};
+use floe_types::{AccountId, Epoch, Frost, NetworkId, Params, TransactionId};
 use std::collections::BTreeMap;
 
 /// The most own transactions that wait at a time; one more is refused as busy.
@@ -30,13 +30,13 @@ pub(super) struct Pending {
 pub(super) struct Wallet {
     network: NetworkId,
     key: SecretKey,
-    fee_per_byte: Frost,
+    params: Params,
     pending: BTreeMap<u64, Pending>,
 }
 
 impl Wallet {
-    pub fn new(network: NetworkId, key: SecretKey, fee_per_byte: Frost) -> Wallet {
-        Wallet { network, key, fee_per_byte, pending: BTreeMap::new() }
+    pub fn new(network: NetworkId, key: SecretKey, params: Params) -> Wallet {
+        Wallet { network, key, params, pending: BTreeMap::new() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -61,8 +61,7 @@ impl Wallet {
     /// least `least`.
     fn sign_with_fee(&self, action: Action, nonce: u64, least: Frost) -> SignedTransaction {
         let draft = self.sign(action.clone(), nonce, Frost(u64::from(u32::MAX)));
-        let bytes = draft.encode().len() as u64;
-        let fee = self.fee_per_byte.checked_mul(bytes).unwrap_or(Frost(u64::MAX));
+        let fee = fee_min(&self.params, &action, draft.encode().len()).unwrap_or(Frost(u64::MAX));
         self.sign(action, nonce, fee.max(least))
     }
 
@@ -102,11 +101,11 @@ impl Wallet {
         self.pending.get(&ledger_nonce)
     }
 
-    /// Registrations that wait and are for an epoch before `current`, which no block will take any more.
+    /// Registrations that wait and were to end before `current`, which no block will take any more.
     pub fn late_registrations(&self, current: Epoch) -> Vec<(u64, TransactionId, Refusal)> {
         let late = |(nonce, pending): (&u64, &Pending)| match pending.transaction.transaction.action {
-            Action::Register { first, .. } if first < current => {
-                Some((*nonce, pending.transaction.id(), Refusal::FirstEpoch { found: first, current }))
+            Action::Register { last, .. } if last < current => {
+                Some((*nonce, pending.transaction.id(), Refusal::TermOver { last, current }))
             }
             _ => None,
         };

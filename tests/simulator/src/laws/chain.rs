@@ -4,7 +4,7 @@
 //! No tables, no segments, no Merkle trees, none of the ledger's functions. At each boundary it says what the header
 //! must say.
 
-use floe_ledger::{Action, Block, Decision, MemberSet, Verdict, Weight};
+use floe_ledger::{Action, Block, Decision, MemberSet, Run, ShardSet, Verdict, Weight};
 use floe_types::{BlobId, Committee, Epoch, Genesis, Height, MemberIndex, RegistrationNumber, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,7 @@ struct Registered {
     blob: BlobId,
     length: u64,
     last: Epoch,
+    counts: bool,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,13 @@ struct Life {
     is_defended: bool,
 }
 
-/// The oracle.
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    Held,
+    Gone,
+}
+
+/// The oracle. Budgets for renewals are not followed: no workload sets one aside.
 #[derive(Debug)]
 pub(super) struct Chain {
     committee: Committee,
@@ -45,8 +52,8 @@ pub(super) struct Chain {
     reports: BTreeMap<MemberIndex, MemberSet>,
     registrations: BTreeMap<RegistrationNumber, Registered>,
     lives: Vec<Life>,
-    /// Coverage that counts from the next epoch on.
-    attested: Vec<(usize, Vec<ShardIndex>)>,
+    /// Coverage that is gained or lost from the next epoch on.
+    attested: Vec<(usize, Vec<ShardIndex>, Said)>,
 }
 
 impl Chain {
@@ -91,6 +98,8 @@ impl Chain {
         match action {
             // Nobody comes or goes in a simulation yet: seats stay, and with them the one row of each shard.
             Action::Transfer { .. }
+            | Action::Renew { .. }
+            | Action::Offer { .. }
             | Action::Join(_)
             | Action::Stake { .. }
             | Action::Leave { .. }
@@ -100,19 +109,17 @@ impl Chain {
             | Action::Evidence(_) => {}
             Action::Register { blob, length, last, .. } => {
                 let number = RegistrationNumber(self.registrations.len() as u64 + 1);
-                self.registrations.insert(number, Registered { blob: *blob, length: *length, last: *last });
+                let counts = self.defended(blob).is_some();
+                self.registrations.insert(number, Registered { blob: *blob, length: *length, last: *last, counts });
                 if let Some(at) = self.defended(blob) {
                     self.lives[at].last = self.lives[at].last.max(*last);
                 }
             }
             Action::Certify { registration, members, .. } => self.certify(*registration, members),
-            Action::Attest { shards, runs, .. } => {
-                let shards: Vec<_> = shards.iter().collect();
-                for run in runs {
-                    let shards = shards.clone();
-                    self.attested.extend((run.first.0..=run.last.0).map(|at| (at as usize, shards.clone())));
-                }
-            }
+            Action::Extend { registration, last, .. } => self.lasts(*registration, *last),
+            Action::Delete { registration } => self.lasts(*registration, self.epoch.next()),
+            Action::Attest { shards, runs, .. } => self.say(shards, runs, Said::Held),
+            Action::Withdraw { shards, runs, .. } => self.say(shards, runs, Said::Gone),
             Action::Report { member, answered, .. } => {
                 if let Some(index) = self.committee.index_of(member) {
                     self.reports.insert(index, answered.clone());
@@ -121,14 +128,35 @@ impl Chain {
         }
     }
 
+    fn say(&mut self, shards: &ShardSet, runs: &[Run], said: Said) {
+        let shards: Vec<_> = shards.iter().collect();
+        for run in runs {
+            let shards = shards.clone();
+            self.attested.extend((run.first.0..=run.last.0).map(|at| (at as usize, shards.clone(), said)));
+        }
+    }
+
+    /// A registration ends with another epoch, and its blob when none lasts longer.
+    fn lasts(&mut self, registration: RegistrationNumber, last: Epoch) {
+        let Some(moved) = self.registrations.get_mut(&registration) else { return };
+        moved.last = last;
+        let blob = moved.blob;
+        let all = self.registrations.values().filter(|one| one.counts && one.blob == blob);
+        let last = all.map(|one| one.last).max().unwrap_or(last);
+        if let Some(at) = self.defended(&blob) {
+            self.lives[at].last = last;
+        }
+    }
+
     fn certify(&mut self, registration: RegistrationNumber, members: &MemberSet) {
         let shards: Vec<_> = members.iter().flat_map(|member| self.shards(member)).collect();
-        let Some(Registered { blob, length, last }) = self.registrations.get(&registration) else { return };
-        let (blob, length, last) = (*blob, *length, *last);
+        let Some(registered) = self.registrations.get_mut(&registration) else { return };
+        registered.counts = true;
+        let Registered { blob, length, last, .. } = *registered;
         match self.defended(&blob) {
             Some(at) => {
                 self.lives[at].last = self.lives[at].last.max(last);
-                self.attested.push((at, shards));
+                self.attested.push((at, shards, Said::Held));
             }
             None => {
                 let judged = shards.into_iter().collect();
@@ -166,6 +194,7 @@ impl Chain {
             let weight = verdicts.entry(verdict).or_default();
             weight.blobs += 1;
             weight.bytes += u128::from(life.length);
+            weight.fragment_bytes += fragment_bytes(self.committee.shards(), life.length);
         }
         let epoch = self.epoch;
         let mut forgotten = 0;
@@ -173,9 +202,11 @@ impl Chain {
             life.is_defended = false;
             forgotten += 1;
         }
-        for (at, shards) in std::mem::take(&mut self.attested) {
-            if let Some(life) = self.lives.get_mut(at) {
-                life.judged.extend(shards);
+        for (at, shards, said) in std::mem::take(&mut self.attested) {
+            let Some(life) = self.lives.get_mut(at) else { continue };
+            match said {
+                Said::Held => life.judged.extend(shards),
+                Said::Gone => life.judged.retain(|shard| !shards.contains(shard)),
             }
         }
         let reporters = std::mem::take(&mut self.reports).into_keys().collect();
@@ -190,6 +221,10 @@ impl Chain {
             classes: classes.len() as u64,
         }
     }
+}
+
+fn fragment_bytes(shards: u16, length: u64) -> u64 {
+    floe_erasure::Layout::new(shards, length).map_or(0, |layout| layout.fragment_bytes())
 }
 
 /// The verdict on a blob that `covered` shards cover, `held` of which answered.

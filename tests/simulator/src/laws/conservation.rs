@@ -19,6 +19,7 @@ const ACCOUNTS: u8 = 2;
 const TOTALS: u8 = 3;
 const FUND: u8 = 4;
 const REGISTRATIONS: u8 = 8;
+const BUDGETS: u8 = 34;
 const CANDIDATES: u8 = 42;
 const UNBONDING: u8 = 44;
 
@@ -58,31 +59,32 @@ impl Conservation {
         let (mut pending, mut later) = (0u128, 0u128);
         let now = block.header.epoch.0;
         for registration in entries::<Registration>(state, REGISTRATIONS)? {
-            let rate = u128::from(registration.rate.0);
-            match registration.status {
-                RegistrationStatus::Pending => {
-                    pending += rate * u128::from(registration.last.0 - registration.first.0 + 1);
+            for piece in registration.pieces() {
+                let (rate, end) = (u128::from(piece.rate.0), piece.to.0 + 1);
+                match registration.status {
+                    RegistrationStatus::Pending => pending += rate * u128::from(end - piece.from.0),
+                    RegistrationStatus::Certified { .. } | RegistrationStatus::Deleted { .. } => {
+                        later += rate * u128::from(end.saturating_sub(piece.from.0.max(now + 1)));
+                    }
+                    RegistrationStatus::Lapsed => {}
                 }
-                RegistrationStatus::Certified { .. } => {
-                    later += rate * u128::from(registration.last.0.saturating_sub(now));
-                }
-                RegistrationStatus::Lapsed => {}
             }
         }
         let current: u128 = entries::<Fund>(state, FUND)?.iter().map(|fund| u128::from(fund.current.0)).sum();
         let totals: Totals = entries(state, TOTALS)?.into_iter().next().unwrap_or_default();
         let (reserve, fees) = (u128::from(totals.reserve.0), u128::from(totals.fees.0));
+        let budgets: u128 = entries::<Frost>(state, BUDGETS)?.iter().map(|budget| u128::from(budget.0)).sum();
         let standing = entries::<Candidate>(state, CANDIDATES)?.iter().map(|one| u128::from(one.stake.0)).sum::<u128>();
         let unbonding =
             entries::<Unbonding>(state, UNBONDING)?.iter().map(|one| u128::from(one.amount.0)).sum::<u128>();
         let stakes = standing + unbonding;
-        let found = accounts + stakes + pending + current + later + reserve + fees;
+        let found = accounts + stakes + pending + current + later + budgets + reserve + fees;
         if found == self.supply && u128::from(totals.supply.0) == self.supply {
             return Ok(());
         }
         let words = format!(
             "node {} at height {}: accounts {accounts} + stakes {stakes} + pending {pending} + running bucket {current} + later buckets \
-             {later} + reserve {reserve} + fees {fees} = {found}, the supply is {}",
+             {later} + budgets {budgets} + reserve {reserve} + fees {fees} = {found}, the supply is {}",
             node.who, block.header.height, self.supply
         );
         Err(Violation::of(Law::I7, words))

@@ -278,7 +278,8 @@ impl World {
         let first = live.coordinator.head().epoch;
         let (last, price_max) = (spool.last.max(first), Frost(u64::MAX));
         let attributes = Attributes::default();
-        let action = Action::Register { blob, length, first, last, price_max, attributes };
+        let persistence = floe_ledger::Persistence::Permanent;
+        let action = Action::Register { blob, length, first, last, price_max, persistence, attributes };
         self.tell(node, Local::Submit { purpose: Purpose::Register { upload: id }, action });
     }
 
@@ -411,7 +412,9 @@ impl World {
         let Some(purpose) = live.gateway.tickets.remove(&ticket) else { return };
         let news = match outcome {
             Settled::Included { .. } => SubmissionNews::Included,
-            Settled::Refused { refusal: Refusal::FirstEpoch { .. } | Refusal::Nonce { .. } } => SubmissionNews::Late,
+            Settled::Refused {
+                refusal: Refusal::FirstEpoch { .. } | Refusal::TermOver { .. } | Refusal::Nonce { .. },
+            } => SubmissionNews::Late,
             Settled::Refused { refusal } => SubmissionNews::Refused(refusal.to_string()),
             // Own transactions are seen through, never left waiting.
             Settled::Waiting => return,

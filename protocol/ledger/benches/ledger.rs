@@ -1,0 +1,52 @@
+//! Blocks and boundaries on a state in memory. `cargo bench -p floe-ledger --features synthetic`
+//!
+//! The curve over the size of the state, with bytes a blob, is the example `curve`.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use floe_ledger::synthetic;
+use floe_ledger::*;
+use floe_types::{AccountId, BlockTime, Epoch, Frost};
+
+fn transfers(criterion: &mut Criterion) {
+    const COUNT: usize = 4_000;
+    let genesis = synthetic::genesis(100, 25, COUNT);
+    let (context, state) = synthetic::founded(&genesis).unwrap();
+    let sign = |at: usize| {
+        let key = synthetic::user(at);
+        let action = Action::Transfer { to: AccountId([9; 32]), amount: Frost(1) };
+        let (network, sender, nonce, fee) = (context.network, AccountId(key.public()), 0, Frost(10_000));
+        Transaction { network, sender, nonce, fee, action }.sign(&key).check(&context.network).unwrap()
+    };
+    let now = BlockTime(genesis.time.0 + 1);
+    let all = (0..COUNT).map(sign).collect();
+    let block = build_block(&state, &context, genesis.members[0].node, now, all).unwrap().block;
+    let mut group = criterion.benchmark_group("block");
+    group.throughput(Throughput::Elements(block.transactions.len() as u64)).sample_size(10);
+    for (name, known) in [("transfers", false), ("transfers, known", true)] {
+        let memo = memo::Memo::default();
+        group.bench_function(name, |bencher| {
+            let fresh = || {
+                let memo = if known { memo.clone() } else { memo::Memo::default() };
+                (Context { memo, ..context.clone() }, block.clone())
+            };
+            let check = |(context, block)| execute_decided(&state, &context, block).unwrap();
+            bencher.iter_batched(fresh, check, BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+fn boundary(criterion: &mut Criterion) {
+    let genesis = synthetic::genesis(1_000, 100, 1);
+    let (context, mut state) = synthetic::founded(&genesis).unwrap();
+    let all: RowSet = (0..1_000).map(RowId).collect();
+    synthetic::store(&mut state, &context, 100_000, |_| all.clone(), |_| Epoch(9)).unwrap();
+    let time = BlockTime(genesis.time.0 + context.params.epoch_millis);
+    criterion.bench_function("boundary, 100,000 blobs covered everywhere", |bencher| {
+        bencher.iter(|| build_block(&state, &context, genesis.members[0].node, time, vec![]).unwrap());
+    });
+}
+
+criterion_group!(benches, transfers, boundary);
+criterion_main!(benches);

@@ -1,0 +1,142 @@
+//! Networks and states of any size, made without signatures: for benchmarks and figures, behind a feature of the same name.
+//!
+//! What is made is what executing blocks would have made, through the same functions, but for the money: registrations are
+//! priced at one FROST an epoch, so that one account can pay for ten million of them.
+
+use crate::money::{self, Pot};
+use crate::pages;
+use crate::records::{Registration, RegistrationStatus};
+use crate::rows::RowSet;
+use crate::state::{MemoryState, Overlay, StateError};
+use crate::transaction::{Attributes, Persistence};
+use crate::{Context, begin, blobs};
+use floe_types::bls::BlsSecretKey;
+use floe_types::committee::{Member, deal};
+use floe_types::genesis::{GenesisAccount, PROTOCOL_VERSION};
+use floe_types::keys::SecretKey;
+use floe_types::{
+    AccountId, BlobId, BlockTime, Epoch, Frost, Genesis, NodeId, Params, RegistrationNumber, VoteKey, codec,
+};
+
+/// Bytes of every blob.
+pub const BLOB_BYTES: u64 = 1 << 20;
+/// What every account of the genesis holds.
+pub const BALANCE: Frost = Frost(1_000_000_000_000_000);
+
+fn seed(of: &str, at: usize) -> [u8; 32] {
+    codec::hash("floe 1 ledger: synthetic seed", format!("{of} {at}").as_bytes())
+}
+
+/// The key of user `at`.
+#[must_use]
+pub fn user(at: usize) -> SecretKey {
+    SecretKey::from_bytes(seed("user", at))
+}
+
+/// The confirmation key of the member whose place in the committee is `at`.
+#[must_use]
+pub fn confirmation_key(at: usize) -> BlsSecretKey {
+    BlsSecretKey::from_seed(seed("bls", at))
+}
+
+/// The key of that member's account.
+#[must_use]
+pub fn member_key(at: usize) -> SecretKey {
+    SecretKey::from_bytes(seed("member", at))
+}
+
+/// A network of `shards` shards dealt to `members`, with `users` accounts.
+#[must_use]
+pub fn genesis(shards: u16, members: usize, users: usize) -> Genesis {
+    let member = |(at, shards): (usize, Vec<_>)| {
+        // Ascending, so that the place in the list is the place in the committee.
+        let mut node = [0; 32];
+        node.iter_mut().zip((at as u64 + 1).to_be_bytes()).for_each(|(into, from)| *into = from);
+        let key = confirmation_key(at);
+        Member {
+            node: NodeId(node),
+            name: format!("node-{}", at + 1),
+            account: AccountId(member_key(at).public()),
+            vote_key: VoteKey(seed("vote", at)),
+            bls_key: key.public(),
+            possession: key.prove_possession(),
+            addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
+            domain: String::new(),
+            capacity_bytes: u64::MAX,
+            shards,
+        }
+    };
+    let members: Vec<_> = deal(shards, members).into_iter().enumerate().map(member).collect();
+    let accounts = (0..users).map(|at| AccountId(user(at).public())).chain(members.iter().map(|member| member.account));
+    let mut accounts: Vec<_> = accounts.map(|account| GenesisAccount { account, balance: BALANCE }).collect();
+    accounts.sort_by_key(|entry| entry.account);
+    let params = Params { fee_per_byte: Frost(1), ..Params::standard(shards) };
+    let (version, name, time) = (PROTOCOL_VERSION, "synthetic".to_owned(), BlockTime(1_700_000_000_000));
+    Genesis { version, name, time, params, accounts, members }
+}
+
+/// The id of blob `at`: as random as any.
+#[must_use]
+pub fn blob(at: u64) -> BlobId {
+    BlobId(codec::hash("floe 1 ledger: synthetic blob", &at.to_be_bytes()))
+}
+
+/// Adds `count` defended blobs to `state`, the state at genesis. Number `at` is covered by `covering(at)` and paid until
+/// `last(at)`.
+///
+/// # Errors
+/// [`StateError`] when the state is not one at genesis.
+pub fn store(
+    state: &mut MemoryState,
+    context: &Context,
+    count: u64,
+    covering: impl Fn(u64) -> RowSet,
+    last: impl Fn(u64) -> Epoch,
+) -> Result<(), StateError> {
+    const AT_ONCE: u64 = 8_192;
+    let payer = AccountId(user(0).public());
+    let mut at = 0;
+    while at < count {
+        let end = count.min(at + AT_ONCE);
+        let mut overlay = Overlay::new(state);
+        for at in at..end {
+            let mut registration = Registration {
+                number: RegistrationNumber(at + 1),
+                blob: blob(at),
+                owner: payer,
+                length: BLOB_BYTES,
+                first: Epoch(1),
+                last: last(at),
+                rate: Frost(1),
+                later: Vec::new(),
+                deadline: Epoch(2),
+                attributes: Attributes::default(),
+                persistence: Persistence::Permanent,
+                status: RegistrationStatus::Pending,
+                previous: None,
+            };
+            let poor = |_| StateError::Read { reason: "the payer is out of money".to_owned() };
+            money::debit(&mut overlay, &payer, registration.price(), Pot::Pending).map_err(poor)?;
+            blobs::enlist(&mut overlay, &context.params, &mut registration)?;
+            blobs::defend(&mut overlay, &context.params, &mut registration, &covering(at), Epoch(1))?;
+        }
+        let mut counters = blobs::counters(&overlay)?;
+        counters.next_registration = end + 1;
+        blobs::put_counters(&mut overlay, &counters);
+        pages::flush(&mut overlay)?;
+        let changes = overlay.into_changes();
+        state.apply(&changes);
+        at = end;
+    }
+    Ok(())
+}
+
+/// The state at genesis.
+///
+/// # Errors
+/// [`floe_types::genesis::GenesisError`] when no network can begin with it.
+pub fn founded(genesis: &Genesis) -> Result<(Context, MemoryState), floe_types::genesis::GenesisError> {
+    let mut state = MemoryState::new();
+    state.apply(&begin(genesis)?);
+    Ok((Context::of(genesis), state))
+}

@@ -85,7 +85,8 @@ impl Devnet {
         let config = home.join("floe.toml");
         let text = std::fs::read_to_string(&config).expect("node init wrote a configuration");
         let listen = format!("127.0.0.1:{}", self.base_port + number - 1);
-        let text = text.replace("127.0.0.1:7101", &listen).replace("7100", &format!("{}", self.base_port + 100 + number - 1));
+        let text =
+            text.replace("127.0.0.1:7101", &listen).replace("7100", &format!("{}", self.base_port + 100 + number - 1));
         std::fs::write(&config, text).expect("there is room for a configuration");
         let mut newcomer = Newcomer { home, number, address, process: None };
         newcomer.start();

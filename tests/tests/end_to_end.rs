@@ -225,7 +225,7 @@ fn seats(devnet: &Devnet, name: &str) -> usize {
 }
 
 #[test]
-fn two_nodes_join_take_over_and_leave_while_a_client_stores_and_reads_without_one_failure() {
+fn two_nodes_join_earn_hand_over_and_leave_while_a_client_stores_and_reads_without_one_failure() {
     let _alone = alone();
     let devnet = Devnet::up_with(7, "3s", &["--wal", "100"]);
     let stop = AtomicBool::new(false);
@@ -253,12 +253,20 @@ fn two_nodes_join_take_over_and_leave_while_a_client_stores_and_reads_without_on
         let mut newcomers = [devnet.newcomer(8), devnet.newcomer(9)];
         let keys: Vec<String> = newcomers.iter().map(|newcomer| bring_in(&devnet, newcomer, "5WAL")).collect();
         wait_until("both have seats", || seats(&devnet, "node-8") > 0 && seats(&devnet, "node-9") > 0);
+        let moved = epoch_of(&devnet, 1);
         let covered = |id: &str| devnet.client(8).blob_status(id).unwrap().attested;
         let before = stored.lock().unwrap().clone();
         wait_until("what moved is attested by who has it now", || {
             let complete = metric(&devnet.client(8).metrics().unwrap(), "floe_handover_bytes_total") > 0.0;
             complete && before.iter().all(|(id, _)| covered(id) == 28)
         });
+        let account = |number| devnet.client(number).account(None).unwrap().balance.0.0;
+        let earned = account(8);
+        wait_until("a newcomer is paid", || account(8) > earned || epoch_of(&devnet, 1) > moved + 8);
+        assert!(account(8) > earned, "a newcomer earns");
+        let own = devnet.client(8).node().unwrap().account.to_string();
+        devnet.floe_ok(&["account", "send", &own, "1WAL", "--key", "devnet/node-1/keys/account.key"]);
+
         // They read and store as well as any.
         let file = devnet.file("by-the-newcomer", 50_000, 99);
         let id = devnet.store(8, &file, 400);
@@ -266,7 +274,8 @@ fn two_nodes_join_take_over_and_leave_while_a_client_stores_and_reads_without_on
 
         let node = devnet.client(8).node().unwrap().node.to_string();
         devnet.floe_ok(&["committee", "leave", "--node", &node, "--key", &keys[0]]);
-        let may_stop = || matches!(devnet.client(1).can_stop(Some(node.parse().unwrap())).unwrap().for_good, ForGood::Now);
+        let may_stop =
+            || matches!(devnet.client(1).can_stop(Some(node.parse().unwrap())).unwrap().for_good, ForGood::Now);
         wait_until("the leaver may be switched off", may_stop);
         assert_eq!(seats(&devnet, "node-8"), 0);
         newcomers[0].kill();

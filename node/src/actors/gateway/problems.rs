@@ -33,6 +33,7 @@ pub(super) fn submitting(failure: &SubmitFailure) -> Problem {
         SubmitFailure::Refused(SubmitError::NotTaken(MempoolError::Insufficient { balance, needed })) => {
             insufficient(*balance, *needed)
         }
+        SubmitFailure::Refused(SubmitError::Refused(refusal)) => refused(refusal),
         SubmitFailure::Refused(error) => {
             Problem::new(Code::Overloaded, error.to_string()).retry_after(Duration::from_secs(2))
         }

@@ -179,13 +179,19 @@ impl Coordinator {
         let nonce = self.own_nonce(work)?;
         let result = match self.wallet.submit(work.now, nonce, ticket, action) {
             Err(error) => Err(error),
-            Ok(transaction) => match self.send_own(work, transaction) {
-                Ok(id) => Ok(id),
-                Err(error) => {
+            Ok(transaction) => {
+                // One behind others cannot be tried before they are in a block.
+                let is_next = transaction.transaction.nonce == nonce;
+                let refusal = if is_next { self.refusal_of(work, &transaction)? } else { None };
+                let sent = match refusal.filter(|refusal| !refusal.may_pass()) {
+                    Some(refusal) => Err(SubmitError::Refused(refusal)),
+                    None => self.send_own(work, transaction).map_err(SubmitError::NotTaken),
+                };
+                if sent.is_err() {
                     self.wallet.withdraw_last();
-                    Err(SubmitError::NotTaken(error))
                 }
-            },
+                sent
+            }
         };
         work.out.push(Effect::Submitted { ticket, result });
         Ok(())

@@ -100,7 +100,7 @@ fn speed(count: u64) {
     let mut bench = Bench::new(100, 25);
     let all: RowSet = (0..100).map(RowId).collect();
     let lacking: RowSet = (4..100).map(RowId).collect();
-    let covering = |at: u64| if at % 10 == 0 { lacking.clone() } else { all.clone() };
+    let covering = |at: u64| if at.is_multiple_of(10) { lacking.clone() } else { all.clone() };
     synthetic::store(&mut bench.state, &bench.context, count, covering, |_| Epoch(9)).unwrap();
     println!("blocks on {count} blobs, 25 members:");
     let user = |at: usize| synthetic::user(at % USERS);

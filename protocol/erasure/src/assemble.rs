@@ -128,7 +128,8 @@ impl<S: ReadAt> Assembler<S> {
         Taken::Kept
     }
 
-    /// The wrong slivers that were offered, each with the last thing found wrong with it.
+    /// The wrong slivers that were offered, each with the last thing found wrong with it. Where that is an inconsistency
+    /// ([`FragmentError::is_inconsistency`]) the uploader is to blame and not who sent it.
     pub fn wrong(&self) -> impl Iterator<Item = (SliverId, &FragmentError)> {
         self.wrong.iter().map(|(sliver, error)| (*sliver, error))
     }

@@ -340,6 +340,7 @@ impl Shape {
     }
 
     /// Whole blocks of each word.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn whole(self) -> usize {
         self.whole
     }

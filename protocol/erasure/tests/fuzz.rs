@@ -256,6 +256,8 @@ impl ReadAt for Absent {
 
 #[test]
 fn absurd_layouts_take_no_memory_before_there_are_bytes() {
+    // Tables that a process makes once, 9 MiB on some machines, are not what is counted.
+    floe_erasure::identify(&vec![1], 1, 4, &Options::default()).unwrap();
     for (n, length) in [(4, 1 << 58), (10, 1 << 50), (1000, 1 << 45)] {
         let layout = Layout::new(n, length).unwrap();
         let options = Options { memory_bytes_max: 1 << 20, ..Options::default() };

@@ -199,6 +199,23 @@ fn evidence_against_an_honest_blob_is_refused_as_consistent() {
 }
 
 #[test]
+fn a_set_of_helpers_has_one_spelling() {
+    let uploader = honest(7, 300);
+    let held = Held::new(&uploader);
+    for helpers in [[2, 1, 3], [1, 1, 3], [1, 3, 3], [1, 2, 0]] {
+        let (head, _) = uploader.line_evidence(1, 5, &helpers);
+        let read = Evidence::decode(&head, &held.blob, &held.layout);
+        assert!(matches!(read, Err(EvidenceError::Shape)), "{helpers:?}");
+        let mut roots = vec![4];
+        for pair in helpers {
+            roots.extend((pair as u16).to_le_bytes());
+            roots.extend(&held.twin.pair_leaves[pair]);
+        }
+        assert!(Evidence::decode(&roots, &held.blob, &held.layout).is_err());
+    }
+}
+
+#[test]
 fn symbols_that_are_no_codewords_are_an_extension() {
     for (n, length) in [(4, 11), (7, 300), (10, 5000)] {
         for seed in 0..6 {

@@ -171,6 +171,9 @@ fn certificates(members: usize) {
 /// The state's bytes for a blob, and what a boundary costs.
 fn sizes(count: u64) {
     for (name, gaps) in [("healthy", false), ("1 % with gaps", true)] {
+        if gaps && count > 1_000_000 {
+            continue;
+        }
         let mut bench = Bench::new(1_000, 100);
         let before: usize = bench.state.entries().map(|(key, value)| key.len() + value.len()).sum();
         let all: RowSet = (0..1_000).map(RowId).collect();
@@ -215,6 +218,6 @@ fn main() {
     let sizes_of = [1_000, 10_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|count| *count <= most);
     let all: Vec<u64> = sizes_of.collect();
     all.iter().for_each(|count| sizes(*count));
-    all.iter().for_each(|count| speed((*count).min(1_000_000)));
+    all.iter().filter(|count| **count <= 1_000_000).for_each(|count| speed(*count));
     [7, 100].into_iter().for_each(certificates);
 }

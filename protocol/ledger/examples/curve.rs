@@ -100,7 +100,7 @@ fn speed(count: u64) {
     let mut bench = Bench::new(100, 25);
     let all: RowSet = (0..100).map(RowId).collect();
     let lacking: RowSet = (4..100).map(RowId).collect();
-    let covering = |at: u64| if at % 10 == 0 { lacking.clone() } else { all.clone() };
+    let covering = |at: u64| if at.is_multiple_of(10) { lacking.clone() } else { all.clone() };
     synthetic::store(&mut bench.state, &bench.context, count, covering, |_| Epoch(9)).unwrap();
     println!("blocks on {count} blobs, 25 members:");
     let user = |at: usize| synthetic::user(at % USERS);
@@ -171,6 +171,9 @@ fn certificates(members: usize) {
 /// The state's bytes for a blob, and what a boundary costs.
 fn sizes(count: u64) {
     for (name, gaps) in [("healthy", false), ("1 % with gaps", true)] {
+        if gaps && count > 1_000_000 {
+            continue;
+        }
         let mut bench = Bench::new(1_000, 100);
         let before: usize = bench.state.entries().map(|(key, value)| key.len() + value.len()).sum();
         let all: RowSet = (0..1_000).map(RowId).collect();
@@ -215,6 +218,6 @@ fn main() {
     let sizes_of = [1_000, 10_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|count| *count <= most);
     let all: Vec<u64> = sizes_of.collect();
     all.iter().for_each(|count| sizes(*count));
-    all.iter().for_each(|count| speed((*count).min(1_000_000)));
+    all.iter().filter(|count| **count <= 1_000_000).for_each(|count| speed(*count));
     [7, 100].into_iter().for_each(certificates);
 }

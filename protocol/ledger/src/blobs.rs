@@ -271,14 +271,22 @@ fn keep(
     Living { shards: params.shards, number, life }.put(overlay, Novelty::Known);
 }
 
-/// Writes down a counting registration whose last epoch was moved from `before`, and what follows for the blob. Gives the
-/// last epoch in which the blob is defended, before and after.
+/// What moving the end of a registration did to its blob.
+pub(crate) struct Moved {
+    pub sequence: SequenceNumber,
+    /// The last epoch in which the blob was defended.
+    pub from: Epoch,
+    /// And is now.
+    pub to: Epoch,
+}
+
+/// Writes down a counting registration whose last epoch was moved from `before`, and what follows for the blob.
 pub(crate) fn moved(
     overlay: &mut Overlay<'_>,
     params: &Params,
     registration: &Registration,
     before: Epoch,
-) -> Result<(Epoch, Epoch), StateError> {
+) -> Result<Moved, StateError> {
     put_registration(overlay, registration);
     let undefended = || Table::Blobs.damaged("a registration counts for a blob that is not defended");
     let (number, mut life) = defended(overlay, &registration.blob)?.ok_or_else(undefended)?;
@@ -301,7 +309,7 @@ pub(crate) fn moved(
     if keeper != (life.last, life.keeper) {
         keep(overlay, params, (number, &mut life), keeper);
     }
-    Ok((defended_before, life.last))
+    Ok(Moved { sequence: number, from: defended_before, to: life.last })
 }
 
 /// Pays back what was not certified by the end of `ended`.

@@ -357,7 +357,9 @@ pub(crate) fn dismiss(
         overlay.delete(Taken::Node(&candidate.node).key());
         overlay.delete(Taken::BlsKey(&candidate.bls_key).key());
         overlay.delete(Taken::Name(&candidate.name).key());
-        overlay.delete(Table::Candidates.key(&[&candidate.node.0]));
+        for said in [Table::Candidates, Table::Offers, Table::Supports] {
+            overlay.delete(said.key(&[&candidate.node.0]));
+        }
         let left = count(overlay)?.saturating_sub(1);
         put_count(overlay, left);
         events.push(Event::Left { node: candidate.node, stake: candidate.stake, due });

@@ -17,6 +17,7 @@
 //! | [`execute`] | building and checking blocks, genesis |
 //! | [`views`] | reading answers out of a state |
 //! | [`committees`] | answers about committees, candidates and hand-overs; in [`views`] too |
+//! | [`quotes`] | answers about prices, budgets and an account's history; in [`views`] too |
 //! | [`history`] | which accounts a block touched: an index beside the state |
 //! | [`memo`] | what need not be computed twice |
 //! | [`mempool`] | transactions that wait for a block |
@@ -57,6 +58,7 @@ pub mod merkle;
 pub mod money;
 mod pages;
 pub mod prices;
+pub mod quotes;
 pub mod records;
 pub mod refusal;
 pub mod rows;

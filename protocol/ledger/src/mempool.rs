@@ -6,13 +6,14 @@
 //!
 //! | limit | value | answer when full |
 //! | --- | --- | --- |
-//! | transactions, bytes | [`MempoolLimits`] | `Full` |
+//! | transactions, bytes | [`MempoolLimits`] | the cheapest at the end of another sender's line gives way, or `Full` |
 //! | of one sender | [`MempoolLimits::per_sender`] nonces ahead | `TooFarAhead` |
 //! | reports | members of the committee, times two epochs | `TooFarAhead` / `Stale` |
 //!
 //! One that waits gives way to another of the same sender and nonce for a fee of at least [`outbid`]: that is how a sender
-//! frees its line from a transaction that has come to apply no more, on every node and not only on its own. Otherwise
-//! nothing is evicted for a higher fee yet: a full pool refuses.
+//! frees its line from a transaction that has come to apply no more, on every node and not only on its own. In a full pool the
+//! last of a line gives way to one that [`outbid`]s it by the byte, so that no flood of cheap ones keeps dear ones out; the
+//! line before it stays whole.
 
 use crate::block::Block;
 use crate::execute::Context;
@@ -22,7 +23,7 @@ use crate::state::{StateError, StateRead};
 use crate::transaction::{Action, CheckedTransaction, SignedTransaction, TransactionError, fee_min};
 use crate::views;
 use floe_types::{AccountId, BlockTime, Epoch, Frost, NodeId, TransactionId};
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// How much a pool holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub struct Mempool {
     reports: BTreeMap<(Epoch, NodeId), CheckedTransaction>,
     /// Where each waiting paid transaction is.
     places: BTreeMap<TransactionId, (AccountId, u64)>,
+    /// The last one of each sender, by what it pays.
+    tails: BTreeSet<Offer>,
     bytes: usize,
 }
 
@@ -159,16 +162,62 @@ impl Mempool {
         if waiting.is_some_and(|waiting| fee < outbid(waiting.transaction().fee)) {
             return Err(MempoolError::NonceTaken { nonce });
         }
-        if self.places.len() >= self.limits.count || self.bytes + bytes > self.limits.bytes {
-            return Err(MempoolError::Full { count: self.places.len(), bytes: self.bytes });
-        }
+        let replaced = waiting.map(CheckedTransaction::bytes);
+        let victims = self.victims(&sender, fee, bytes, replaced)?;
         let checked = signed.check(&context.network)?;
         context.memo.remember(id);
+        for victim in victims {
+            self.take(&victim.sender, victim.nonce);
+        }
         self.take(&sender, nonce);
         self.bytes += checked.bytes();
         self.places.insert(id, (sender, nonce));
+        if let Some(tail) = self.tail(&sender) {
+            self.tails.remove(&tail);
+        }
         self.paid.entry(sender).or_default().insert(nonce, checked);
+        self.tails.extend(self.tail(&sender));
         Ok(id)
+    }
+
+    /// What must give way before one of `sender` that offers `fee` for `bytes` fits in, in the place of one that is
+    /// `replaced` bytes long if there is such: nothing while there is room.
+    fn victims(
+        &self,
+        sender: &AccountId,
+        fee: Frost,
+        bytes: usize,
+        replaced: Option<usize>,
+    ) -> Result<Vec<Offer>, MempoolError> {
+        const VICTIMS_MAX: usize = 64;
+        let full = MempoolError::Full { count: self.places.len(), bytes: self.bytes };
+        let count = self.places.len() + usize::from(replaced.is_none());
+        let mut over_count = count.saturating_sub(self.limits.count);
+        let mut over_bytes = (self.bytes + bytes - replaced.unwrap_or(0)).saturating_sub(self.limits.bytes);
+        let mut victims = Vec::new();
+        let mut tails = self.tails.iter().take(VICTIMS_MAX);
+        while over_count > 0 || over_bytes > 0 {
+            let Some(tail) = tails.next() else { return Err(full) };
+            let waiting = self.paid.get(&tail.sender).and_then(|queue| queue.get(&tail.nonce));
+            let waiting = waiting.map_or(0, CheckedTransaction::bytes);
+            // The cheapest that there is: what comes after is dearer.
+            if Offer::rate(fee, bytes) <= tail.rate + tail.rate / 8 {
+                return Err(full);
+            }
+            // A sender does not push itself out.
+            if tail.sender != *sender {
+                over_count = over_count.saturating_sub(1);
+                over_bytes = over_bytes.saturating_sub(waiting);
+                victims.push(*tail);
+            }
+        }
+        Ok(victims)
+    }
+
+    /// The last transaction of a sender.
+    fn tail(&self, sender: &AccountId) -> Option<Offer> {
+        let (_, last) = self.paid.get(sender)?.last_key_value()?;
+        Some(Offer::of(last, sender))
     }
 
     fn add_report(
@@ -305,6 +354,9 @@ impl Mempool {
     }
 
     fn take(&mut self, sender: &AccountId, nonce: u64) {
+        if let Some(tail) = self.tail(sender) {
+            self.tails.remove(&tail);
+        }
         let Some(queue) = self.paid.get_mut(sender) else { return };
         if let Some(checked) = queue.remove(&nonce) {
             self.bytes -= checked.bytes();
@@ -313,11 +365,12 @@ impl Mempool {
         if queue.is_empty() {
             self.paid.remove(sender);
         }
+        self.tails.extend(self.tail(sender));
     }
 }
 
 /// A transaction's claim to a place, ordered by fee for a byte.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Offer {
     /// FROST for 1,024 bytes.
     rate: u128,
@@ -327,8 +380,12 @@ struct Offer {
 
 impl Offer {
     fn of(checked: &CheckedTransaction, sender: &AccountId) -> Offer {
-        let rate = u128::from(checked.transaction().fee.0) * 1024 / checked.bytes().max(1) as u128;
+        let rate = Offer::rate(checked.transaction().fee, checked.bytes());
         Offer { rate, sender: *sender, nonce: checked.transaction().nonce }
+    }
+
+    fn rate(fee: Frost, bytes: usize) -> u128 {
+        u128::from(fee.0) * 1024 / bytes.max(1) as u128
     }
 }
 

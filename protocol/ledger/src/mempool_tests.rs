@@ -48,6 +48,50 @@ fn each_refusal_has_its_answer() {
 }
 
 #[test]
+fn in_a_full_pool_the_end_of_the_cheapest_line_gives_way_to_a_dearer_one() {
+    let world = World::new();
+    let mut pool = Mempool::new(MempoolLimits { count: 4, bytes: 10_000, per_sender: 10 });
+    let mut add = |by, nonce, fee| {
+        let signed = pay(&world, &key(by), nonce, fee);
+        pool.add(&world.state, &world.context, signed)
+    };
+    for (by, nonce, fee) in [(1, 0, 8_000), (1, 1, 1_000), (2, 0, 2_000), (2, 1, 9_000)] {
+        add(by, nonce, fee).unwrap();
+    }
+    let full = |result: Result<_, MempoolError>| assert!(matches!(result, Err(MempoolError::Full { count: 4, .. })));
+    // Not enough more than the end of the cheapest line, and not against oneself.
+    full(add(3, 0, 1_100));
+    full(add(1, 2, 5_000));
+    add(3, 0, 1_200).unwrap();
+    // Now the cheapest end is the newcomer's own; the line of user 1 is still whole before what it lost.
+    full(add(3, 1, 1_300));
+    add(1, 1, 2_000).unwrap();
+    // One for a nonce that waits needs no room.
+    add(2, 1, 12_000).unwrap();
+    let expected = [(user(1), 0), (user(1), 1), (user(2), 0), (user(2), 1)];
+    let mut found = offered(&pool, &world, 1 << 20);
+    found.sort();
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_pool_that_is_full_of_bytes_makes_room_for_what_pays_for_it() {
+    let world = World::new();
+    let length = pay(&world, &key(1), 0, 5_000).encode().len();
+    let mut pool = Mempool::new(MempoolLimits { count: 9, bytes: 2 * length + 10, per_sender: 10 });
+    for by in [1, 2] {
+        pool.add(&world.state, &world.context, pay(&world, &key(by), 0, 5_000)).unwrap();
+    }
+    let long = world.register_action(blob(1), 2);
+    let long = world.sign(&key(3), 0, Frost(500_000), long);
+    assert!(long.encode().len() > length && long.encode().len() <= 2 * length);
+    pool.add(&world.state, &world.context, long.clone()).unwrap();
+    assert_eq!((pool.len(), pool.bytes()), (1, long.encode().len()));
+}
+
+#[test]
 fn a_higher_fee_takes_the_place_of_the_same_nonce() {
     let world = World::new();
     let mut pool = Mempool::new(MempoolLimits { count: 2, bytes: 10_000, per_sender: 10 });

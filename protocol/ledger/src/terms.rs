@@ -18,7 +18,7 @@
 //! what would have ended, whatever is stored.
 
 use crate::actions::Acting;
-use crate::blobs;
+use crate::blobs::{self, Moved};
 use crate::event::{Event, Standing};
 use crate::fund;
 use crate::money::{self, Pot, Price};
@@ -253,9 +253,8 @@ impl Acting<'_, '_, '_> {
         within(price.total, price_max)?;
         money::debit(self.overlay, &self.sender, price.total, Pot::Buckets)?;
         let (params, now) = (&self.scene.context.params, self.scene.epoch);
-        let (from, to) = prolong(self.overlay, params, &mut registration, (last, price.rate), now)?;
+        let Moved { sequence, from, to } = prolong(self.overlay, params, &mut registration, (last, price.rate), now)?;
         let (transaction, blob) = (self.transaction, registration.blob);
-        let sequence = blobs::record(self.overlay, &blob)?.and_then(|record| record.sequence).unwrap_or_default();
         Ok(vec![Event::Extended { transaction, registration: number, blob, sequence, from, to }])
     }
 
@@ -270,7 +269,8 @@ impl Acting<'_, '_, '_> {
         file_budget(self.overlay, &registration, (before, aside), Frost::ZERO);
         registration.shorten(last);
         registration.status = RegistrationStatus::Deleted { epoch: self.scene.epoch };
-        let (_, defended_until) = blobs::moved(self.overlay, &self.scene.context.params, &registration, before)?;
+        let moved = blobs::moved(self.overlay, &self.scene.context.params, &registration, before)?;
+        let defended_until = moved.to;
         let refund = unspent.checked_add(aside).ok_or(Refusal::Overflow)?;
         let (transaction, blob) = (self.transaction, registration.blob);
         Ok(vec![Event::Deleted { transaction, registration: number, blob, last, defended_until, refund }])
@@ -290,15 +290,14 @@ impl Acting<'_, '_, '_> {
     }
 }
 
-/// Makes a counting registration last until `last` at `rate`, which is in [`Pot::Buckets`] already. Gives the last epoch in
-/// which the blob is defended, before and after.
+/// Makes a counting registration last until `last` at `rate`, which is in [`Pot::Buckets`] already.
 fn prolong(
     overlay: &mut Overlay<'_>,
     params: &Params,
     registration: &mut Registration,
     (last, rate): (Epoch, Frost),
     now: Epoch,
-) -> Result<(Epoch, Epoch), Halt> {
+) -> Result<Moved, Halt> {
     let (before, number, same) = (registration.last, registration.number, registration.last_rate() == rate);
     let too_many = |count| Refusal::TooManyRates { registration: number, count };
     let piece = registration.prolong(last, rate, now).map_err(too_many)?;

@@ -274,8 +274,10 @@ fn two_nodes_join_earn_hand_over_and_leave_while_a_client_stores_and_reads_witho
 
         let node = devnet.client(8).node().unwrap().node.to_string();
         devnet.floe_ok(&["committee", "leave", "--node", &node, "--key", &keys[0]]);
-        let may_stop =
-            || matches!(devnet.client(1).can_stop(Some(node.parse().unwrap())).unwrap().for_good, ForGood::Now);
+        // Before it is done, another node knows it too, and says why not.
+        let asked = devnet.client(1).can_stop(Some(node.parse().unwrap())).unwrap();
+        assert!(matches!(asked.for_good, ForGood::NotYet { .. }), "{asked:?}");
+        let may_stop = || matches!(devnet.client(8).can_stop(None).unwrap().for_good, ForGood::Now);
         wait_until("the leaver may be switched off", may_stop);
         assert_eq!(seats(&devnet, "node-8"), 0);
         newcomers[0].kill();

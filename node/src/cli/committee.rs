@@ -258,8 +258,8 @@ fn standing(candidate: &CandidateView) -> Cell {
     match candidate.candidacy {
         Candidacy::Standing if candidate.seats > 0 => Cell::toned(Tone::Good, "member"),
         Candidacy::Standing => Cell::from("candidate"),
-        Candidacy::Leaving { since } => Cell::toned(Tone::Thin, &format!("leaving since {since}")),
-        Candidacy::Excluded { until_term, .. } => Cell::toned(Tone::Bad, &format!("excluded until term {until_term}")),
+        Candidacy::Leaving { since } => Cell::toned(Tone::Thin, format!("leaving since {since}")),
+        Candidacy::Excluded { until_term, .. } => Cell::toned(Tone::Bad, format!("excluded until term {until_term}")),
     }
 }
 

@@ -11,6 +11,7 @@ use floe_network::{Event, MemberAddress, Reply};
 use floe_storage::Store;
 use floe_types::{Committee, Height, NetworkId, NodeId, codec};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -64,9 +65,9 @@ pub fn members(state: &dyn StateRead) -> Result<Vec<MemberAddress>, StateError> 
     let next = views::next_committee(state)?;
     let mut found: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
     for member in views::committee(state)?.members().iter().chain(next.iter().flat_map(Committee::members)) {
-        if !found.contains_key(&member.node) {
+        if let Entry::Vacant(place) = found.entry(member.node) {
             let said = views::addresses(state, &member.node)?;
-            found.insert(member.node, said.unwrap_or_else(|| member.addresses.clone()));
+            place.insert(said.unwrap_or_else(|| member.addresses.clone()));
         }
     }
     Ok(found.into_iter().map(|(node, addresses)| MemberAddress { node, addresses }).collect())

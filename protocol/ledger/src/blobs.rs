@@ -130,7 +130,7 @@ pub(crate) fn defend(
     counters.next_sequence += 1;
     put_counters(overlay, &counters);
     let mut record = count(overlay, registration, now)?;
-    record.sequence = Some(number);
+    let previous = record.sequence.replace(number);
     record.defence = Defence::Defended;
     put_record(overlay, &registration.blob, &record)?;
     let life = SequenceRecord {
@@ -141,6 +141,7 @@ pub(crate) fn defend(
         certified: now,
         last: registration.last,
         defence: Defence::Defended,
+        previous,
     };
     put_life(overlay, number, &life)?;
     let newest_first = (u64::MAX - number.0).to_be_bytes();

@@ -17,7 +17,8 @@ use crate::blobs;
 use crate::block::BoundaryHeader;
 use crate::coverage::{self, Segment};
 use crate::event::Event;
-use crate::merkle::{self, Map, Root, Weight};
+use crate::evidence::{self, List};
+use crate::merkle::{self, Map, Weight};
 use crate::money;
 use crate::records::{EpochRecord, Head};
 use crate::sets::{MemberSet, ShardSet};
@@ -46,8 +47,11 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
     entries.collect()
 }
 
-/// The classes with what they weigh, and the root of the segments that make them.
-fn classes(segments: &[Segment], state: &dyn StateRead) -> Result<(BTreeMap<ShardSet, Weight>, Root), StateError> {
+/// Leaves of a list that the boundary commits to.
+type Leaves = Vec<Vec<u8>>;
+
+/// The classes with what they weigh, and the segments that make them.
+fn classes(segments: &[Segment], state: &dyn StateRead) -> Result<(BTreeMap<ShardSet, Weight>, Leaves), StateError> {
     let mut weights: BTreeMap<ShardSet, Weight> = BTreeMap::new();
     let mut live = Vec::new();
     for segment in segments {
@@ -60,9 +64,8 @@ fn classes(segments: &[Segment], state: &dyn StateRead) -> Result<(BTreeMap<Shar
         }
     }
     let places: BTreeMap<&ShardSet, u64> = weights.keys().zip(0..).collect();
-    let leaves = live.iter().map(|segment| codec::encode(&(segment.run, places.get(&segment.covered))));
-    let root = merkle::list_root(&leaves.collect::<Vec<_>>());
-    Ok((weights, root))
+    let leaves = live.iter().map(|segment| codec::encode(&(segment.run, places.get(&segment.covered)))).collect();
+    Ok((weights, leaves))
 }
 
 /// The verdicts and their count.
@@ -119,16 +122,11 @@ pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option
 fn prune(overlay: &mut Overlay<'_>, ended: Epoch) -> Result<(), StateError> {
     let Some(old) = ended.0.checked_sub(HISTORY_EPOCHS) else { return Ok(()) };
     overlay.delete(Table::Epochs.number(old));
+    evidence::drop_lists(overlay, Epoch(old))?;
     for (key, _) in Table::Changes.all(overlay, &old.to_be_bytes())? {
         overlay.delete(Table::Changes.key(&[&key]));
     }
     Ok(())
-}
-
-/// The hash of a committee, as boundary headers name it.
-#[must_use]
-pub fn committee_root(committee: &Committee) -> Root {
-    Root(codec::hash("floe 1 ledger: committee", &codec::encode(committee)))
 }
 
 /// Ends the running epoch with a block of `time` on top of `head`.
@@ -143,7 +141,7 @@ pub(crate) fn end_epoch(
     let participation = Participation::of(committee, &reports);
     let mut counters = blobs::counters(overlay)?;
     let segments = coverage::segments(overlay, Table::Judged, counters.next_sequence)?;
-    let (classes, classes_root) = classes(&segments, overlay)?;
+    let (classes, segments) = classes(&segments, overlay)?;
     let (records, mut tally) = verdicts(committee, &participation, epoch, &classes);
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
     let mut transitions = changed(committee, &records, before.as_ref());
@@ -166,19 +164,18 @@ pub(crate) fn end_epoch(
     }
     prune(overlay, epoch)?;
 
-    let encoded = |record: &VerdictRecord| codec::encode(record);
-    let verdict_root = merkle::list_root(&records.iter().map(encoded).collect::<Vec<_>>());
+    let verdict_root = evidence::keep(overlay, epoch, List::Verdicts, records.iter().map(codec::encode).collect());
+    let transitions = transitions.iter().map(codec::encode).collect();
+    evidence::note_term(overlay, epoch.next(), head.height.next(), committee)?;
     let header = BoundaryHeader {
         ended: epoch,
         decision: participation.decision,
         reporters: participation.reporters,
         answered: participation.answered,
         verdict_root,
-        classes_root,
-        blobs_by_sequence_root: merkle::root(overlay, Map::BySequence)?.0,
-        blobs_by_id_root: merkle::root(overlay, Map::ById)?.0,
-        transitions_root: merkle::list_root(&transitions.iter().map(codec::encode).collect::<Vec<_>>()),
-        committee_root: committee_root(committee),
+        classes_root: evidence::keep(overlay, epoch, List::Classes, segments),
+        transitions_root: evidence::keep(overlay, epoch, List::Transitions, transitions),
+        committee_root: evidence::committee_root(committee),
         term: committee.term(),
         tally,
         totals: money::totals(overlay)?,

@@ -20,6 +20,8 @@
 //! | [`coverage`] | which shards attested which blobs |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
+//! | [`digest`] | the state root: a sum over all entries |
+//! | [`evidence`] | answers about blobs that anyone can check offline |
 //! | [`money`] | WAL and its conservation |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
@@ -33,7 +35,9 @@ mod blobs;
 pub mod block;
 mod boundary;
 pub mod coverage;
+pub mod digest;
 pub mod event;
+pub mod evidence;
 pub mod execute;
 pub mod mempool;
 pub mod merkle;

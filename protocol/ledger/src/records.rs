@@ -184,6 +184,8 @@ pub struct SequenceRecord {
     pub last: Epoch,
     /// Defended or forgotten.
     pub defence: Defence,
+    /// The blob's life before this one, so that from the newest life every older one can be shown.
+    pub previous: Option<SequenceNumber>,
 }
 
 /// What is remembered of an epoch that ended, for 400 epochs.

@@ -5,7 +5,7 @@
 //!
 //! | tag | table | key after the tag | value |
 //! | --- | --- | --- | --- |
-//! | 1 | `Head` | | [`crate::Head`]; the only entry that state roots leave out, because it names them |
+//! | 1 | `Head` | | [`crate::Head`]; left out of state roots, because it names them |
 //! | 2 | `Accounts` | account | [`crate::Account`] |
 //! | 3 | `Totals` | | [`crate::Totals`] |
 //! | 4 | `Fund` | | rates of the storage fund |
@@ -26,8 +26,11 @@
 //! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
 //! | 20 | `Reports` | member | who answered, in this epoch |
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
-//! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
-//! | 23 | `MerkleRoots` | map | the top of a map |
+//! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`]; left out of state roots: it follows from other tables |
+//! | 23 | `MerkleRoots` | map | the top of a map; likewise |
+//! | 50 | `Lists` | epoch, list, page | leaves of the lists that the epoch's boundary header commits to, see [`crate::evidence`] |
+//! | 51 | `Terms` | first epoch | who votes from then on: [`crate::evidence::TermRecord`]; kept for good |
+//! | 52 | `Digest` | | the sum over all entries, see [`crate::digest`]; left out of state roots, because it makes them |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
 use floe_types::codec;
@@ -61,6 +64,9 @@ pub(crate) enum Table {
     Epochs = 21,
     Merkle = 22,
     MerkleRoots = 23,
+    Lists = 50,
+    Terms = 51,
+    Digest = 52,
 }
 
 impl Table {
@@ -90,6 +96,9 @@ impl Table {
             Table::Epochs => "epochs",
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
+            Table::Lists => "lists",
+            Table::Terms => "terms",
+            Table::Digest => "digest",
         }
     }
 

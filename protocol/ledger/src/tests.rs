@@ -3,6 +3,7 @@
 mod blocks;
 mod conformance;
 mod epochs;
+mod evidence;
 pub mod fixture;
 mod measure;
 mod random;

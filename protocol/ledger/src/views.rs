@@ -387,8 +387,8 @@ pub fn pending(state: &dyn StateRead, limit: usize) -> Result<Vec<Registration>,
     Ok(found)
 }
 
-/// Shows what the map by blob id holds now: the encoding of a [`BlobRecord`], or nothing: *never registered*. To be checked
-/// against the root of the newest boundary it must be made from the state right after it.
+/// Shows what the map by blob id holds now: the encoding of a [`BlobRecord`], or nothing: *never registered*. Checked
+/// against the header of the block after which `state` stands.
 ///
 /// # Errors
 /// [`StateError`].

@@ -56,6 +56,43 @@ fn measure_certificates() {
     timed("certificates of seven members executed once", COUNT, || world.build(certificates));
 }
 
+/// What the state root costs: the sum renewed over the changes of one block, against the whole of checking that block.
+#[test]
+#[ignore = "prints figures"]
+fn measure_state_root() {
+    const COUNT: u64 = 2_000;
+    let world = World::new();
+    let receiver = |at: u64| {
+        let mut account = [9; 32];
+        account[..8].copy_from_slice(&at.to_be_bytes());
+        floe_types::AccountId(account)
+    };
+    let transfer = |at| Action::Transfer { to: receiver(at), amount: Frost(1) };
+    let register =
+        |at: u64| world.register_action(BlobId([at as u8, (at >> 8) as u8].repeat(16).try_into().unwrap()), 2);
+    let actions: [(&str, &dyn Fn(u64) -> Action); 2] =
+        [("transfers to as many receivers", &transfer), ("registrations", &register)];
+    for (name, action) in actions {
+        let sign = |at| world.sign(&key(1), at, FEE, action(at)).check(&world.context.network).unwrap();
+        let built = world.build((0..COUNT).map(sign).collect());
+        assert_eq!(built.block.transactions.len() as u64, COUNT);
+        let whole = Instant::now();
+        execute_decided(&world.state, &world.context, built.block.clone()).unwrap();
+        let whole = whole.elapsed();
+        let mut overlay = Overlay::new(&world.state);
+        overlay.merge(built.changes.clone());
+        let root = Instant::now();
+        digest::renew(&mut overlay, &world.context.network).unwrap();
+        let root = root.elapsed();
+        let entries = built.changes.0.keys().filter(|key| digest::is_counted(key)).count();
+        println!(
+            "{COUNT} {name}: {whole:.1?}, of which the state root {root:.1?} for {entries} entries, {:.1} us a transaction: {:.1} %",
+            root.as_secs_f64() * 1e6 / COUNT as f64,
+            100.0 * root.as_secs_f64() / whole.as_secs_f64()
+        );
+    }
+}
+
 /// A state with `count` defended blobs, number `at` covered by `covering(at)`.
 fn stored(count: u64, covering: impl Fn(u64) -> ShardSet) -> World {
     let mut world = World::new();

@@ -55,7 +55,7 @@ fn put_record(overlay: &mut Overlay<'_>, blob: &BlobId, record: &BlobRecord) -> 
     merkle::put(overlay, Map::ById, leaf)
 }
 
-fn weight(life: &SequenceRecord) -> Weight {
+pub(crate) fn weight(life: &SequenceRecord) -> Weight {
     match life.defence {
         Defence::Defended => Weight { blobs: 1, bytes: u128::from(life.length) },
         Defence::Never | Defence::Forgotten => Weight::default(),

@@ -22,6 +22,7 @@
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`digest`] | the state root: a sum over all entries |
 //! | [`evidence`] | answers about blobs that anyone can check offline |
+//! | [`snapshot`] | the state cut into chunks that are checked alone, and put together again |
 //! | [`money`] | WAL and its conservation |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
@@ -45,6 +46,7 @@ pub mod money;
 pub mod records;
 pub mod refusal;
 pub mod sets;
+pub mod snapshot;
 pub mod state;
 mod tables;
 #[cfg(test)]

@@ -23,6 +23,11 @@
 //!
 //! Nodes are stored by split and prefix, so a change overwrites the nodes on its path and leaves nothing behind.
 
+#[path = "merkle_build.rs"]
+mod build;
+
+pub(crate) use build::Builder;
+
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
 use serde::{Deserialize, Serialize};
@@ -209,12 +214,19 @@ fn node(state: &dyn StateRead, map: Map, split: u16, prefix: &[u8]) -> Result<No
     Table::Merkle.must(state, &address(map, split, prefix))
 }
 
-/// Writes the node that parts `left` from `right` at `split` and gives the link to it.
-fn join(overlay: &mut Overlay<'_>, map: Map, split: u16, children: Node) -> Link {
+/// The node that parts left from right at `split`: its address, and the link to it.
+fn joined(map: Map, split: u16, children: &Node) -> (Vec<u8>, Link) {
     let (left, right) = (children.left.summary(), children.right.summary());
     let prefix = masked(children.left.key(), split);
-    Table::Merkle.store(overlay, address(map, split, &prefix), &children);
-    Link::Node { prefix, split, hash: node_hash(split, left, right), weight: left.1.plus(right.1) }
+    let place = address(map, split, &prefix);
+    (place, Link::Node { prefix, split, hash: node_hash(split, left, right), weight: left.1.plus(right.1) })
+}
+
+/// Writes the node that parts left from right at `split` and gives the link to it.
+fn join(overlay: &mut Overlay<'_>, map: Map, split: u16, children: Node) -> Link {
+    let (place, link) = joined(map, split, &children);
+    Table::Merkle.store(overlay, place, &children);
+    link
 }
 
 fn put_below(overlay: &mut Overlay<'_>, map: Map, link: Link, leaf: Leaf) -> Result<Link, StateError> {

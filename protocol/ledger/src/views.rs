@@ -15,7 +15,7 @@ use crate::transaction::Attributes;
 use crate::verdict::{VerdictRecord, judge};
 use crate::{Decision, Run};
 use floe_types::{
-    AccountId, BlobId, Committee, Epoch, Frost, MemberIndex, RegistrationNumber, SequenceNumber, ShardIndex,
+    AccountId, BlobId, Committee, Epoch, Frost, Height, MemberIndex, RegistrationNumber, SequenceNumber, ShardIndex,
 };
 
 /// The most registrations that a [`BlobView`] lists, the oldest first.
@@ -285,6 +285,16 @@ fn prefix_bounds(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
 /// [`StateError`].
 pub fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option<EpochRecord>, StateError> {
     boundary::epoch_record(state, epoch)
+}
+
+/// The height of the boundary block that began the `epochs` newest ended epochs: blocks below it are older than that. `None` while
+/// there are fewer, or when it is no longer remembered: nothing is to be dropped.
+///
+/// # Errors
+/// [`StateError`].
+pub fn history_begins(state: &dyn StateRead, epochs: u64) -> Result<Option<Height>, StateError> {
+    let Some(before) = head(state)?.epoch.0.checked_sub(epochs.saturating_add(1)) else { return Ok(None) };
+    Ok(boundary::epoch_record(state, Epoch(before))?.map(|record| record.height))
 }
 
 /// The newest epoch that was decided, when one is remembered.

@@ -92,4 +92,4 @@ impl Certificates for CommitCertificates {
 
 #[cfg(test)]
 #[path = "certificates_tests.rs"]
-mod tests;
+pub(crate) mod tests;

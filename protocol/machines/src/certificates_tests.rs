@@ -2,6 +2,7 @@
 
 use super::*;
 use floe_consensus::{Round, Signature};
+use floe_ledger::digest::Expander;
 use floe_ledger::evidence::{
     Answer, AuditProof, EvidenceError, Headers, Origin, Part, Question, Sealed, Trust, audit, verify,
 };
@@ -50,7 +51,7 @@ fn members(count: usize, term: u64) -> Vec<Member> {
     (0..count).map(member).collect()
 }
 
-fn genesis(count: usize) -> Genesis {
+pub(crate) fn genesis(count: usize) -> Genesis {
     Genesis {
         version: PROTOCOL_VERSION,
         name: "audit".into(),
@@ -77,15 +78,15 @@ fn precommit(network: &NetworkId, height: Height, value: &[u8; 32], key: &Secret
     Signature(key.sign(&bytes).0)
 }
 
-struct Chain {
-    genesis: Genesis,
-    context: Context,
-    state: MemoryState,
+pub(crate) struct Chain {
+    pub genesis: Genesis,
+    pub context: Context,
+    pub state: MemoryState,
     now: BlockTime,
     count: usize,
     term: u64,
     nonce: u64,
-    headers: BTreeMap<Height, Sealed>,
+    pub headers: BTreeMap<Height, Sealed>,
 }
 
 impl Headers for Chain {
@@ -96,7 +97,11 @@ impl Headers for Chain {
 
 impl Chain {
     fn new(count: usize) -> Chain {
-        let genesis = genesis(count);
+        Chain::of(genesis(count), count)
+    }
+
+    /// A chain from a genesis whose members are those of [`genesis`].
+    pub(crate) fn of(genesis: Genesis, count: usize) -> Chain {
         let mut state = MemoryState::new();
         state.apply(&floe_ledger::begin(&genesis).unwrap());
         let context = Context::of(&genesis);
@@ -139,7 +144,7 @@ impl Chain {
         floe_ledger::build_block(&self.state, &self.context, NodeId([1; 32]), self.now, candidates).unwrap()
     }
 
-    fn store(&mut self, blob: BlobId, last: u64) {
+    pub(crate) fn store(&mut self, blob: BlobId, last: u64) {
         let first = views::head(&self.state).unwrap().epoch;
         let (length, last, price_max) = (1 << 20, Epoch(last), Frost(1 << 49));
         self.act(Action::Register { blob, length, first, last, price_max, attributes: Attributes::default() });
@@ -153,15 +158,17 @@ impl Chain {
     }
 
     /// Ends the epoch; with `change`, the next one has another committee, whose members have fresh keys.
-    fn end_epoch(&mut self, change: bool) {
+    pub(crate) fn end_epoch(&mut self, change: bool) {
         let before = self.term;
         if change {
             self.term += 1;
             let committee = Committee::new(self.term + 1, SHARDS, members(self.count, self.term)).unwrap();
             // The committee's table: what an election would write at this boundary.
-            let mut changes = ChangeSet::new();
-            changes.0.insert(vec![6], Some(codec::encode(&committee)));
-            self.state.apply(&changes);
+            let (key, value) = (vec![6], codec::encode(&committee));
+            let (mut sum, mut expander) = (floe_ledger::snapshot::sum_of(&self.state).unwrap(), Expander::default());
+            expander.take(&mut sum, &key, &self.state.get(&key).unwrap().unwrap());
+            expander.put(&mut sum, &key, &value);
+            self.state.apply(&ChangeSet([(key, Some(value)), (vec![52], Some(sum.to_bytes()))].into()));
         }
         self.now = views::head(&self.state).unwrap().epoch_ends(&self.context.params);
         let built = self.build(vec![]);
@@ -173,7 +180,7 @@ impl Chain {
         audit(&question, self.context.network, &self.state, self, &self.certificates()).unwrap()
     }
 
-    fn certificates(&self) -> CommitCertificates {
+    pub(crate) fn certificates(&self) -> CommitCertificates {
         CommitCertificates::of(self.context.network)
     }
 }

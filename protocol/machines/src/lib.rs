@@ -11,6 +11,7 @@
 //! | [`custody`] | which fragments a holder accepts, when it confirms, what it serves and attests |
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
+//! | [`snapshot`] | how a node starts from a snapshot that nobody vouches for but the signatures |
 //! | [`wire`] | what these say to their like on other nodes |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -21,6 +22,7 @@ pub mod custody;
 pub mod download;
 pub mod fragments;
 pub mod ledger_view;
+pub mod snapshot;
 pub mod upload;
 pub mod wire;
 

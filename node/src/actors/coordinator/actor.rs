@@ -154,6 +154,8 @@ impl CoordinatorActor {
                     let _ = waiting.send(outcome);
                 }
             }
+            Effect::FarBehind { height } => tracing::warn!(height = height.0, "far behind: a snapshot would be faster"),
+            Effect::MemoryWhole => self.parts.store.memory_is_whole()?,
             Effect::Blame { node, cause } => tracing::warn!(node = %node.short(), cause, "a member misbehaved"),
         }
         Ok(None)

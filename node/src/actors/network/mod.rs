@@ -5,10 +5,10 @@ use super::coordinator::CoordinatorHandle;
 use super::fragments::FragmentsHandle;
 use crate::run::Shared;
 use actix::{Actor, ActorContext, Context, StreamHandler};
-use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks};
+use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use floe_network::{Event, Reply};
 use floe_storage::Store;
-use floe_types::{Height, NetworkId, codec};
+use floe_types::{Height, NetworkId};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -55,6 +55,8 @@ impl StreamHandler<Event> for NetworkActor {
 
 struct Blocks(Store);
 
+impl Served for Blocks {}
+
 impl DecidedBlocks for Blocks {
     fn decided(&self, height: Height) -> Option<DecidedBlock> {
         match self.0.block(height) {
@@ -69,17 +71,15 @@ impl DecidedBlocks for Blocks {
 
 impl NetworkActor {
     fn serve_blocks(&self, bytes: &[u8], reply: Reply) {
-        let request = match sync::decode_request(bytes) {
-            Ok(request) if request.network == self.network => request,
-            _ => return reply.reject(),
-        };
         // Busy: no answer, the asker goes on to another node.
         let Ok(permit) = self.serving.clone().try_acquire_owned() else { return };
-        let blocks = Blocks(self.store.clone());
+        let (blocks, network, bytes) = (Blocks(self.store.clone()), self.network, bytes.to_vec());
         tokio::task::spawn_blocking(move || {
-            let answer = codec::encode(&sync::answer(&blocks, &request));
-            // The asker may be gone by now.
-            drop(reply.send(answer));
+            match sync::serve(&blocks, &network, &bytes) {
+                // The asker may be gone by now.
+                Some(answer) => drop(reply.send(answer)),
+                None => reply.reject(),
+            }
             drop(permit);
         });
     }

@@ -11,7 +11,7 @@
 //! # Not here
 //! Whether a certificate proves a block's hash is asked through [`Certificates`]: the ledger knows no consensus.
 
-use super::roll::{Holding, Roll, TermRecord, rest_of_members, root_of};
+use super::roll::{Holding, Roll, rest_of_members, root_of};
 use super::sealed::{Opened, Sealed};
 use super::{EvidenceError, Part};
 use crate::block::BlockHeader;
@@ -123,14 +123,6 @@ pub struct TermLink {
     pub roll: Roll,
     /// The rest of it.
     pub rest: Root,
-}
-
-impl TermLink {
-    /// The link that `record` and its boundary block make.
-    #[must_use]
-    pub fn of(record: TermRecord, sealed: Sealed) -> TermLink {
-        TermLink { sealed, roll: record.roll, rest: record.rest }
-    }
 }
 
 /// A header that a quorum of its committee signed.

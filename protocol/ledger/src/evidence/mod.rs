@@ -45,7 +45,7 @@ pub mod verify;
 pub use chain::{CertificateFault, Certificates, Checked, StartHeader, TermChain, TermLink, Trust};
 pub use kept::List;
 pub use list::{ListProof, ListProofError};
-pub use proof::{AUDIT_BYTES_MAX, AuditError, AuditProof, Headers, Origin, Question, audit};
+pub use proof::{AUDIT_BYTES_MAX, AuditError, AuditProof, Headers, Origin, Question, audit, links};
 pub use roll::{Holding, Roll, TermRecord, Voter, committee_root};
 pub use sealed::{CERTIFICATE_BYTES_MAX, Opened, Sealed, SealedError, header_in};
 pub use verify::{Answer, Audit, verify};

@@ -253,16 +253,20 @@ impl Source<'_> {
         if records.len() > TERMS_MAX {
             return Err(AuditError::TooMany { what: "changes of committee", found: records.len(), max: TERMS_MAX });
         }
-        let link = |(first, record): (Epoch, roll::TermRecord)| {
-            let mut sealed = self.sealed(record.height)?;
-            let before = Epoch(first.0.saturating_sub(1));
+        let link = |(first, record): (Epoch, roll::TermRecord)| match Epoch(first.0.saturating_sub(1)) == asked {
             // Who signed the boundary that is asked about is part of the answer; of others a quorum will do.
-            if before != asked {
-                sealed.certificate = self.certificates.least(&self.roll_in(before)?, &sealed.certificate);
-            }
-            Ok(TermLink::of(record, sealed))
+            true => Ok(TermLink { sealed: self.sealed(record.height)?, roll: record.roll, rest: record.rest }),
+            false => self.link(first, record),
         };
         records.into_iter().map(link).collect()
+    }
+
+    /// The link to the term that begins with `first`, its certificate cut to a quorum.
+    fn link(&self, first: Epoch, record: roll::TermRecord) -> Result<TermLink, AuditError> {
+        let mut sealed = self.sealed(record.height)?;
+        let before = self.roll_in(Epoch(first.0.saturating_sub(1)))?;
+        sealed.certificate = self.certificates.least(&before, &sealed.certificate);
+        Ok(TermLink { sealed, roll: record.roll, rest: record.rest })
     }
 
     /// The blob's lives from the newest down to the first that had begun by the end of `epoch`.
@@ -303,6 +307,32 @@ impl Source<'_> {
         let verdict = ListProof::of(&verdicts, place).ok_or_else(beyond)?;
         Ok(Judged { segment, run, verdict, record })
     }
+}
+
+/// Changes of committee with first epochs above `after`, oldest first, for somebody who follows the chain of terms: as many
+/// as fit `bytes_max` bytes, and one when there is one.
+///
+/// # Errors
+/// [`AuditError`].
+pub fn links(
+    after: Epoch,
+    bytes_max: usize,
+    state: &dyn StateRead,
+    headers: &dyn Headers,
+    certificates: &dyn Certificates,
+) -> Result<Vec<TermLink>, AuditError> {
+    let source = Source { state, headers, certificates };
+    let mut links = Vec::new();
+    let mut bytes = 0;
+    for (first, record) in roll::terms_after(state, after)? {
+        let link = source.link(first, record)?;
+        bytes += codec::encode(&link).len();
+        if bytes > bytes_max && !links.is_empty() {
+            break;
+        }
+        links.push(link);
+    }
+    Ok(links)
 }
 
 /// Makes the proof that answers `question`, from `state` and the headers of the same node. The newest header must be that of

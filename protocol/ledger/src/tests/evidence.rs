@@ -408,4 +408,8 @@ fn lists_are_dropped_with_their_epoch() {
     assert_eq!((kept(2), kept(3), kept(4), kept(403)), (0, 0, 1, 1));
     assert!(matches!(ask(&world, blob(1), 2), Err(AuditError::NotKept { oldest: Epoch(4), .. })));
     assert!(matches!(answer(&world, blob(1), 4), Answer::Judged { .. }));
+    let begins = |epochs| views::history_begins(&world.state, epochs).unwrap();
+    // Every block but the first two is a boundary, so the one that ended epoch `e` is at height `e + 2`.
+    assert_eq!((begins(1), begins(10), begins(399)), (Some(Height(404)), Some(Height(395)), Some(Height(6))));
+    assert_eq!((begins(400), begins(4_000)), (None, None));
 }

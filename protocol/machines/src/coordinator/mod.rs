@@ -5,7 +5,8 @@
 //! - [`floe_ledger`] says what blocks mean: it builds, checks and executes them;
 //! - [`attendance`] asks the other members for their status and remembers who answered;
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
-//! - [`catch_up`] fetches decided blocks when others are ahead.
+//! - [`catch_up`] fetches decided blocks when others are ahead, and says when a snapshot would be better;
+//! - [`guard`] keeps a node whose memory of its votes may be gone from voting too early.
 //!
 //! # How a height goes
 //! 1. A height begins when there is a reason: a transaction waits, the epoch is due to end, or others have begun it. An
@@ -27,6 +28,7 @@
 pub mod attendance;
 mod catch_up;
 mod duties;
+mod guard;
 mod heights;
 mod machine;
 #[cfg(test)]
@@ -34,6 +36,7 @@ mod tests;
 mod wallet;
 
 pub use attendance::{Attendance, Seen};
+pub use guard::{Memory, SAFE_DISTANCE};
 pub use machine::Coordinator;
 pub use wallet::PENDING_MAX;
 
@@ -54,6 +57,8 @@ pub struct Config {
     /// An own transaction not in a block after this long is sent again. Longer than gossip remembers it, or it would go
     /// nowhere.
     pub resend_millis: u64,
+    /// Heights behind the others from which on a snapshot is asked for beside the blocks.
+    pub far_behind_heights: u64,
 }
 
 impl Config {
@@ -72,7 +77,7 @@ impl Config {
             growth_per_round: propose / 4,
             ..Timeouts::default()
         };
-        Config { timeouts, stall_millis: 1_000, resend_millis: 12_000 }
+        Config { timeouts, stall_millis: 1_000, resend_millis: 12_000, far_behind_heights: 10_000 }
     }
 }
 
@@ -218,6 +223,15 @@ pub enum Effect {
         /// What became of it.
         outcome: Outcome,
     },
+    /// Others are far ahead, or have dropped the blocks that come next here: a snapshot is the better way
+    /// ([`crate::snapshot`]). Said once. Blocks are asked for all the same.
+    FarBehind {
+        /// The greatest height that others claim.
+        height: Height,
+    },
+    /// Nothing that was forgotten can matter any more: the note that memory was lost can go. Durable before any later
+    /// publish. Safe twice.
+    MemoryWhole,
     /// A member gave what it should not have. For peer scores and logs.
     Blame {
         /// Who.

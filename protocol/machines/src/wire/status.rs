@@ -5,7 +5,7 @@ use floe_types::{BlockId, Epoch, Height, NetworkId};
 use serde::{Deserialize, Serialize};
 
 /// The longest request or answer in bytes.
-pub const STATUS_BYTES_MAX: usize = 256;
+pub const STATUS_BYTES_MAX: usize = 512;
 
 /// Asks for an answer now. The nonce ties the answer to this request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,10 +16,12 @@ pub struct StatusRequest {
     pub nonce: u64,
     /// The asker's newest decided height, so that asking also tells.
     pub height: Height,
+    /// The asker's vote key, when it wants to know what others heard from it.
+    pub voter: Option<[u8; 32]>,
 }
 
 /// How far the answerer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusAnswer {
     /// The answerer's network.
     pub network: NetworkId,
@@ -31,6 +33,9 @@ pub struct StatusAnswer {
     pub block: BlockId,
     /// The epoch it stands in.
     pub epoch: Epoch,
+    /// The newest vote with the asker's key that the answerer has heard: a mark that a lost or restored directory cannot
+    /// take back. Signed, so that nobody can make one up.
+    pub heard: Option<serde_bytes::ByteBuf>,
 }
 
 /// Encodes either.

@@ -111,6 +111,8 @@ impl World {
             }
             Effect::Submitted { ticket, result } => self.submitted(node, ticket, result),
             Effect::Settled { ticket, outcome } => self.settled(node, ticket, outcome),
+            // Snapshots and lost memories are not simulated yet: every block is kept, every memory is certain.
+            Effect::FarBehind { .. } | Effect::MemoryWhole => {}
             Effect::Blame { node: blamed, cause } => {
                 self.stats.blames += 1;
                 self.trace.say(self.now, || format!("{node} blames {}: {cause}", blamed.short()));

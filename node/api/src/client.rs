@@ -8,7 +8,7 @@
 
 use crate::model::{
     AccountView, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodeView, StoreAnswer, StoreLine,
-    StoreProgress,
+    StoreProgress, TransactionAnswer,
 };
 use crate::problem::{Code, Problem};
 use crate::service::{Existing, Page, Persistence, Undefended};
@@ -25,6 +25,8 @@ const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a document may take: above the node's own limit, so that the node's answer is seen.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a transaction may take to be in a block: above the time for which a node watches one.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a blob's next piece may take.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the next line about a store may take: above every wait inside a node.
@@ -157,6 +159,23 @@ impl Client {
             Some(account) => self.document(&format!("/v1/accounts/{account}")),
             None => self.document("/v1/accounts/me"),
         }
+    }
+
+    /// Hands in a signed transaction and waits for a block that has it, as long as the node watches.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's; [`Code::OutcomeUnknown`] when it was sent and no answer came.
+    pub fn submit(&self, signed: &[u8]) -> Result<TransactionAnswer, Problem> {
+        let request = self.agent.post(format!("{}/v1/transactions", self.base));
+        let timeout = Some(self.timeout.unwrap_or(SUBMIT_TIMEOUT));
+        let sent = request.config().timeout_global(timeout).build().send(signed);
+        let response = refused(sent.map_err(|error| match error {
+            ureq::Error::Timeout(_) => outcome_unknown(&self.transport(&error)),
+            error => self.transport(&error),
+        })?)?;
+        let limited = response.into_body().into_with_config().limit(DOCUMENT_BYTES_MAX).read_to_string();
+        let text = limited.map_err(|error| outcome_unknown(&self.transport(&error)))?;
+        serde_json::from_str(&text).map_err(|error| outcome_unknown(&not_ours(&self.base, &error)))
     }
 
     /// The node.

@@ -159,6 +159,8 @@ codes! {
     Capacity, "CAPACITY", NotEnough, 507, "RESOURCE_EXHAUSTED", "No room left";
     /// It conflicts with what is there.
     Conflict, "CONFLICT", Conflict, 409, "ABORTED", "It conflicts with what is there";
+    /// A transaction that the ledger refuses, or that no pool takes.
+    TransactionRefused, "TRANSACTION_REFUSED", Conflict, 409, "FAILED_PRECONDITION", "The ledger refuses the transaction";
     /// It may or may not have happened.
     OutcomeUnknown, "OUTCOME_UNKNOWN", OutcomeUnknown, 504, "DEADLINE_EXCEEDED", "The outcome is not known";
     /// Our bug, or a failure of this node's own disk.

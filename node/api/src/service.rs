@@ -7,7 +7,7 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodeView,
-    Receipt, StoreProgress,
+    Receipt, StoreProgress, TransactionAnswer,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
@@ -47,6 +47,10 @@ pub trait Service: Send + Sync + 'static {
 
     /// An account; this node's own for `None`.
     fn account(&self, account: Option<AccountId>) -> Answer<AccountView>;
+
+    /// Takes a transaction that was signed elsewhere, given as its canonical encoding, unchecked. Answers when it is in a
+    /// block, or after a while that it still waits.
+    fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer>;
 
     /// This node.
     fn node(&self) -> Answer<NodeView>;

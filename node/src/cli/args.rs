@@ -158,8 +158,40 @@ pub(super) struct Account {
     pub(super) command: Option<AccountCommand>,
 }
 
+/// The key that signs, and how it is opened.
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct SigningKey {
+    /// The key file of the account that signs and pays.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+    /// A file with the passphrase of a sealed key. Without it the terminal is asked.
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
+    /// Create an account: a key file that only you can read.
+    New {
+        /// Where to write it. A file that is there is never replaced.
+        #[arg(long, short, default_value = "account.key", value_name = "FILE")]
+        output: PathBuf,
+        /// Seal it with a passphrase, asked for on the terminal.
+        #[arg(long)]
+        seal: bool,
+        /// A file with the passphrase to seal it with.
+        #[arg(long, value_name = "FILE", conflicts_with = "seal")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Send WAL to another account.
+    Send {
+        /// The receiver, 64 hexadecimal digits.
+        to: String,
+        /// How much, such as 1.5WAL or 1000FROST.
+        amount: String,
+        #[command(flatten)]
+        key: SigningKey,
+    },
     /// Show an account.
     Show {
         /// The account, 64 hexadecimal digits. Without it, the node's own.
@@ -372,6 +404,8 @@ mod tests {
             "floe committee show",
             "floe committee",
             "floe account show",
+            "floe account new -o operator.key --seal",
+            "floe account send 00aa 1.5WAL --key operator.key --passphrase-file p",
             "floe --quiet --timeout 30s list",
             "floe node init --dir n --name lyon-2 --address /ip4/1.2.3.4/tcp/7100",
             "floe node run --config floe.toml",
@@ -400,6 +434,8 @@ mod tests {
             "floe status a --watch --wait-verdict",
             "floe --quiet --verbose list",
             "floe repair now",
+            "floe account send 00aa 1WAL",
+            "floe account new --seal --passphrase-file p",
         ];
         for line in lines {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -17,6 +17,7 @@
 //! - The exit code is that of the problem's class ([`floe_api::ExitCode`]); `health` has its own, see there.
 //! - Every epoch is printed with its clock time, every figure with its unit, no old verdict without its date.
 
+mod account;
 mod args;
 mod blobs;
 mod devnet;
@@ -26,6 +27,7 @@ mod health;
 mod network;
 mod node;
 mod output;
+mod sign;
 mod target;
 mod text;
 
@@ -75,7 +77,7 @@ fn run(args: &args::Args, output: &Output) -> Done {
         },
         Command::Epoch(epoch) => network::epoch(&target::client(common)?, epoch, output),
         Command::Committee(_) => network::committee(&target::client(common)?, output),
-        Command::Account(account) => network::account(&target::client(common)?, account, output),
+        Command::Account(account) => account::run(common, account, output),
         Command::Health => health::health(&target::client(common)?, output),
         Command::Node(NodeCommand::Init(init)) => node::init(init, output),
         Command::Node(NodeCommand::Run(run)) => node::run(run),

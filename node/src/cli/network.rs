@@ -1,11 +1,10 @@
-//! `status` without an id, `epoch`, `committee` and `account`.
+//! `status` without an id, `epoch` and `committee`.
 
-use super::args::{self, AccountCommand, EpochCommand};
+use super::args::{self, EpochCommand};
 use super::draw::{self, Cell};
 use super::output::{Output, Tone};
 use super::text::{self, Clock};
 use super::{DONE, Done};
-use floe_api::Problem;
 use floe_api::client::Client;
 use floe_api::model::{CommitteeView, Connection, Deciding, EpochView, Lines, NetworkView, Ruler};
 use floe_types::Epoch;
@@ -231,28 +230,4 @@ fn committee_described(view: &CommitteeView, output: &Output) -> String {
         view.faulty,
         deciding(&view.deciding, &view.lines, output),
     )
-}
-
-/// `floe account show`.
-pub(super) fn account(client: &Client, args: &args::Account, output: &Output) -> Done {
-    let named = match &args.command {
-        Some(AccountCommand::Show { account: Some(text) }) => {
-            let refused =
-                |_| Problem::bad_request("account", format!("{text:?} is not an account: 64 hexadecimal digits"));
-            Some(text.parse().map_err(refused)?)
-        }
-        _ => None,
-    };
-    let view = client.account(named)?;
-    output.result(&view, || {
-        let member = view.member.as_ref().map_or_else(String::new, |name| format!("   account of {name}"));
-        format!(
-            "account  {}{member}\nbalance  {}\nnonce    {}   at height {}",
-            view.account,
-            text::amount(view.balance),
-            view.nonce,
-            text::count(view.height.0),
-        )
-    });
-    Ok(DONE)
 }

@@ -5,6 +5,7 @@
 mod health;
 mod look;
 mod network;
+mod transactions;
 
 pub use look::Look;
 
@@ -13,7 +14,7 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CommitteeView, EpochView, Health, NetworkView, NodePhase, NodeView,
-    Receipt, StoreBytes, Time,
+    Receipt, StoreBytes, Time, TransactionAnswer,
 };
 use floe_api::service::{Answer, BlobRef, Page, ReadStream, Served, StoreRequest, Undefended};
 use floe_api::{Code, Problem, Service};
@@ -193,6 +194,10 @@ impl Service for NodeService {
     fn account(&self, account: Option<AccountId>) -> Answer<AccountView> {
         let own = self.account;
         self.look(move |look| look.account(account.unwrap_or(own)))
+    }
+
+    fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer> {
+        Box::pin(transactions::submit(self.shared.coordinator.clone(), signed))
     }
 
     fn node(&self) -> Answer<NodeView> {

@@ -120,6 +120,7 @@ impl Look<'_> {
             deciding: self.deciding(),
             blob_bytes_max: params.blob_bytes_max,
             price: Amount(params.price),
+            fee_per_byte: Amount(params.fee_per_byte),
             supply: Amount(views::totals(self.state).map_err(internal)?.supply),
         })
     }

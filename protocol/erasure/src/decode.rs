@@ -1,26 +1,35 @@
-//! Gives a blob back from any `p` of its primary slivers.
+//! Gives a blob back from any `p` of its primary slivers, or from any `c` of its secondary ones.
 //!
-//! A systematic sliver is a row of the blob and is copied. A missing row is a sum of `p` slivers, each times
-//! an element of the field; the factors follow from which slivers there are and are computed once. So a
-//! missing row costs `p` multiplications a byte and can be had in any order, hence the blob streams out in
-//! its order from bounded memory. As many missing rows as fit into memory are computed together, so that
-//! the slivers are read again only for the next ones.
+//! A systematic sliver is a row, or a column, of the blob and is copied. A missing one is a sum of the others, each
+//! times an element of the field; the factors follow from which slivers there are and are computed once. So a missing
+//! line can be had in any order, hence the blob streams out in its order from bounded memory.
+//!
+//! ```text
+//!   primaries     the blob is the rows, one after the other        k = p lines of c symbols, once
+//!   secondaries   the blob is the columns, symbol by symbol        k = c lines of one symbol, for each of the p rows
+//! ```
+//!
+//! As many missing lines as fit into memory are computed together, so that the slivers are read again only for the next
+//! ones. Where many rows of columns fit into memory, they are one *band*: read, solved and laid out at once.
 
 use std::io::Write;
+use std::ops::Range;
 
-use crate::code::{Block, Code, Coefficients, Field, Lanes};
+use crate::code::Code;
 use crate::error::DecodeError;
-use crate::hash::CHUNK_BYTES;
-use crate::id::PairIndex;
+use crate::id::{BlobId, PairIndex};
 use crate::io::ReadAt;
-use crate::layout::Layout;
+use crate::layout::{Axis, Layout};
 use crate::options::Options;
-use crate::verify::CheckedPrimary;
+use crate::solve::{SolveScratch, Solver};
+use crate::verify::{CheckedPrimary, CheckedSecondary};
 
 /// Bytes that are read of a sliver at a time when it is only copied.
 const COPY_BYTES: u64 = 1 << 18;
-/// Bytes of a sliver that are multiplied at a time: two such buffers stay in the first-level cache.
-const STEP_BYTES: usize = 8 * CHUNK_BYTES;
+/// Bytes of one line that are solved at a time, at most: beyond, nothing is gained.
+const STEP_BYTES_MAX: usize = 64 << 10;
+/// And at least, whatever the memory: narrower steps are mostly calls.
+const STEP_BYTES_MIN: usize = 1 << 10;
 
 /// Decodes the blob of `layout` from at least `p` different primary slivers into `sink`, in order and exactly
 /// [`Layout::blob_bytes`] bytes.
@@ -38,39 +47,54 @@ pub fn decode(
     sink: &mut dyn Write,
     options: &Options<'_>,
 ) -> Result<(), DecodeError> {
-    let chosen = choose(layout, slivers)?;
-    let (p, n) = (usize::from(layout.rows()), usize::from(layout.shards()));
-    let known: Vec<usize> = chosen.iter().map(|sliver| usize::from(sliver.pair.0)).collect();
-    let rows_used = layout.blob_bytes().div_ceil(layout.primary_bytes()) as usize;
-    let missing: Vec<usize> = (0..rows_used).filter(|row| !known.contains(row)).collect();
-    let coefficients = Coefficients::new(&Code::new(p, n), &known, &missing);
-    // The layout has made sure that the crate has this code, and `choose` that the slivers are right.
-    let coefficients = coefficients.expect("p different slivers of a supported code determine the rest");
-    let mut decoding = Decoding { layout, chosen, coefficients, missing, sink, options, written: 0 };
-    decoding.run()
+    let facts = |checked: &CheckedPrimary| (checked.blob(), checked.layout(), checked.pair());
+    let slivers = slivers.iter().map(|(checked, source)| (facts(checked), *source));
+    let chosen = choose(layout, Axis::Primary, slivers)?;
+    decode_lines(layout, Axis::Primary, chosen, 0..layout.blob_bytes(), sink, options)
+}
+
+/// Decodes the blob of `layout` from at least `c` different secondary slivers: the twin of [`decode`].
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_secondaries(
+    layout: &Layout,
+    slivers: &[(CheckedSecondary, &dyn ReadAt)],
+    sink: &mut dyn Write,
+    options: &Options<'_>,
+) -> Result<(), DecodeError> {
+    let facts = |checked: &CheckedSecondary| (checked.blob(), checked.layout(), checked.pair());
+    let slivers = slivers.iter().map(|(checked, source)| (facts(checked), *source));
+    let chosen = choose(layout, Axis::Secondary, slivers)?;
+    decode_lines(layout, Axis::Secondary, chosen, 0..layout.blob_bytes(), sink, options)
 }
 
 /// One of the slivers that are decoded from.
 #[derive(Clone, Copy)]
-struct Chosen<'a> {
-    pair: PairIndex,
-    source: &'a dyn ReadAt,
+pub(crate) struct Chosen<'a> {
+    pub(crate) pair: PairIndex,
+    /// Which row or column it is.
+    pub(crate) line: usize,
+    pub(crate) source: &'a dyn ReadAt,
 }
 
-/// The first `p` different slivers by index, which takes systematic ones first.
-fn choose<'a>(layout: &Layout, slivers: &[(CheckedPrimary, &'a dyn ReadAt)]) -> Result<Vec<Chosen<'a>>, DecodeError> {
-    let blob = slivers.first().map(|(checked, _)| checked.blob());
-    let mut chosen = Vec::with_capacity(slivers.len());
-    for (checked, source) in slivers {
-        let pair = checked.pair();
-        if Some(checked.blob()) != blob || checked.layout() != *layout {
+/// As many of the slivers as are needed, the first by line, which takes systematic ones first.
+pub(crate) fn choose<'a>(
+    layout: &Layout,
+    axis: Axis,
+    slivers: impl Iterator<Item = ((BlobId, Layout, PairIndex), &'a dyn ReadAt)>,
+) -> Result<Vec<Chosen<'a>>, DecodeError> {
+    let mut first = None;
+    let mut chosen = Vec::new();
+    for ((blob, of, pair), source) in slivers {
+        if *first.get_or_insert(blob) != blob || of != *layout {
             return Err(DecodeError::Mixed { pair });
         }
-        chosen.push(Chosen { pair, source: *source });
+        chosen.push(Chosen { pair, line: usize::from(layout.sliver_of(axis, pair)), source });
     }
-    chosen.sort_by_key(|sliver| sliver.pair);
-    chosen.dedup_by_key(|sliver| sliver.pair);
-    let needed = usize::from(layout.rows());
+    chosen.sort_by_key(|sliver| sliver.line);
+    chosen.dedup_by_key(|sliver| sliver.line);
+    let needed = layout.lines(axis);
     if chosen.len() < needed {
         return Err(DecodeError::TooFew { needed, given: chosen.len() });
     }
@@ -78,183 +102,269 @@ fn choose<'a>(layout: &Layout, slivers: &[(CheckedPrimary, &'a dyn ReadAt)]) -> 
     Ok(chosen)
 }
 
-/// One call of [`decode`].
-struct Decoding<'a> {
-    layout: &'a Layout,
-    chosen: Vec<Chosen<'a>>,
-    coefficients: Coefficients,
-    /// Rows that are not among the chosen, in order; those that are only padding left out.
-    missing: Vec<usize>,
-    sink: &'a mut dyn Write,
-    options: &'a Options<'a>,
-    written: u64,
+/// Writes the bytes of `window` of the `p x c` source symbols, which may end in the padding.
+pub(crate) fn decode_lines(
+    layout: &Layout,
+    axis: Axis,
+    chosen: Vec<Chosen<'_>>,
+    window: Range<u64>,
+    sink: &mut dyn Write,
+    options: &Options<'_>,
+) -> Result<(), DecodeError> {
+    let known: Vec<usize> = chosen.iter().map(|sliver| sliver.line).collect();
+    let code = Code::new(layout.lines(axis), usize::from(layout.shards()));
+    let output = Output { at: 0, window, sink, options };
+    let mut decoding = Decoding { layout, chosen, known, code, output, scratch: SolveScratch::default() };
+    match axis {
+        Axis::Primary => decoding.rows(),
+        Axis::Secondary => decoding.columns(),
+    }
 }
 
-impl Decoding<'_> {
-    fn run(&mut self) -> Result<(), DecodeError> {
-        let row_bytes = self.layout.primary_bytes();
-        let together = (self.options.memory_bytes_max as u64 / row_bytes).max(1) as usize;
-        let missing = self.missing.clone();
-        let mut rows_done = 0;
-        for (index, group) in missing.chunks(together).enumerate() {
-            let first = index * together;
-            self.copy_rows(rows_done, group[0])?;
-            if group.len() == 1 {
-                // Nothing to wait for: the row goes out as it is computed.
-                self.restore(first..first + 1, |decoding, _, part| decoding.write(part))?;
-            } else {
-                self.restore_group(first, group)?;
-            }
-            rows_done = group[group.len() - 1] + 1;
-        }
-        self.copy_rows(rows_done, usize::from(self.layout.rows()))
-    }
+/// Where the bytes go that fall into the window.
+struct Output<'a> {
+    /// Where in the source symbols the next byte is.
+    at: u64,
+    window: Range<u64>,
+    sink: &'a mut dyn Write,
+    options: &'a Options<'a>,
+}
 
-    /// Restores the missing rows of a group to memory, then writes them with those between them.
-    fn restore_group(&mut self, first: usize, group: &[usize]) -> Result<(), DecodeError> {
-        let row_bytes = self.layout.primary_bytes() as usize;
-        let mut rows: Vec<Vec<u8>> = group.iter().map(|_| Vec::with_capacity(row_bytes)).collect();
-        self.restore(first..first + group.len(), |_, index, part| {
-            rows[index].extend_from_slice(part);
-            Ok(())
-        })?;
-        for (position, row) in rows.iter().enumerate() {
-            self.write(row)?;
-            if let Some(next) = group.get(position + 1) {
-                self.copy_rows(group[position] + 1, *next)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies the rows from `start` to `end`, all of which are among the chosen, as far as they hold the blob.
-    fn copy_rows(&mut self, start: usize, end: usize) -> Result<(), DecodeError> {
-        let mut buffer = Vec::new();
-        for row in start..end {
-            let length = self.layout.primary_bytes().min(self.layout.blob_bytes() - self.written);
-            let Some(sliver) = self.chosen.iter().find(|sliver| usize::from(sliver.pair.0) == row).copied() else {
-                // Only rows of nothing but padding are neither chosen nor missing.
-                return Ok(());
-            };
-            let mut offset = 0;
-            while offset < length {
-                buffer.resize((length - offset).min(COPY_BYTES) as usize, 0);
-                read(sliver, &mut buffer, offset)?;
-                self.write(&buffer)?;
-                offset += buffer.len() as u64;
-            }
-        }
-        Ok(())
-    }
-
-    /// Computes some of the missing rows, part by part: `take` gets the number of the row within the group, and
-    /// the parts of each row in order.
-    fn restore(
-        &mut self,
-        group: std::ops::Range<usize>,
-        mut take: impl FnMut(&mut Self, usize, &[u8]) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        let (p, size) = (self.chosen.len(), self.layout.symbol_bytes());
-        let field = Field::new();
-        let step = Step::new(size);
-        let mut sources: Vec<Vec<Block>> = vec![vec![[0; 64]; step.blocks()]; p];
-        let mut sum = vec![[0; 64]; step.blocks()];
-        let mut scratch = sum.clone();
-        let mut part = vec![0; step.bytes()];
-        let mut offset = 0;
-        while offset < self.layout.primary_bytes() {
-            if self.options.is_cancelled() {
-                return Err(DecodeError::Cancelled);
-            }
-            let within = offset % size;
-            let (symbol, count) = step.at(within, (self.layout.primary_bytes() - offset) / size);
-            let part = &mut part[..symbol * count];
-            let lanes = Lanes::new(symbol);
-            let blocks = lanes.blocks() * count.div_ceil(lanes.slots());
-            for (sliver, source) in self.chosen.iter().zip(&mut sources) {
-                read(*sliver, part, offset)?;
-                pack(lanes, part, source);
-            }
-            for index in group.clone() {
-                sum[..blocks].fill([0; 64]);
-                for (source, factor) in sources.iter().zip(self.coefficients.row(index)) {
-                    field.multiply_add(&mut sum[..blocks], &source[..blocks], *factor, &mut scratch[..blocks]);
-                }
-                unpack(lanes, &sum, part);
-                take(self, index - group.start, part)?;
-            }
-            offset += part.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Writes the next bytes of the blob; what is beyond its end is dropped.
+impl Output<'_> {
+    /// Writes the next bytes; what is outside the window is dropped.
     fn write(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         if self.options.is_cancelled() {
             return Err(DecodeError::Cancelled);
         }
-        let left = self.layout.blob_bytes() - self.written;
-        let bytes = &bytes[..left.min(bytes.len() as u64) as usize];
-        let offset = self.written;
-        self.sink.write_all(bytes).map_err(|source| DecodeError::Write { offset, source })?;
-        self.written += bytes.len() as u64;
-        self.options.report(self.written);
+        let within = |place: u64| (place.max(self.at) - self.at).min(bytes.len() as u64) as usize;
+        let wanted = &bytes[within(self.window.start)..within(self.window.end)];
+        let offset = self.at.max(self.window.start);
+        self.sink.write_all(wanted).map_err(|source| DecodeError::Write { offset, source })?;
+        self.at += bytes.len() as u64;
+        self.options.report(self.at.min(self.window.end));
         Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.at >= self.window.end
     }
 }
 
-fn read(sliver: Chosen<'_>, buffer: &mut [u8], offset: u64) -> Result<(), DecodeError> {
-    let (pair, bytes) = (sliver.pair, buffer.len());
-    sliver.source.read_exact_at(buffer, offset).map_err(|source| DecodeError::Read { pair, offset, bytes, source })
+/// Neighbouring lines that are missing and are computed together.
+struct Group {
+    lines: Vec<usize>,
+    solver: Solver,
 }
 
-/// How much of a sliver is worked on at a time: a part of one symbol, or several whole ones.
+/// One call of [`decode`] or its twin.
+struct Decoding<'a> {
+    layout: &'a Layout,
+    chosen: Vec<Chosen<'a>>,
+    known: Vec<usize>,
+    code: Code,
+    output: Output<'a>,
+    scratch: SolveScratch,
+}
+
+impl Decoding<'_> {
+    /// From primaries: the rows one after the other.
+    fn rows(&mut self) -> Result<(), DecodeError> {
+        let row_bytes = self.layout.primary_bytes();
+        let window = self.output.window.clone();
+        let used = (window.start / row_bytes) as usize..window.end.div_ceil(row_bytes) as usize;
+        let groups = self.groups(used.clone(), row_bytes);
+        self.output.at = used.start as u64 * row_bytes;
+        self.lines(used, 0..row_bytes, &groups)
+    }
+
+    /// From secondaries: the symbols of each row one after the other.
+    fn columns(&mut self) -> Result<(), DecodeError> {
+        let (c, size) = (self.known.len(), self.layout.symbol_bytes());
+        let window = self.output.window.clone();
+        let row_bytes = self.layout.primary_bytes();
+        let rows = window.start / row_bytes..window.end.div_ceil(row_bytes);
+        self.output.at = rows.start * row_bytes;
+        // What is read, what is solved and what is laid out.
+        let together = self.output.options.memory_bytes_max as u64 / (3 * row_bytes);
+        if together == 0 {
+            let groups = self.groups(0..c, size);
+            return rows.into_iter().try_for_each(|row| self.lines(0..c, row * size..(row + 1) * size, &groups));
+        }
+        let missing: Vec<usize> = (0..c).filter(|column| !self.known.contains(column)).collect();
+        let solver = self.solver(&missing);
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = rows.end.min(start + together);
+            self.band(start * size..end * size, &missing, &solver)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn solver(&self, missing: &[usize]) -> Solver {
+        let solver = Solver::new(&self.code, &self.known, missing);
+        solver.expect("`choose` left as many different lines as the code needs, and what is missing is below that")
+    }
+
+    /// The missing ones of `lines`, as many together as fit into memory.
+    fn groups(&self, lines: Range<usize>, line_bytes: u64) -> Vec<Group> {
+        // Half of the memory is for what was restored, a quarter each for what is read and solved at a time.
+        let together = (self.output.options.memory_bytes_max as u64 / 2 / line_bytes).max(1);
+        let together = usize::try_from(together).unwrap_or(usize::MAX);
+        let missing: Vec<usize> = lines.filter(|line| !self.known.contains(line)).collect();
+        missing.chunks(together).map(|lines| Group { lines: lines.to_vec(), solver: self.solver(lines) }).collect()
+    }
+
+    /// Writes `lines`, of each the bytes of `range`.
+    fn lines(&mut self, lines: Range<usize>, range: Range<u64>, groups: &[Group]) -> Result<(), DecodeError> {
+        let mut next = lines.start;
+        for group in groups {
+            let (first, last) = (group.lines[0], group.lines[group.lines.len() - 1]);
+            self.copy_lines(next..first, range.clone())?;
+            if group.lines.len() == 1 {
+                // Nothing to wait for: the line goes out as it is computed.
+                self.restore(group, range.clone(), |output, _, part| output.write(part))?;
+            } else {
+                self.restore_group(group, range.clone())?;
+            }
+            next = last + 1;
+        }
+        self.copy_lines(next..lines.end, range)
+    }
+
+    /// Restores the lines of a group to memory, then writes them with those between them.
+    fn restore_group(&mut self, group: &Group, range: Range<u64>) -> Result<(), DecodeError> {
+        let mut lines: Vec<Vec<u8>> = group.lines.iter().map(|_| Vec::new()).collect();
+        self.restore(group, range.clone(), |_, index, part| {
+            lines[index].extend_from_slice(part);
+            Ok(())
+        })?;
+        for (position, line) in lines.iter().enumerate() {
+            self.output.write(line)?;
+            if let Some(next) = group.lines.get(position + 1) {
+                self.copy_lines(group.lines[position] + 1..*next, range.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies lines all of which are among the chosen, as far as they are asked for.
+    fn copy_lines(&mut self, lines: Range<usize>, range: Range<u64>) -> Result<(), DecodeError> {
+        let mut buffer = Vec::new();
+        for line in lines {
+            if self.output.is_done() {
+                return Ok(());
+            }
+            let Some(sliver) = self.known.binary_search(&line).ok().map(|position| self.chosen[position]) else {
+                // Never: a line is chosen, or missing and in a group.
+                continue;
+            };
+            let (before, end) = (self.output.window.start.saturating_sub(self.output.at), self.output.window.end);
+            let skipped = before.min(range.end - range.start);
+            self.output.at += skipped;
+            let mut offset = range.start + skipped;
+            let stop = range.end.min(offset + end.saturating_sub(self.output.at));
+            while offset < stop {
+                let count = (stop - offset).min(COPY_BYTES) as usize;
+                self.output.write(read(sliver, &mut buffer, offset, count)?)?;
+                offset += count as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the lines of a group, part by part: `take` gets the number of the line within the group, and the
+    /// parts of each line in order.
+    fn restore(
+        &mut self,
+        group: &Group,
+        range: Range<u64>,
+        mut take: impl FnMut(&mut Output<'_>, usize, &[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let memory = self.output.options.memory_bytes_max / (4 * self.chosen.len());
+        let step = Step { symbol_bytes: self.layout.symbol_bytes(), bytes: memory };
+        let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); self.chosen.len()];
+        let mut restored: Vec<Vec<u8>> = vec![Vec::new(); group.lines.len()];
+        let mut offset = range.start;
+        while offset < range.end {
+            if self.output.options.is_cancelled() {
+                return Err(DecodeError::Cancelled);
+            }
+            let (count, unit) = step.at(offset, range.end);
+            let sources = self.chosen.iter().zip(&mut buffers);
+            let sources: Result<Vec<&[u8]>, DecodeError> =
+                sources.map(|(sliver, buffer)| read(*sliver, buffer, offset, count)).collect();
+            restored.iter_mut().for_each(|part| part.resize(count, 0));
+            let mut wanted: Vec<&mut [u8]> = restored.iter_mut().map(Vec::as_mut_slice).collect();
+            group.solver.solve(unit, &sources?, &mut wanted, &mut self.scratch);
+            for (index, part) in restored.iter().enumerate() {
+                take(&mut self.output, index, part)?;
+            }
+            offset += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of which `range` of every column has the symbols.
+    fn band(&mut self, range: Range<u64>, missing: &[usize], solver: &Solver) -> Result<(), DecodeError> {
+        let (c, count) = (self.known.len(), (range.end - range.start) as usize);
+        // A band fits into memory, hence a symbol does.
+        let size = self.layout.symbol_bytes() as usize;
+        let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); c];
+        let sources = self.chosen.iter().zip(&mut buffers);
+        let sources: Result<Vec<&[u8]>, DecodeError> =
+            sources.map(|(sliver, buffer)| read(*sliver, buffer, range.start, count)).collect();
+        let sources = sources?;
+        let mut restored: Vec<Vec<u8>> = vec![vec![0; count]; missing.len()];
+        let mut wanted: Vec<&mut [u8]> = restored.iter_mut().map(Vec::as_mut_slice).collect();
+        solver.solve(size, &sources, &mut wanted, &mut self.scratch);
+
+        let mut columns: Vec<&[u8]> = vec![&[]; c];
+        let there = self.known.iter().zip(&sources).map(|(line, source)| (*line, *source));
+        let solved = missing.iter().zip(&restored).map(|(line, column)| (*line, column.as_slice()));
+        for (line, column) in there.chain(solved).filter(|(line, _)| *line < c) {
+            columns[line] = column;
+        }
+        let mut rows = Vec::with_capacity(c * count);
+        for start in (0..count).step_by(size) {
+            columns.iter().for_each(|column| rows.extend_from_slice(&column[start..start + size]));
+        }
+        self.output.write(&rows)
+    }
+}
+
+/// `count` bytes of a sliver from `offset` on: lent by its source, or read into `buffer`.
+fn read<'a>(sliver: Chosen<'a>, buffer: &'a mut Vec<u8>, offset: u64, count: usize) -> Result<&'a [u8], DecodeError> {
+    if let Some(lent) = sliver.source.borrow_at(offset, count) {
+        return Ok(lent);
+    }
+    buffer.resize(count, 0);
+    let error = |source| DecodeError::Read { pair: sliver.pair, offset, bytes: count, source };
+    sliver.source.read_exact_at(buffer, offset).map_err(error)?;
+    Ok(buffer)
+}
+
+/// How much of every line is solved at a time: a part of one symbol, or several whole ones.
 #[derive(Clone, Copy)]
-struct Step {
-    symbol_bytes: u64,
-    symbols: usize,
+pub(crate) struct Step {
+    pub(crate) symbol_bytes: u64,
+    /// About how many bytes.
+    pub(crate) bytes: usize,
 }
 
 impl Step {
-    fn new(symbol_bytes: u64) -> Self {
-        Self { symbol_bytes, symbols: (STEP_BYTES as u64 / symbol_bytes).max(1) as usize }
-    }
-
-    /// Bytes of the largest step.
-    fn bytes(self) -> usize {
-        self.symbols * self.symbol_bytes.min(STEP_BYTES as u64) as usize
-    }
-
-    /// Blocks of the largest step.
-    fn blocks(self) -> usize {
-        let lanes = Lanes::new(self.symbol_bytes.min(STEP_BYTES as u64) as usize);
-        lanes.blocks() * self.symbols.div_ceil(lanes.slots())
-    }
-
-    /// The step that begins `within` bytes into a symbol, with `left` whole symbols from there on: how many
-    /// bytes of each symbol, and of how many symbols.
-    fn at(self, within: u64, left: u64) -> (usize, usize) {
-        let bytes = (self.symbol_bytes - within).min(STEP_BYTES as u64) as usize;
-        (bytes, (self.symbols as u64).min(left.max(1)) as usize)
-    }
-}
-
-/// Neighbouring symbols to blocks.
-fn pack(lanes: Lanes, symbols: &[u8], blocks: &mut [Block]) {
-    let set = lanes.bytes() * lanes.slots();
-    for (symbols, blocks) in symbols.chunks(set).zip(blocks.chunks_mut(lanes.blocks())) {
-        for (slot, symbol) in symbols.chunks(lanes.bytes()).enumerate() {
-            lanes.put(blocks, slot, symbol);
-        }
-    }
-}
-
-/// Blocks to neighbouring symbols.
-fn unpack(lanes: Lanes, blocks: &[Block], symbols: &mut [u8]) {
-    let set = lanes.bytes() * lanes.slots();
-    for (symbols, blocks) in symbols.chunks_mut(set).zip(blocks.chunks(lanes.blocks())) {
-        for (slot, symbol) in symbols.chunks_mut(lanes.bytes()).enumerate() {
-            lanes.take(blocks, slot, symbol);
+    /// The step that begins at `offset` of a line that ends at `end`: its bytes, and how many of them belong to one
+    /// symbol each.
+    pub(crate) fn at(self, offset: u64, end: u64) -> (usize, usize) {
+        let most = self.bytes.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX) / 64 * 64;
+        let left = end - offset;
+        match usize::try_from(self.symbol_bytes).ok().filter(|size| *size <= most) {
+            // Lines are whole symbols, so that what is left is too.
+            Some(size) => (left.min((most / size * size) as u64) as usize, size),
+            None => {
+                let bytes = (self.symbol_bytes - offset % self.symbol_bytes).min(most as u64).min(left) as usize;
+                (bytes, bytes)
+            }
         }
     }
 }

@@ -3,17 +3,21 @@
 //! For every stripe (a range of bytes of every symbol):
 //!
 //! ```text
-//!   1. columns   read the p source symbols of each of the c columns, extend them to n
+//!   0. source    read the p rows of c symbols that are not in memory already
+//!   1. columns   extend each of the c columns from p to n symbols
 //!   2. rows      extend each of the n rows from c to n, hash its n symbols, write the primary sliver
-//!   3. slivers   write the secondary slivers: the first p symbols of each of the n columns
+//!   3. columns   write the secondary slivers: the first p symbols of each of the n columns
 //! ```
 //!
-//! The stripes of the `n x c` symbols of step 1 are kept, and those of the `p x (n-c)` that step 2 adds and
-//! step 3 writes. The `(n-p) x (n-c)` symbols that nobody stores are hashed and dropped. After the last stripe
-//! the hashes of all `n x n` symbols make the trees of all slivers.
+//! The stripes of the `(n-p) x c` symbols of step 1 are kept, and those of the `p x (n-c)` that step 2 adds and
+//! step 3 writes. The `(n-p) x (n-c)` symbols that nobody stores are hashed and dropped. With the last stripe
+//! the hashes of all `n x n` symbols are there: step 2 makes the roots of rows, step 3 those of columns.
 //!
 //! Within a step columns, or rows, are independent: they are what threads share. Within a row or column
 //! the work goes in pieces of one BLAKE3 chunk, which keeps it in the second-level cache.
+
+use std::convert::Infallible;
+use std::ops::Range;
 
 use crate::commitment::Commitment;
 use crate::error::EncodeError;
@@ -22,13 +26,13 @@ use crate::id::{BlobId, PairIndex};
 use crate::io::{ReadAt, WriteAt};
 use crate::layout::Layout;
 use crate::medium::{Medium, fragment_offset, pair_index};
-use crate::merkle;
 use crate::options::Options;
 use crate::parallel::{run_all, share};
 use crate::proof::{FragmentProof, SliverRoots};
 use crate::stripe::{Stripe, Stripes};
 use crate::symbols::SymbolHashes;
-use crate::tile::{Geometry, RowGroup, Worker};
+use crate::tile::{ColumnGroup, Geometry, RowGroup, RowView, Worker};
+use crate::trees;
 
 /// A blob that has been encoded: its id and all proofs. Its slivers are in the sink.
 #[derive(Clone, Debug)]
@@ -80,7 +84,7 @@ pub fn encode(
     options: &Options<'_>,
 ) -> Result<Encoded, EncodeError> {
     let layout = Layout::new(shards, length)?;
-    let commitment = Encoding { medium: Medium { layout, source, sink: Some(sink) }, options }.run()?;
+    let commitment = Encoding { medium: Medium::new(layout, source, Some(sink)), options }.run()?;
     Ok(Encoded { layout, commitment })
 }
 
@@ -91,14 +95,24 @@ pub fn encode(
 /// As [`encode`].
 pub fn identify(source: &dyn ReadAt, length: u64, shards: u16, options: &Options<'_>) -> Result<BlobId, EncodeError> {
     let layout = Layout::new(shards, length)?;
-    let commitment = Encoding { medium: Medium { layout, source, sink: None }, options }.run()?;
+    let commitment = Encoding { medium: Medium::new(layout, source, None), options }.run()?;
     Ok(commitment.blob())
 }
 
-/// Bytes of stripes, of all symbols together, beyond which wider ones cost more in page faults and cache misses
-/// than they save in calls; less makes for small reads and writes. Yet a chunk of every symbol is worth any
-/// size: narrower stripes are hashed in a single lane.
-const STRIPES_BYTES_ENOUGH: usize = 4 << 20;
+/// Bytes of stripes, of all symbols together, beyond which wider ones cost more in cache misses than they save in
+/// calls; less makes for small reads and writes. Yet a chunk of every symbol is worth any size: what is narrower
+/// is hashed in parts.
+const STRIPES_BYTES_ENOUGH: usize = 1 << 20;
+/// The same when threads share them.
+const STRIPES_BYTES_SHARED: usize = 4 << 20;
+/// Bytes of hashing, of symbols and above them, that are worth other threads than the caller's.
+const THREADS_BYTES_MIN: usize = 1 << 20;
+/// Secondary slivers that are written by one task.
+const SLIVERS_TOGETHER: usize = 8;
+/// Trees of columns that are made to roots together: their hashes stay in the second-level cache.
+const TREES_TOGETHER: usize = 64;
+/// Hashes of rows that are made to roots together, for the same reason.
+const LEAVES_TOGETHER: usize = 4096;
 
 /// One call of [`encode`] or [`identify`].
 struct Encoding<'a> {
@@ -108,151 +122,253 @@ struct Encoding<'a> {
 
 /// The stripes of all symbols that are kept from one step to another.
 struct Buffers {
-    /// Column by column, each of `c` with its `n` symbols.
-    columns: Vec<u8>,
-    /// Row by row, each of `p` with its symbols beyond the `c`-th. Empty when there is no sink.
+    /// The source rows that cannot be used where they are, `c` symbols each.
+    source: Vec<u8>,
+    /// The rows from `p` on, `c` symbols each.
+    computed: Vec<u8>,
+    /// Row by row, each of `p` with its symbols beyond the `c`-th. Empty when nothing is kept.
     beyond: Vec<u8>,
+}
+
+/// What is found out about the symbols of all stripes.
+struct Sums {
+    groups: Vec<RowGroup>,
+    /// The roots of all slivers, from the last stripe on.
+    primaries: Vec<SliverRoots>,
+    secondaries: Vec<SliverRoots>,
+}
+
+impl Sums {
+    fn new(geometry: &Geometry, symbol_bytes: u64) -> Self {
+        let none = vec![SliverRoots { stored: [0; 32], extension: [0; 32] }; geometry.n];
+        Self { groups: RowGroup::all(geometry, symbol_bytes), primaries: none.clone(), secondaries: none }
+    }
+}
+
+/// A stripe and its numbers.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    geometry: &'a Geometry,
+    stripe: Stripe,
+    kernel: Kernel,
+    /// Whether all symbols end with it.
+    is_last: bool,
+}
+
+impl At<'_> {
+    /// Bytes of a stripe of `c` symbols.
+    fn row_bytes(&self) -> usize {
+        self.geometry.c * self.stripe.bytes
+    }
 }
 
 impl Encoding<'_> {
     fn run(&self) -> Result<Commitment, EncodeError> {
         let kernel = Kernel::detect();
-        let layout = self.medium.layout;
-        let geometry = Geometry::new(&layout);
+        let layout = *self.medium.layout();
+        let geometry = Geometry::new(&layout, self.threads());
         let Geometry { n, p, c, .. } = geometry;
-        let beyond = if self.medium.sink.is_some() { p * (n - c) } else { 0 };
+        let beyond = if self.medium.keeps() { p * (n - c) } else { 0 };
+        let source = (p - self.medium.rows_in_place().min(p)) * c;
         let size = layout.symbol_bytes();
         let hash_bytes = n * n * SymbolHashes::state_bytes(size);
-        let symbols = n * c + beyond;
-        let enough = STRIPES_BYTES_ENOUGH.max(symbols * CHUNK_BYTES);
+        let symbols = source + (n - p) * c + beyond;
+        // Every stripe wakes the other threads anew.
+        let enough = if self.threads() == 1 { STRIPES_BYTES_ENOUGH } else { STRIPES_BYTES_SHARED };
+        let enough = enough.max(symbols * CHUNK_BYTES);
         let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes).min(enough);
         let stripes = Stripes::new(size, symbols, memory);
 
-        let mut buffers =
-            Buffers { columns: vec![0; n * c * stripes.bytes()], beyond: vec![0; beyond * stripes.bytes()] };
-        let mut groups = RowGroup::all(&geometry, size);
-        let mut workers: Vec<Worker> =
-            (0..self.options.threads.get()).map(|_| Worker::new(&geometry, stripes.bytes(), kernel)).collect();
+        let bytes = |symbols: usize| vec![0; symbols * stripes.bytes()];
+        let mut buffers = Buffers { source: bytes(source), computed: bytes((n - p) * c), beyond: bytes(beyond) };
+        let mut sums = Sums::new(&geometry, size);
+        let mut workers: Vec<Worker> = (0..self.threads()).map(|_| Worker::new(&geometry, kernel)).collect();
         for stripe in stripes.iter() {
             if self.options.is_cancelled() {
                 return Err(EncodeError::Cancelled);
             }
-            self.columns(&geometry, stripe, &mut buffers, &mut workers)?;
-            self.rows(&geometry, stripe, &mut buffers, &mut groups, &mut workers)?;
-            self.secondaries(&geometry, stripe, &buffers, &mut workers)?;
-            let done = (stripe.start + stripe.bytes as u64) * (p * c) as u64;
-            self.options.report(done.min(layout.blob_bytes()));
+            let end = stripe.start + stripe.bytes as u64;
+            let at = At { geometry: &geometry, stripe, kernel, is_last: end == size };
+            self.stripe(at, &mut buffers, &mut sums, &mut workers)?;
+            self.options.report((end * (p * c) as u64).min(layout.blob_bytes()));
         }
         drop(buffers);
-        let (primaries, secondaries) = sliver_roots(kernel, &geometry, groups, &mut workers);
-        Ok(Commitment::new(&layout, primaries, secondaries))
+        Ok(Commitment::new(&layout, sums.primaries, sums.secondaries))
     }
 
-    /// Step 1.
-    fn columns(
+    /// How many threads are worth it.
+    fn threads(&self) -> usize {
+        let n = u64::from(self.medium.layout().shards());
+        // A tree node or two, and starting a hash at all, cost about as much as 128 bytes.
+        let bytes = (n * n).saturating_mul(self.medium.layout().symbol_bytes() + 128);
+        if bytes < THREADS_BYTES_MIN as u64 { 1 } else { self.options.threads.get() }
+    }
+
+    /// All steps for one stripe.
+    fn stripe(
         &self,
-        geometry: &Geometry,
-        stripe: Stripe,
+        at: At<'_>,
         buffers: &mut Buffers,
+        sums: &mut Sums,
         workers: &mut [Worker],
     ) -> Result<(), EncodeError> {
-        let Geometry { n, c, .. } = *geometry;
-        let column_bytes = n * stripe.bytes;
-        let per_task = share(c, self.options.threads).next_multiple_of(geometry.slots(stripe.bytes));
-        let tasks = buffers.columns[..c * column_bytes].chunks_mut(per_task * column_bytes).enumerate();
-        let medium = self.medium;
-        run_all(workers, tasks, |worker, (index, columns)| {
-            medium.read_columns(geometry, stripe, index * per_task, columns, &mut worker.run)?;
-            worker.extend_columns(geometry, stripe, columns);
-            Ok(())
-        })
+        let (Geometry { p, .. }, width) = (*at.geometry, at.stripe.bytes);
+        let in_place = self.medium.rows_in_place().min(p);
+        let (medium, row_bytes) = (self.medium, at.row_bytes());
+        let source = &mut buffers.source[..(p - in_place) * row_bytes];
+        // One row or two, those with the padding, are not worth waking others.
+        let readers = if p - in_place > 2 { workers.len() } else { 1 };
+        run_all(&mut workers[..readers], source.chunks_mut(row_bytes).enumerate(), |_, (index, row)| {
+            medium.read_row(in_place + index, at.stripe, row)
+        })?;
+        let buffered = |bytes| RowView { bytes, stride: width };
+        let mut rows: Vec<RowView<'_>> = (0..in_place).map(|row| medium.row(row, at.stripe)).collect();
+        rows.extend(source.chunks(row_bytes).map(buffered));
+
+        let computed = &mut buffers.computed[..(at.geometry.n - p) * row_bytes];
+        extend_columns(at, &rows, computed, workers);
+        rows.extend(computed.chunks(row_bytes).map(buffered));
+        self.rows(at, &rows, sums, &mut buffers.beyond, workers)?;
+        self.columns(at, &rows, sums, &buffers.beyond, workers)
     }
 
     /// Step 2.
     fn rows(
         &self,
-        geometry: &Geometry,
-        stripe: Stripe,
-        buffers: &mut Buffers,
-        groups: &mut [RowGroup],
+        at: At<'_>,
+        rows: &[RowView<'_>],
+        sums: &mut Sums,
+        beyond: &mut [u8],
         workers: &mut [Worker],
     ) -> Result<(), EncodeError> {
-        let columns = &buffers.columns[..geometry.c * geometry.n * stripe.bytes];
-        let row_bytes = if self.medium.sink.is_some() { (geometry.n - geometry.c) * stripe.bytes } else { 0 };
-        let mut beyond = &mut buffers.beyond[..geometry.p * row_bytes];
-        let mut tasks = Vec::with_capacity(groups.len());
-        for group in groups {
+        let Geometry { n, p, c, group_rows, .. } = *at.geometry;
+        let (medium, width) = (self.medium, at.stripe.bytes);
+        let row_bytes = if medium.keeps() { (n - c) * width } else { 0 };
+        let mut beyond = &mut beyond[..p * row_bytes];
+        let mut tasks = Vec::with_capacity(sums.groups.len());
+        for (group, roots) in sums.groups.iter_mut().zip(sums.primaries.chunks_mut(group_rows)) {
             // Rows from p on have nothing beyond that is kept.
-            let kept = group.rows.end.min(geometry.p).saturating_sub(group.rows.start);
+            let kept = group.rows.end.min(p).saturating_sub(group.rows.start);
             let (now, later) = std::mem::take(&mut beyond).split_at_mut(kept * row_bytes);
             beyond = later;
-            tasks.push((group, now));
+            tasks.push((group, now, roots));
         }
-        let medium = self.medium;
-        run_all(workers, tasks.into_iter(), |worker, (group, beyond)| {
-            worker.extend_rows(geometry, stripe, columns, group, beyond);
-            group.rows.clone().try_for_each(|row| medium.write_primary(geometry, stripe, columns, row, &mut worker.run))
+        run_all(workers, tasks.into_iter(), |worker, (group, beyond, roots)| {
+            worker.extend_rows(at.geometry, rows, group, (beyond, width));
+            if at.is_last {
+                row_roots(at, group, roots);
+            }
+            group.rows.clone().try_for_each(|row| medium.write_primary(at.stripe, row, &rows[row]))
         })
     }
 
     /// Step 3.
-    fn secondaries(
+    fn columns(
         &self,
-        geometry: &Geometry,
-        stripe: Stripe,
-        buffers: &Buffers,
+        at: At<'_>,
+        rows: &[RowView<'_>],
+        sums: &mut Sums,
+        beyond: &[u8],
         workers: &mut [Worker],
     ) -> Result<(), EncodeError> {
-        if self.medium.sink.is_none() {
-            return Ok(());
+        let (n, medium) = (at.geometry.n, self.medium);
+        let mut tasks = Vec::new();
+        let mut hashes: Vec<&[Hash]> = Vec::new();
+        if at.is_last {
+            hashes.extend(sums.groups.iter().flat_map(|group| group.hashes.finished().chunks(n)));
+            let roots = sums.secondaries.chunks_mut(TREES_TOGETHER).enumerate();
+            tasks.extend(roots.map(|(index, roots)| ColumnTask::Roots { first: index * TREES_TOGETHER, roots }));
         }
-        let Geometry { n, p, c, .. } = *geometry;
-        let width = stripe.bytes;
-        let medium = self.medium;
-        run_all(workers, 0..n, |worker, column| {
-            let pair = pair_index(n - 1 - column);
-            let offset = fragment_offset(&medium.layout, pair) + medium.layout.primary_bytes();
-            if column < c {
-                let symbols = buffers.columns[column * n * width..][..p * width].chunks(width);
-                medium.write_symbols(stripe, symbols, offset, &mut worker.run)
-            } else {
-                let rows = buffers.beyond[..p * (n - c) * width].chunks((n - c) * width);
-                let symbols = rows.map(|row| &row[(column - c) * width..(column - c + 1) * width]);
-                medium.write_symbols(stripe, symbols, offset, &mut worker.run)
+        if self.medium.keeps() {
+            tasks.extend((0..n).step_by(SLIVERS_TOGETHER).map(|first| ColumnTask::Write { first }));
+        }
+        run_all(workers, tasks.into_iter(), |_, task| match task {
+            ColumnTask::Roots { first, roots } => {
+                column_roots(at, &hashes, first, roots);
+                Ok(())
             }
+            ColumnTask::Write { first } => (first..n.min(first + SLIVERS_TOGETHER))
+                .try_for_each(|column| write_secondary(medium, at, rows, beyond, column)),
         })
     }
 }
 
-/// The roots of all slivers, primaries and secondaries, from the hashes of all symbols.
-fn sliver_roots(
-    kernel: Kernel,
-    geometry: &Geometry,
-    mut groups: Vec<RowGroup>,
-    workers: &mut [Worker],
-) -> (Vec<SliverRoots>, Vec<SliverRoots>) {
-    let Geometry { n, p, c, group_rows, .. } = *geometry;
-    let none = SliverRoots { stored: [0; 32], extension: [0; 32] };
-    let mut primaries = vec![none; n];
-    let mut matrix: Vec<Hash> = vec![[0; 32]; n * n];
-    let rows = matrix.chunks_mut(group_rows * n).zip(primaries.chunks_mut(group_rows));
-    let Ok(()) = run_all(workers, groups.iter_mut().zip(rows), |_, (group, (rows, primaries))| {
-        let hashes = group.hashes.finish(kernel);
-        rows.copy_from_slice(hashes);
-        for (hashes, roots) in hashes.chunks_mut(n).zip(primaries) {
-            let (stored, extension) = hashes.split_at_mut(c);
-            roots.stored = merkle::root(kernel, Domain::SymbolNode, stored);
-            roots.extension = merkle::root(kernel, Domain::SymbolNode, extension);
-        }
-        Ok::<(), std::convert::Infallible>(())
+/// A part of step 3.
+enum ColumnTask<'a> {
+    /// Makes the roots of some secondary slivers.
+    Roots { first: usize, roots: &'a mut [SliverRoots] },
+    /// Writes some secondary slivers.
+    Write { first: usize },
+}
+
+/// Step 1.
+fn extend_columns(at: At<'_>, source: &[RowView<'_>], computed: &mut [u8], workers: &mut [Worker]) {
+    let (Geometry { n, p, c, .. }, width) = (*at.geometry, at.stripe.bytes);
+    let words = at.geometry.column_words(width.min(CHUNK_BYTES));
+    let per_task = share(c, workers.len()).next_multiple_of(words);
+    let starts = (0..c).step_by(per_task);
+    let group =
+        |start: usize| ColumnGroup { columns: start..c.min(start + per_task), computed: Vec::with_capacity(n - p) };
+    let mut groups: Vec<ColumnGroup<'_>> = starts.map(group).collect();
+    for row in computed.chunks_mut(at.row_bytes()) {
+        let parts = row.chunks_mut(per_task * width);
+        groups.iter_mut().zip(parts).for_each(|(group, part)| group.computed.push(part));
+    }
+    let Ok(()) = run_all(workers, groups.into_iter(), |worker, group| {
+        worker.extend_columns(at.geometry, source, group, width);
+        Ok::<(), Infallible>(())
     });
-    drop(groups);
-    let (stored, extension) = matrix.split_at_mut(p * n);
-    let Ok(()) = run_all(workers, [&mut *stored, &mut *extension].into_iter(), |_, rows| {
-        merkle::roots_side_by_side(kernel, Domain::SymbolNode, rows, n);
-        Ok::<(), std::convert::Infallible>(())
-    });
-    let secondaries = stored.iter().zip(extension.iter()).take(n);
-    let secondaries = secondaries.map(|(stored, extension)| SliverRoots { stored: *stored, extension: *extension });
-    (primaries, secondaries.collect())
+}
+
+/// Writes the stripe of one secondary sliver.
+fn write_secondary(
+    medium: Medium<'_>,
+    at: At<'_>,
+    rows: &[RowView<'_>],
+    beyond: &[u8],
+    column: usize,
+) -> Result<(), EncodeError> {
+    let Geometry { n, p, c, .. } = *at.geometry;
+    let (layout, width) = (medium.layout(), at.stripe.bytes);
+    let offset = fragment_offset(layout, pair_index(n - 1 - column)) + layout.primary_bytes();
+    if column < c {
+        let symbols = rows[..p].iter().map(|row| row.symbol(column, 0..width));
+        return medium.write_symbols(at.stripe, symbols, offset);
+    }
+    let rows = beyond[..p * (n - c) * width].chunks((n - c) * width);
+    let symbols = rows.map(|row| &row[(column - c) * width..(column - c + 1) * width]);
+    medium.write_symbols(at.stripe, symbols, offset)
+}
+
+/// The roots of the primary slivers of a group, when all their symbols are hashed.
+fn row_roots(at: At<'_>, group: &mut RowGroup, roots: &mut [SliverRoots]) {
+    let Geometry { n, c, .. } = *at.geometry;
+    let together = (LEAVES_TOGETHER / n).max(1);
+    for (rows, roots) in group.hashes.finish(at.kernel).chunks(together * n).zip(roots.chunks_mut(together)) {
+        let side = |columns: Range<usize>| {
+            let count = columns.len();
+            let mut leaves: Vec<Hash> = Vec::with_capacity(roots.len() * count);
+            rows.chunks(n).for_each(|row| leaves.extend_from_slice(&row[columns.clone()]));
+            trees::roots_end_to_end(at.kernel, Domain::SymbolNode, &mut leaves, count)
+        };
+        let (stored, extension) = (side(0..c), side(c..n));
+        fill(roots, stored, extension);
+    }
+}
+
+/// The roots of the secondary slivers from `first` on, from the hashes of all rows.
+fn column_roots(at: At<'_>, rows: &[&[Hash]], first: usize, roots: &mut [SliverRoots]) {
+    let columns = first..first + roots.len();
+    let side = |rows: &[&[Hash]]| {
+        let rows: Vec<&[Hash]> = rows.iter().map(|row| &row[columns.clone()]).collect();
+        trees::roots_side_by_side(at.kernel, Domain::SymbolNode, &rows)
+    };
+    let (stored, extension) = rows.split_at(at.geometry.p);
+    fill(roots, side(stored), side(extension));
+}
+
+fn fill(roots: &mut [SliverRoots], stored: Vec<Hash>, extension: Vec<Hash>) {
+    for ((roots, stored), extension) in roots.iter_mut().zip(stored).zip(extension) {
+        *roots = SliverRoots { stored, extension };
+    }
 }

@@ -3,14 +3,17 @@
 //! A symbol's hash is its plain BLAKE3 hash, so that a chunk of it can be opened with BLAKE3's own tree.
 //! One call per symbol would use one lane of the machine's sixteen; what is fast is hashing the same chunk
 //! of many symbols at once, which all have one length and hence one tree shape. BLAKE3 has that kernel in
-//! its undocumented `platform` module. It wants whole blocks of 64 bytes, so a chunk's last, short block is
-//! added lane by lane.
+//! its undocumented `platform` module, for whole blocks at the start of a chunk. What else there is, a short last block and
+//! a chunk that comes in parts, is done by [`crate::lanes`] on x86-64 and lane by lane elsewhere.
 //!
 //! Every other kind of node is keyed BLAKE3 under a key of its own: no node can pass for another kind.
 //! An inner node of a Merkle tree is 64 bytes under a key, one compression.
 
 use blake3::IncrementCounter;
 use blake3::platform::{Platform, le_bytes_from_words_32, words_from_le_bytes_32};
+
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{Run, Wide};
 
 /// Bytes of a hash.
 pub(crate) const HASH_BYTES: usize = 32;
@@ -23,15 +26,19 @@ pub(crate) const CHUNK_BYTES: usize = blake3::CHUNK_LEN;
 
 /// Most inputs of one call of the kernel: the widest machine has sixteen lanes.
 const LANES: usize = 16;
+/// Nodes that are gathered for one call.
+const NODES: usize = 4 * LANES;
 
 /// BLAKE3's initial chaining value and flags, from its specification, section 2.
-const IV: [u32; 8] =
+pub(crate) const IV: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 const CHUNK_START: u8 = 1;
 const CHUNK_END: u8 = 2;
 const PARENT: u8 = 4;
 const ROOT: u8 = 8;
 const KEYED_HASH: u8 = 16;
+/// Flags of a node: a keyed input of one block.
+const NODE: u8 = KEYED_HASH | CHUNK_START | CHUNK_END | ROOT;
 
 /// What a keyed hash is of. The keys are 32 readable bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +85,11 @@ impl Domain {
 
 /// The kernel for this machine, chosen at run time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kernel(Platform);
+pub(crate) struct Kernel {
+    #[cfg(target_arch = "x86_64")]
+    wide: Option<Wide>,
+    platform: Platform,
+}
 
 /// Where a chunk stands in its input.
 #[derive(Clone, Copy, Debug)]
@@ -95,46 +106,106 @@ impl ChunkPlace {
     }
 }
 
+/// A part of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkPart {
+    pub(crate) place: ChunkPlace,
+    /// Where it begins in the chunk, in bytes: at a block.
+    pub(crate) start: usize,
+    /// Whether the chunk ends with it. Else it ends with a block.
+    pub(crate) ends: bool,
+}
+
 impl Kernel {
     pub(crate) fn detect() -> Self {
-        Self(Platform::detect())
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            wide: Wide::detect(),
+            platform: Platform::detect(),
+        }
+    }
+
+    /// All kernels that this machine has, for tests.
+    #[cfg(test)]
+    pub(crate) fn all() -> Vec<Self> {
+        let platform = Platform::detect();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let wide = Wide::all().map(Some).chain([None]);
+            wide.map(|wide| Self { wide, platform }).collect()
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        vec![Self { platform }]
     }
 
     /// Chaining values of chunks of equal length (1 to 1,024 bytes) that stand at the same place.
     pub(crate) fn chunks(self, inputs: &[&[u8]], place: ChunkPlace, out: &mut [Hash]) {
-        for (inputs, out) in inputs.chunks(LANES).zip(out.chunks_mut(LANES)) {
-            self.chunks_lanes(inputs, place, out);
+        self.chunk_parts(inputs, ChunkPart { place, start: 0, ends: true }, out);
+    }
+
+    /// Adds the next part of one chunk of each input to the chaining value of what came before it. The parts are of
+    /// one length, at least a byte.
+    pub(crate) fn chunk_parts(self, inputs: &[&[u8]], part: ChunkPart, states: &mut [Hash]) {
+        debug_assert!(part.start + inputs.first().map_or(0, |input| input.len()) <= CHUNK_BYTES);
+        if inputs.is_empty() {
+            return;
+        }
+        let first = if part.start == 0 { CHUNK_START } else { 0 };
+        let last = if part.ends { part.place.end_flags() } else { 0 };
+        // Whole blocks of new chunks are what BLAKE3's kernel takes: a tenth faster than ours where lanes are full. What is
+        // left it takes in powers of two, one after the other, which is slower unless there is only one.
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = self.wide {
+            let theirs = if part.start > 0 || !inputs[0].len().is_multiple_of(BLOCK_BYTES) {
+                0
+            } else if (inputs.len() % wide.lanes()).count_ones() > 1 {
+                inputs.len() - inputs.len() % wide.lanes()
+            } else {
+                inputs.len()
+            };
+            for (inputs, states) in inputs[..theirs].chunks(LANES).zip(states.chunks_mut(LANES)) {
+                self.narrow_parts(inputs, part, (first, last), states);
+            }
+            if theirs < inputs.len() {
+                let key = (part.start == 0).then_some(&IV);
+                let run = Run { key, counter: part.place.index, first, last };
+                wide.compress(&inputs[theirs..], &mut states[theirs..], run);
+            }
+            return;
+        }
+        for (inputs, states) in inputs.chunks(LANES).zip(states.chunks_mut(LANES)) {
+            self.narrow_parts(inputs, part, (first, last), states);
         }
     }
 
-    fn chunks_lanes(self, inputs: &[&[u8]], place: ChunkPlace, out: &mut [Hash]) {
+    /// The same without lanes of our own: whole blocks of a new chunk side by side, the rest one by one.
+    fn narrow_parts(self, inputs: &[&[u8]], part: ChunkPart, (first, last): (u8, u8), states: &mut [Hash]) {
         let length = inputs.first().map_or(0, |input| input.len());
-        debug_assert!((1..=CHUNK_BYTES).contains(&length) && inputs.iter().all(|input| input.len() == length));
-        // The short last block, if any, is for the single lanes.
-        let tail = length % BLOCK_BYTES;
-        let whole = length / BLOCK_BYTES;
-        let end = if tail == 0 { place.end_flags() } else { 0 };
+        let whole = if part.start == 0 { length / BLOCK_BYTES } else { 0 };
+        let rest = whole * BLOCK_BYTES;
+        let counter = part.place.index;
+        let end = if rest == length { last } else { 0 };
         macro_rules! blocks {
             ($($count:literal)*) => {
                 match whole {
                     0 => {}
-                    $($count => self.lanes::<{ $count * BLOCK_BYTES }>(inputs, place.index, end, out),)*
+                    $($count => self.lanes::<{ $count * BLOCK_BYTES }>(inputs, counter, end, states),)*
                     _ => unreachable!("a chunk has at most sixteen blocks"),
                 }
             };
         }
         blocks!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
-        if tail == 0 {
-            return;
-        }
-        let start = if whole == 0 { CHUNK_START } else { 0 };
-        let flags = start | place.end_flags();
-        for (input, out) in inputs.iter().zip(out) {
-            let mut state = if whole == 0 { IV } else { words_from_le_bytes_32(out) };
-            let mut block = [0; BLOCK_BYTES];
-            block[..tail].copy_from_slice(&input[length - tail..]);
-            self.0.compress_in_place(&mut state, &block, tail as u8, place.index, flags);
-            *out = le_bytes_from_words_32(&state);
+        for (input, state) in inputs.iter().zip(states) {
+            let mut words = if part.start == 0 && whole == 0 { IV } else { words_from_le_bytes_32(state) };
+            let blocks = (length - rest).div_ceil(BLOCK_BYTES);
+            for (index, bytes) in input[rest..].chunks(BLOCK_BYTES).enumerate() {
+                let mut block = [0; BLOCK_BYTES];
+                block[..bytes.len()].copy_from_slice(bytes);
+                let first = if whole == 0 && index == 0 { first } else { 0 };
+                let last = if index + 1 == blocks { last } else { 0 };
+                self.platform.compress_in_place(&mut words, &block, bytes.len() as u8, counter, first | last);
+            }
+            *state = le_bytes_from_words_32(&words);
         }
     }
 
@@ -150,49 +221,30 @@ impl Kernel {
         }
         let out = out.as_flattened_mut();
         let lanes = &lanes[..count];
-        self.0.hash_many(lanes, &IV, counter, IncrementCounter::No, 0, CHUNK_START, end, out);
-    }
-
-    /// Adds a part of one chunk to the chaining value of what came before it: the slow way, for stripes
-    /// narrower than a chunk. `part` begins `start` bytes into the chunk, at a block; it must end at a block
-    /// unless the chunk `ends` with it.
-    pub(crate) fn chunk_part(self, state: &mut Hash, part: &[u8], start: usize, ends: bool, place: ChunkPlace) {
-        let mut words = if start == 0 { IV } else { words_from_le_bytes_32(state) };
-        let last = part.len().div_ceil(BLOCK_BYTES) - 1;
-        for (index, bytes) in part.chunks(BLOCK_BYTES).enumerate() {
-            let first_flag = if start == 0 && index == 0 { CHUNK_START } else { 0 };
-            let last_flags = if ends && index == last { place.end_flags() } else { 0 };
-            let mut block = [0; BLOCK_BYTES];
-            block[..bytes.len()].copy_from_slice(bytes);
-            self.0.compress_in_place(&mut words, &block, bytes.len() as u8, place.index, first_flag | last_flags);
-        }
-        *state = le_bytes_from_words_32(&words);
+        self.platform.hash_many(lanes, &IV, counter, IncrementCounter::No, 0, CHUNK_START, end, out);
     }
 
     /// BLAKE3's own parents: `left[i]` becomes the parent of `left[i]` and `right[i]`.
     pub(crate) fn parents(self, left: &mut [Hash], right: &[Hash], root: bool) {
         let flags = if root { PARENT | ROOT } else { PARENT };
-        let mut nodes = [[0; BLOCK_BYTES]; LANES];
-        for (left, right) in left.chunks_mut(LANES).zip(right.chunks(LANES)) {
-            for ((node, left), right) in nodes.iter_mut().zip(left.iter()).zip(right) {
-                node[..HASH_BYTES].copy_from_slice(left);
-                node[HASH_BYTES..].copy_from_slice(right);
-            }
-            self.blocks(&nodes[..left.len()], &IV, flags, 0, left);
-        }
+        self.joined(left, right, &IV, flags);
     }
 
     /// Nodes of Merkle trees under the key of `domain`: `left[i]` becomes the node over `left[i]` and
     /// `right[i]`.
     pub(crate) fn nodes(self, domain: Domain, left: &mut [Hash], right: &[Hash]) {
-        let key = words_from_le_bytes_32(domain.key());
-        let mut nodes = [[0; BLOCK_BYTES]; LANES];
-        for (left, right) in left.chunks_mut(LANES).zip(right.chunks(LANES)) {
+        self.joined(left, right, &words_from_le_bytes_32(domain.key()), NODE);
+    }
+
+    fn joined(self, left: &mut [Hash], right: &[Hash], key: &[u32; 8], flags: u8) {
+        let mut nodes = [[0; BLOCK_BYTES]; NODES];
+        for (left, right) in left.chunks_mut(NODES).zip(right.chunks(NODES)) {
             for ((node, left), right) in nodes.iter_mut().zip(left.iter()).zip(right) {
                 node[..HASH_BYTES].copy_from_slice(left);
                 node[HASH_BYTES..].copy_from_slice(right);
             }
-            self.blocks(&nodes[..left.len()], &key, KEYED_HASH, CHUNK_START | CHUNK_END | ROOT, left);
+            let count = left.len();
+            self.blocks(&nodes[..count], key, flags, left);
         }
     }
 
@@ -201,14 +253,13 @@ impl Kernel {
     pub(crate) fn level(self, domain: Domain, level: &mut [Hash]) -> usize {
         let key = words_from_le_bytes_32(domain.key());
         let pairs = level.len() / 2;
-        let mut nodes = [[0; BLOCK_BYTES]; LANES];
-        for start in (0..pairs).step_by(LANES) {
-            let end = pairs.min(start + LANES);
+        let mut nodes = [[0; BLOCK_BYTES]; NODES];
+        for start in (0..pairs).step_by(NODES) {
+            let end = pairs.min(start + NODES);
             for (node, pair) in nodes.iter_mut().zip(level[2 * start..2 * end].chunks_exact(2)) {
                 node.copy_from_slice(pair.as_flattened());
             }
-            let nodes = &nodes[..end - start];
-            self.blocks(nodes, &key, KEYED_HASH, CHUNK_START | CHUNK_END | ROOT, &mut level[start..end]);
+            self.blocks(&nodes[..end - start], &key, NODE, &mut level[start..end]);
         }
         if level.len() % 2 == 1 {
             level[pairs] = level[level.len() - 1];
@@ -216,14 +267,27 @@ impl Kernel {
         level.len().div_ceil(2)
     }
 
-    /// One compression for each of at most [`LANES`] blocks.
-    fn blocks(self, blocks: &[[u8; BLOCK_BYTES]], key: &[u32; 8], flags: u8, ends: u8, out: &mut [Hash]) {
-        let mut lanes = [&[0; BLOCK_BYTES]; LANES];
-        for (lane, block) in lanes.iter_mut().zip(blocks) {
-            *lane = block;
+    /// Nodes of Merkle trees under the key of `domain`, each over two neighbours among `children`.
+    pub(crate) fn node_pairs(self, domain: Domain, children: &[[u8; BLOCK_BYTES]], out: &mut [Hash]) {
+        self.blocks(children, &words_from_le_bytes_32(domain.key()), NODE, out);
+    }
+
+    /// One compression for each block.
+    fn blocks(self, blocks: &[[u8; BLOCK_BYTES]], key: &[u32; 8], flags: u8, out: &mut [Hash]) {
+        for (blocks, out) in blocks.chunks(LANES).zip(out.chunks_mut(LANES)) {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(wide) = self.wide.filter(|wide| (blocks.len() % wide.lanes()).count_ones() > 1) {
+                let mut lanes: [&[u8]; LANES] = [&[]; LANES];
+                lanes.iter_mut().zip(blocks).for_each(|(lane, block)| *lane = block);
+                let run = Run { key: Some(key), counter: 0, first: flags, last: 0 };
+                wide.compress(&lanes[..blocks.len()], out, run);
+                continue;
+            }
+            let mut lanes = [&[0; BLOCK_BYTES]; LANES];
+            lanes.iter_mut().zip(blocks).for_each(|(lane, block)| *lane = block);
+            let (lanes, out) = (&lanes[..blocks.len()], out.as_flattened_mut());
+            self.platform.hash_many(lanes, key, 0, IncrementCounter::No, flags, 0, 0, out);
         }
-        let lanes = &lanes[..blocks.len()];
-        self.0.hash_many(lanes, key, 0, IncrementCounter::No, flags, ends, 0, out.as_flattened_mut());
     }
 }
 
@@ -234,40 +298,48 @@ mod tests {
     #[test]
     fn chunks_of_every_length_hash_as_blake3() {
         let bytes: Vec<u8> = (0..2 * CHUNK_BYTES).map(|i| (i * 31 % 251) as u8).collect();
-        let kernel = Kernel::detect();
-        for length in 1..=CHUNK_BYTES {
-            let inputs: Vec<&[u8]> = (0..19).map(|i| &bytes[i..i + length]).collect();
-            let mut out = vec![[0; 32]; 19];
-            kernel.chunks(&inputs, ChunkPlace { index: 0, only: true }, &mut out);
-            for (input, out) in inputs.iter().zip(&out) {
-                assert_eq!(blake3::hash(input).as_bytes(), out, "{length}");
+        for kernel in Kernel::all() {
+            for length in 1..=CHUNK_BYTES {
+                let count = 1 + length % 19;
+                let inputs: Vec<&[u8]> = (0..count).map(|i| &bytes[i..i + length]).collect();
+                let mut out = vec![[0; 32]; count];
+                kernel.chunks(&inputs, ChunkPlace { index: 0, only: true }, &mut out);
+                for (input, out) in inputs.iter().zip(&out) {
+                    assert_eq!(blake3::hash(input).as_bytes(), out, "{length}");
+                }
             }
         }
     }
 
     #[test]
     fn chunk_in_parts_is_the_chunk() {
-        let bytes: Vec<u8> = (0..CHUNK_BYTES - 6).map(|i| (i * 31 % 251) as u8).collect();
-        let kernel = Kernel::detect();
+        let bytes: Vec<u8> = (0..2 * CHUNK_BYTES).map(|i| (i * 31 % 251) as u8).collect();
         let place = ChunkPlace { index: 0, only: true };
-        for split in [64, 128, 960] {
-            let mut state = [0; 32];
-            kernel.chunk_part(&mut state, &bytes[..split], 0, false, place);
-            kernel.chunk_part(&mut state, &bytes[split..], split, true, place);
-            assert_eq!(blake3::hash(&bytes).as_bytes(), &state);
+        for kernel in Kernel::all() {
+            for (split, length) in [(64, 70), (128, 1018), (960, 1024), (512, 576)] {
+                let mut states = [[0; 32]; 21];
+                let inputs: Vec<&[u8]> = (0..21).map(|i| &bytes[i..i + length]).collect();
+                let parts = |from: usize, to: usize| inputs.iter().map(|input| &input[from..to]).collect::<Vec<_>>();
+                kernel.chunk_parts(&parts(0, split), ChunkPart { place, start: 0, ends: false }, &mut states);
+                kernel.chunk_parts(&parts(split, length), ChunkPart { place, start: split, ends: true }, &mut states);
+                for (input, state) in inputs.iter().zip(&states) {
+                    assert_eq!(blake3::hash(input).as_bytes(), state);
+                }
+            }
         }
     }
 
     #[test]
     fn nodes_are_keyed_hashes() {
-        let kernel = Kernel::detect();
-        let mut level: Vec<Hash> = (0..41).map(|i| [i; 32]).collect();
-        let (mut left, right) = (level[..20].to_vec(), level[20..40].to_vec());
-        let expected = Domain::SymbolNode.hash(&[&left[19], &right[19]]);
-        kernel.nodes(Domain::SymbolNode, &mut left, &right);
-        assert_eq!(left[19], expected);
-        let expected = Domain::SymbolNode.hash(&[&level[38], &level[39]]);
-        assert_eq!(kernel.level(Domain::SymbolNode, &mut level), 21);
-        assert_eq!(level[19..21], [expected, [40; 32]]);
+        for kernel in Kernel::all() {
+            let mut level: Vec<Hash> = (0..241).map(|i| [i; 32]).collect();
+            let (mut left, right) = (level[..120].to_vec(), level[120..240].to_vec());
+            let expected = Domain::SymbolNode.hash(&[&left[119], &right[119]]);
+            kernel.nodes(Domain::SymbolNode, &mut left, &right);
+            assert_eq!(left[119], expected);
+            let expected = Domain::SymbolNode.hash(&[&level[238], &level[239]]);
+            assert_eq!(kernel.level(Domain::SymbolNode, &mut level), 121);
+            assert_eq!(level[119..121], [expected, [240; 32]]);
+        }
     }
 }

@@ -3,7 +3,11 @@
 //!
 //! A source must give the same bytes every time it is asked; a blob that changes while it is encoded has
 //! no id. Parts are read and written in no promised order and from several threads.
+//!
+//! Files are sources and sinks on Unix only, which has reading and writing at an offset without moving a common cursor.
+//! Elsewhere a caller implements the two traits for what it has.
 
+#[cfg(unix)]
 use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,6 +35,30 @@ pub trait WriteAt: Sync {
     /// # Errors
     /// What the medium says. What was written then is not to be used.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Writes `parts`, all of one length, of which each begins `stride` bytes after the one before it and the first at
+    /// `offset`. Worth its own form where a call costs more than its bytes; else neighbours are joined as far as
+    /// a buffer of 256 KiB holds them, and the others written one by one.
+    ///
+    /// # Errors
+    /// As [`WriteAt::write_all_at`].
+    fn write_strided_at(&self, parts: &[&[u8]], offset: u64, stride: u64) -> io::Result<()> {
+        let bytes = parts.first().map_or(0, |part| part.len());
+        if bytes as u64 != stride || parts.len() == 1 {
+            let mut offset = offset;
+            for part in parts {
+                self.write_all_at(part, offset)?;
+                offset = offset.saturating_add(stride);
+            }
+            return Ok(());
+        }
+        let mut offset = offset;
+        for parts in parts.chunks((PAGE_BYTES / bytes.max(1)).max(1)) {
+            self.write_all_at(&parts.concat(), offset)?;
+            offset = offset.saturating_add(parts.len() as u64 * stride);
+        }
+        Ok(())
+    }
 }
 
 impl ReadAt for [u8] {
@@ -69,14 +97,20 @@ impl<T: WriteAt + ?Sized> WriteAt for &T {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         (**self).write_all_at(bytes, offset)
     }
+
+    fn write_strided_at(&self, parts: &[&[u8]], offset: u64, stride: u64) -> io::Result<()> {
+        (**self).write_strided_at(parts, offset, stride)
+    }
 }
 
+#[cfg(unix)]
 impl ReadAt for File {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
     }
 }
 
+#[cfg(unix)]
 impl WriteAt for File {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
@@ -157,6 +191,31 @@ impl WriteAt for MemorySink {
         let visit = |page: &mut [u8], from: usize| page.copy_from_slice(&bytes[from..from + page.len()]);
         Ok(self.visit(offset, bytes.len(), visit).ok_or(io::ErrorKind::WriteZero)?)
     }
+
+    /// A page is locked once for all neighbouring parts that begin and end in it: a lock waits for what was
+    /// written before it.
+    fn write_strided_at(&self, parts: &[&[u8]], offset: u64, stride: u64) -> io::Result<()> {
+        let mut held: Option<(usize, MutexGuard<'_, Vec<u8>>)> = None;
+        let mut offset = offset;
+        for part in parts {
+            let start = usize::try_from(offset).map_err(|_| io::ErrorKind::WriteZero)?;
+            let (index, within) = (start / PAGE_BYTES, start % PAGE_BYTES);
+            if within + part.len() <= PAGE_BYTES && start.checked_add(part.len()).is_some_and(|end| end <= self.bytes) {
+                if held.as_ref().is_none_or(|(held, _)| *held != index) {
+                    // Never two at a time: another thread may want them the other way round.
+                    drop(held.take());
+                }
+                let page = || (index, self.pages[index].lock().unwrap_or_else(PoisonError::into_inner));
+                let (_, page) = held.get_or_insert_with(page);
+                page[within..within + part.len()].copy_from_slice(part);
+            } else {
+                drop(held.take());
+                self.write_all_at(part, offset)?;
+            }
+            offset = offset.checked_add(stride).ok_or(io::ErrorKind::WriteZero)?;
+        }
+        Ok(())
+    }
 }
 
 impl ReadAt for MemorySink {
@@ -212,6 +271,11 @@ mod tests {
         let bytes: Vec<u8> = (0..PAGE_BYTES + 9).map(|i| (i * 7) as u8).collect();
         sink.write_all_at(&bytes, PAGE_BYTES as u64 - 3).unwrap();
         assert_eq!(sink.copy(PAGE_BYTES as u64 - 3, bytes.len()).unwrap(), bytes);
+        let strided = MemorySink::new(2 * PAGE_BYTES + 10);
+        let parts: Vec<&[u8]> = bytes.chunks(bytes.len() / 7).take(7).collect();
+        strided.write_strided_at(&parts, PAGE_BYTES as u64 - 3, bytes.len() as u64 / 7).unwrap();
+        assert_eq!(strided.copy(PAGE_BYTES as u64 - 3, parts.concat().len()).unwrap(), parts.concat());
+        assert!(strided.write_strided_at(&parts, 2 * PAGE_BYTES as u64, 1).is_err());
         assert!(sink.write_all_at(&[1; 11], 2 * PAGE_BYTES as u64).is_err());
         assert!(sink.copy(0, usize::MAX).is_err());
         assert_eq!(sink.into_bytes()[PAGE_BYTES - 3..][..bytes.len()], bytes);

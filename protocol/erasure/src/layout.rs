@@ -19,6 +19,7 @@
 //! limit here, so that a small committee can hold a large blob in one piece.
 
 use reed_solomon_simd::ReedSolomonEncoder;
+use serde::{Deserialize, Serialize};
 
 use crate::id::PairIndex;
 
@@ -55,12 +56,22 @@ pub enum LayoutError {
 }
 
 /// One of the two kinds of sliver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Axis {
     /// Rows: `c` symbols, any `p` slivers give the blob.
     Primary,
     /// Columns: `p` symbols, any `c` slivers give the blob.
     Secondary,
+}
+
+impl Axis {
+    /// The other of the two.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Primary => Self::Secondary,
+            Self::Secondary => Self::Primary,
+        }
+    }
 }
 
 impl std::fmt::Display for Axis {
@@ -69,6 +80,21 @@ impl std::fmt::Display for Axis {
             Self::Primary => "primary",
             Self::Secondary => "secondary",
         })
+    }
+}
+
+/// One sliver of a blob: whose, and which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SliverId {
+    /// The pair it is of.
+    pub pair: PairIndex,
+    /// Which of that pair's two.
+    pub axis: Axis,
+}
+
+impl std::fmt::Display for SliverId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "the {} sliver of pair {}", self.axis, self.pair)
     }
 }
 
@@ -166,6 +192,17 @@ impl Layout {
             Axis::Primary => usize::from(self.columns()),
             Axis::Secondary => usize::from(self.rows()),
         }
+    }
+
+    /// Slivers of `axis` that give the blob: `p` primary or `c` secondary ones.
+    pub(crate) fn lines(&self, axis: Axis) -> usize {
+        self.sliver_symbols(axis.other())
+    }
+
+    /// The pair that has the sliver of `axis` with this index, which must be below `n`.
+    pub(crate) fn pair_with(&self, axis: Axis, sliver: u16) -> PairIndex {
+        // The rotation of secondaries is its own inverse.
+        PairIndex(self.sliver_of(axis, PairIndex(sliver)))
     }
 
     /// The sliver of `axis` in `pair`, which must be below `n`.

@@ -1,7 +1,8 @@
 //! Where the blob comes from and where its slivers go, stripe by stripe.
 //!
 //! A stripe of one symbol is a small run of bytes somewhere in the blob or in a sliver. When a stripe is the
-//! whole symbol its neighbours follow directly, and all of them are read or written at once.
+//! whole symbol its neighbours follow directly, and all of them are read at once. A blob that lies in memory is not
+//! read at all: its rows are used where they are, but for the last ones, which have padding.
 
 use std::io;
 
@@ -10,15 +11,17 @@ use crate::id::PairIndex;
 use crate::io::{ReadAt, WriteAt};
 use crate::layout::Layout;
 use crate::stripe::Stripe;
-use crate::tile::Geometry;
+use crate::tile::RowView;
 
 /// The two ends of an encoding.
 #[derive(Clone, Copy)]
 pub(crate) struct Medium<'a> {
-    pub(crate) layout: Layout,
-    pub(crate) source: &'a dyn ReadAt,
+    layout: Layout,
+    source: &'a dyn ReadAt,
+    /// All of the blob, if it is in memory.
+    blob: Option<&'a [u8]>,
     /// Nothing when only the id is asked for.
-    pub(crate) sink: Option<&'a dyn WriteAt>,
+    sink: Option<&'a dyn WriteAt>,
 }
 
 /// Where in the sink the fragment of `pair` begins.
@@ -31,33 +34,45 @@ pub(crate) fn pair_index(index: usize) -> PairIndex {
     PairIndex(index as u16)
 }
 
-impl Medium<'_> {
-    /// Reads the source symbols of some columns, the first of which is `first`.
-    pub(crate) fn read_columns(
-        &self,
-        geometry: &Geometry,
-        stripe: Stripe,
-        first: usize,
-        columns: &mut [u8],
-        run: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        let width = stripe.bytes;
-        let column_bytes = geometry.n * width;
-        for row in 0..geometry.p {
-            let offset = self.layout.symbol_offset(row as u64, first as u64) + stripe.start;
-            let place = row * width..(row + 1) * width;
-            if width as u64 == self.layout.symbol_bytes() {
-                // Symbols of a row are neighbours in the blob: one read for all of them.
-                run.resize(columns.len() / column_bytes * width, 0);
-                self.read(run, offset)?;
-                for (column, symbol) in columns.chunks_mut(column_bytes).zip(run.chunks(width)) {
-                    column[place.clone()].copy_from_slice(symbol);
-                }
-            } else {
-                for (index, column) in columns.chunks_mut(column_bytes).enumerate() {
-                    self.read(&mut column[place.clone()], offset + index as u64 * self.layout.symbol_bytes())?;
-                }
-            }
+impl<'a> Medium<'a> {
+    /// From the beginning of `source` to `sink`.
+    pub(crate) fn new(layout: Layout, source: &'a dyn ReadAt, sink: Option<&'a dyn WriteAt>) -> Self {
+        let blob = usize::try_from(layout.blob_bytes()).ok().and_then(|length| source.borrow_at(0, length));
+        Self { layout, source, blob, sink }
+    }
+
+    /// The layout.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether slivers are kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    /// How many of the first rows are used where they are.
+    pub(crate) fn rows_in_place(&self) -> usize {
+        // Below `p`, unless the blob has no padding.
+        self.blob.map_or(0, |blob| (blob.len() as u64 / self.layout.primary_bytes()) as usize)
+    }
+
+    /// The stripe of a row that is used where it is.
+    pub(crate) fn row(&self, row: usize, stripe: Stripe) -> RowView<'a> {
+        let bytes = self.layout.primary_bytes() as usize;
+        let part = self.blob.and_then(|blob| blob.get(row * bytes..(row + 1) * bytes));
+        let part = part.and_then(|row| row.get(stripe.start as usize..));
+        RowView { bytes: part.unwrap_or(&[]), stride: self.layout.symbol_bytes() as usize }
+    }
+
+    /// Reads the stripe of a row, symbol after symbol.
+    pub(crate) fn read_row(&self, row: usize, stripe: Stripe, into: &mut [u8]) -> Result<(), EncodeError> {
+        let offset = self.layout.symbol_offset(row as u64, 0) + stripe.start;
+        if stripe.bytes as u64 == self.layout.symbol_bytes() {
+            return self.read(into, offset);
+        }
+        for (index, symbol) in into.chunks_mut(stripe.bytes).enumerate() {
+            self.read(symbol, offset + index as u64 * self.layout.symbol_bytes())?;
         }
         Ok(())
     }
@@ -75,17 +90,10 @@ impl Medium<'_> {
     }
 
     /// Writes the stripe of all symbols of the primary sliver `row`.
-    pub(crate) fn write_primary(
-        &self,
-        geometry: &Geometry,
-        stripe: Stripe,
-        columns: &[u8],
-        row: usize,
-        run: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        let symbols = columns.chunks(geometry.n * stripe.bytes);
-        let symbols = symbols.map(|column| &column[row * stripe.bytes..(row + 1) * stripe.bytes]);
-        self.write_symbols(stripe, symbols, fragment_offset(&self.layout, pair_index(row)), run)
+    pub(crate) fn write_primary(&self, stripe: Stripe, row: usize, view: &RowView<'_>) -> Result<(), EncodeError> {
+        let columns = usize::from(self.layout.columns());
+        let symbols = (0..columns).map(|column| view.symbol(column, 0..stripe.bytes));
+        self.write_symbols(stripe, symbols, fragment_offset(&self.layout, pair_index(row)))
     }
 
     /// Writes the stripe of all symbols of a sliver that begins at `offset` in the sink.
@@ -94,26 +102,13 @@ impl Medium<'_> {
         stripe: Stripe,
         symbols: impl Iterator<Item = &'b [u8]>,
         offset: u64,
-        run: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let Some(sink) = self.sink else {
             return Ok(());
         };
-        let write = |bytes: &[u8], offset: u64| {
-            let error = |source: io::Error| EncodeError::Write { offset, bytes: bytes.len(), source };
-            sink.write_all_at(bytes, offset).map_err(error)
-        };
-        if stripe.bytes as u64 == self.layout.symbol_bytes() {
-            // Whole symbols are neighbours in the sliver: one write for all of them.
-            run.clear();
-            symbols.for_each(|symbol| run.extend_from_slice(symbol));
-            return write(run, offset);
-        }
-        let mut offset = offset + stripe.start;
-        for symbol in symbols {
-            write(symbol, offset)?;
-            offset += self.layout.symbol_bytes();
-        }
-        Ok(())
+        let symbols: Vec<&[u8]> = symbols.collect();
+        let offset = offset + stripe.start;
+        let error = |source: io::Error| EncodeError::Write { offset, bytes: symbols.len() * stripe.bytes, source };
+        sink.write_strided_at(&symbols, offset, self.layout.symbol_bytes()).map_err(error)
     }
 }

@@ -24,24 +24,6 @@ pub(crate) fn root(kernel: Kernel, domain: Domain, level: &mut [Hash]) -> Hash {
     level[0]
 }
 
-/// The roots of `width` trees that stand side by side: leaf `i` of tree `t` is `rows[i * width + t]`.
-/// They end up in the first `width` places; the rest is used up.
-pub(crate) fn roots_side_by_side(kernel: Kernel, domain: Domain, rows: &mut [Hash], width: usize) {
-    let mut count = rows.len() / width;
-    while count > 1 {
-        for pair in 0..count / 2 {
-            let from = 2 * pair * width;
-            let (left, right) = rows[from..from + 2 * width].split_at_mut(width);
-            kernel.nodes(domain, left, right);
-            rows.copy_within(from..from + width, pair * width);
-        }
-        if count % 2 == 1 {
-            rows.copy_within((count - 1) * width..count * width, count / 2 * width);
-        }
-        count = count.div_ceil(2);
-    }
-}
-
 /// A whole tree, for handing out paths. Keeps about two hashes a leaf.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
@@ -141,18 +123,6 @@ mod tests {
                 let other = (index + 1) % count;
                 assert!(count == 1 || root_of_path(Domain::PairNode, *leaf, other, count, &path) != Some(expected));
             }
-        }
-    }
-
-    #[test]
-    fn trees_side_by_side_are_the_trees() {
-        let kernel = Kernel::detect();
-        for (width, count) in [(1, 1), (3, 1), (5, 2), (17, 9), (33, 16), (2, 23)] {
-            let mut rows = leaves(width * count);
-            let expected: Vec<Hash> =
-                (0..width).map(|t| naive(&(0..count).map(|i| rows[i * width + t]).collect::<Vec<_>>())).collect();
-            roots_side_by_side(kernel, Domain::PairNode, &mut rows, width);
-            assert_eq!(rows[..width], expected);
         }
     }
 }

@@ -16,8 +16,8 @@ pub struct Options<'a> {
     /// about one fragment stays on the caller's. Default: one.
     pub threads: NonZeroUsize,
     /// Bytes of working memory to stay within, whatever the blob's length. Some shapes need more:
-    /// hashes of all `n * n` symbols are kept (32 MiB at `n = 1000`) and a stripe is 64 bytes of every
-    /// symbol at least (another 50 MB there). Default: [`MEMORY_BYTES_DEFAULT`].
+    /// hashes of all `n * n` symbols are kept (32 MiB at `n = 1000`) and a stripe is 128 bytes of every
+    /// symbol at least (another 71 MB there). Default: [`MEMORY_BYTES_DEFAULT`].
     pub memory_bytes_max: usize,
     /// Told now and then, on the caller's thread, how many bytes of the blob, or of what is verified, have been
     /// dealt with: never fewer than before, and all of them at the end.

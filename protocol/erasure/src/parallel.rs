@@ -3,7 +3,6 @@
 //! Tasks are handed out one by one, so a thread that the machine holds up holds up nothing else, and one
 //! that cannot be started only leaves its share to the others.
 
-use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -49,8 +48,8 @@ pub(crate) fn run_all<W: Send, T: Send, E: Send>(
 }
 
 /// How many items make a task, so that `threads` threads end at about the same time.
-pub(crate) fn share(items: usize, threads: NonZeroUsize) -> usize {
-    if threads.get() == 1 { items } else { items.div_ceil(4 * threads.get()) }
+pub(crate) fn share(items: usize, threads: usize) -> usize {
+    if threads <= 1 { items } else { items.div_ceil(4 * threads) }
 }
 
 #[cfg(test)]

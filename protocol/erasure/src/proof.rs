@@ -16,11 +16,12 @@ use std::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::commitment;
+use crate::error::FragmentError;
 use crate::hash::{HASH_BYTES, Hash};
 use crate::id::{BlobId, PairIndex};
 use crate::layout::{Axis, Layout, PIECE_BYTES_MAX};
 use crate::merkle;
+use crate::roots::{blob_of, sliver_root};
 
 /// Bytes before the piece: four roots and the length of the piece.
 const HEAD_BYTES: usize = 4 * HASH_BYTES + 1;
@@ -76,6 +77,12 @@ pub enum ProofDecodeError {
 }
 
 impl FragmentProof {
+    /// Bytes of the proof of `pair`, which must be below `n`, of this layout.
+    pub(crate) fn bytes_of(layout: &Layout, pair: PairIndex) -> usize {
+        let path = merkle::path_length(usize::from(pair.0), usize::from(layout.shards()));
+        HEAD_BYTES + layout.piece_bytes() + path * HASH_BYTES
+    }
+
     /// Most bytes of a proof of a fragment of this layout.
     pub fn max_bytes(layout: &Layout) -> usize {
         let path = merkle::path_length_max(usize::from(layout.shards()));
@@ -150,8 +157,68 @@ impl FragmentProof {
     }
 
     /// Whether the proof leads from `pair` to `blob`.
-    pub(crate) fn leads_to(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> bool {
-        self.piece.len() == layout.piece_bytes() && commitment::blob_of_path(layout, pair, self) == Some(*blob)
+    fn leads_to(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> bool {
+        let primary = sliver_root(Axis::Primary, &self.primary);
+        let secondary = sliver_root(Axis::Secondary, &self.secondary);
+        blob_of(layout, pair, (&primary, &secondary), &self.piece, &self.path) == Some(*blob)
+    }
+}
+
+/// A proof that was seen to lead from its pair to its blob. Made by [`FragmentProof::check`] only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedProof {
+    blob: BlobId,
+    layout: Layout,
+    pair: PairIndex,
+    proof: FragmentProof,
+}
+
+impl FragmentProof {
+    /// Checks that the proof leads from `pair` to `blob`, whose length and shards are those of `layout`.
+    ///
+    /// # Errors
+    /// [`FragmentError::Pair`] or [`FragmentError::Proof`].
+    pub fn check(self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> Result<CheckedProof, FragmentError> {
+        self.look(blob, layout, pair)?;
+        Ok(CheckedProof { blob: *blob, layout: *layout, pair, proof: self })
+    }
+
+    /// As [`FragmentProof::check`], without making anything of it.
+    pub(crate) fn look(&self, blob: &BlobId, layout: &Layout, pair: PairIndex) -> Result<(), FragmentError> {
+        if pair.0 >= layout.shards() {
+            return Err(FragmentError::Pair { pair, shards: layout.shards() });
+        }
+        if !self.leads_to(blob, layout, pair) {
+            return Err(FragmentError::Proof { pair });
+        }
+        Ok(())
+    }
+}
+
+impl CheckedProof {
+    /// The blob it leads to.
+    pub fn blob(&self) -> BlobId {
+        self.blob
+    }
+
+    /// The layout of that blob.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The pair it leads from.
+    pub fn pair(&self) -> PairIndex {
+        self.pair
+    }
+
+    /// The proof itself.
+    pub fn proof(&self) -> &FragmentProof {
+        &self.proof
+    }
+
+    /// The roots of the sliver of `axis`: the uploader's word.
+    pub fn roots(&self, axis: Axis) -> SliverRoots {
+        self.proof.roots(axis)
     }
 }
 

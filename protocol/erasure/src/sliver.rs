@@ -4,7 +4,8 @@
 //! stripe of all symbols is needed at a time ([`check_whole`]): the sliver is read in strips, extended, and all
 //! `n` symbols are hashed side by side.
 
-use crate::code::{Block, Code, Lanes};
+use crate::code::{Block, Code, Shape};
+use crate::engine::Machine;
 use crate::error::FragmentError;
 use crate::hash::{CHUNK_BYTES, ChunkPlace, Domain, Hash, Kernel};
 use crate::id::PairIndex;
@@ -15,12 +16,15 @@ use crate::options::Options;
 use crate::proof::SliverRoots;
 use crate::stripe::Stripes;
 use crate::symbols::SymbolHashes;
-use reed_solomon_simd::engine::DefaultEngine;
 
 /// Bytes that are read of a sliver at a time when they are only hashed.
 const READ_BYTES: usize = 1 << 18;
-/// Bytes of short symbols that are hashed side by side.
-const BATCH_BYTES: usize = 16 * CHUNK_BYTES;
+/// Lanes of the widest machine's hash.
+const LANES: usize = 16;
+/// Longest symbol that is hashed side by side with others: as many chunks as lanes.
+const SHORT_BYTES_MAX: usize = LANES * CHUNK_BYTES;
+/// Bytes of short symbols that are hashed side by side, or as many symbols as lanes if those are more: up to 256 KiB.
+const BATCH_BYTES: usize = LANES * CHUNK_BYTES;
 
 /// What was found in the bytes of a sliver.
 pub(crate) struct StoredSliver {
@@ -41,80 +45,101 @@ pub(crate) struct StoredHasher {
     layout: Layout,
     axis: Axis,
     sliver: u16,
+    /// The first symbol that has padding, if any.
+    padded: usize,
     /// How many bytes have come.
     done_bytes: u64,
     hashes: Vec<Hash>,
-    /// Long symbols: the one at hand.
-    hasher: Box<blake3::Hasher>,
-    /// Short symbols: those that wait to be hashed side by side.
-    batch: Vec<u8>,
+    pace: Pace,
     padding_is_zero: bool,
     kernel: Kernel,
 }
 
+/// What waits until it can be hashed.
+enum Pace {
+    /// Symbols that fill all lanes by themselves go one after the other.
+    Long(Box<blake3::Hasher>),
+    /// Shorter ones go side by side, some whole ones at a time.
+    Short { batch: Vec<u8>, batch_bytes: usize },
+}
+
 impl StoredHasher {
     pub(crate) fn new(layout: &Layout, pair: PairIndex, axis: Axis) -> Self {
+        let (sliver, symbols) = (layout.sliver_of(axis, pair), layout.sliver_symbols(axis));
+        let whole = |symbol: &usize| layout.symbol_content_bytes(axis, sliver, *symbol) == layout.symbol_bytes();
+        let pace = match usize::try_from(layout.symbol_bytes()).ok().filter(|size| *size <= SHORT_BYTES_MAX) {
+            Some(size) => Pace::Short { batch: Vec::new(), batch_bytes: size * (BATCH_BYTES / size).max(LANES) },
+            None => Pace::Long(Box::new(blake3::Hasher::new())),
+        };
         Self {
             layout: *layout,
             axis,
-            sliver: layout.sliver_of(axis, pair),
+            sliver,
+            padded: if whole(&(symbols - 1)) { symbols } else { (0..symbols).take_while(whole).count() },
             done_bytes: 0,
-            hashes: Vec::with_capacity(layout.sliver_symbols(axis)),
-            hasher: Box::new(blake3::Hasher::new()),
-            batch: Vec::new(),
+            hashes: Vec::with_capacity(symbols),
+            pace,
             padding_is_zero: true,
             kernel: Kernel::detect(),
         }
     }
 
     /// Adds the next bytes.
-    pub(crate) fn update(&mut self, mut part: &[u8]) -> Result<(), FragmentError> {
+    pub(crate) fn update(&mut self, part: &[u8]) -> Result<(), FragmentError> {
         let expected = self.layout.sliver_bytes(self.axis);
         let actual = self.done_bytes + part.len() as u64;
         if actual > expected {
             return Err(FragmentError::Length { axis: self.axis, expected, actual });
         }
+        self.look_at_padding(part);
         let size = self.layout.symbol_bytes();
-        while !part.is_empty() {
-            let within = self.done_bytes % size;
-            let count = (size - within).min(part.len() as u64) as usize;
-            let (now, later) = part.split_at(count);
-            self.look_at_padding(now, (self.done_bytes / size) as usize, within);
-            self.hash(now, within + count as u64 == size);
-            self.done_bytes += count as u64;
-            part = later;
+        match &mut self.pace {
+            Pace::Long(hasher) => {
+                let (mut done, mut part) = (self.done_bytes, part);
+                while !part.is_empty() {
+                    let (now, later) = part.split_at((size - done % size).min(part.len() as u64) as usize);
+                    hasher.update(now);
+                    done += now.len() as u64;
+                    if done.is_multiple_of(size) {
+                        self.hashes.push(*hasher.finalize().as_bytes());
+                        hasher.reset();
+                    }
+                    part = later;
+                }
+            }
+            Pace::Short { batch, batch_bytes } => {
+                let mut rest = part;
+                if !batch.is_empty() {
+                    let (now, later) = rest.split_at((*batch_bytes - batch.len()).min(rest.len()));
+                    batch.extend_from_slice(now);
+                    rest = later;
+                }
+                if batch.len() == *batch_bytes {
+                    hash_symbols(self.kernel, size as usize, batch, &mut self.hashes);
+                    batch.clear();
+                }
+                // What makes whole batches is hashed where it is.
+                let (now, later) = rest.split_at(rest.len() / *batch_bytes * *batch_bytes);
+                hash_symbols(self.kernel, size as usize, now, &mut self.hashes);
+                batch.extend_from_slice(later);
+            }
         }
+        self.done_bytes = actual;
         Ok(())
     }
 
-    /// Notes a byte other than zero in `part`, which begins `within` bytes into `symbol`, after the content.
-    fn look_at_padding(&mut self, part: &[u8], symbol: usize, within: u64) {
-        let content = self.layout.symbol_content_bytes(self.axis, self.sliver, symbol);
-        self.padding_is_zero &= is_zero_after(part, content.saturating_sub(within));
-    }
-
-    fn hash(&mut self, part: &[u8], ends: bool) {
+    /// Notes a byte other than zero in the next `part` of the sliver, after the content of its symbol.
+    fn look_at_padding(&mut self, part: &[u8]) {
         let size = self.layout.symbol_bytes();
-        if size > CHUNK_BYTES as u64 {
-            self.hasher.update(part);
-            if ends {
-                self.hashes.push(*self.hasher.finalize().as_bytes());
-                self.hasher.reset();
-            }
-            return;
+        let (start, end) = (self.done_bytes, self.done_bytes + part.len() as u64);
+        let mut at = start.max(self.padded as u64 * size);
+        while at < end {
+            let next = end.min((at / size + 1) * size);
+            let content = self.layout.symbol_content_bytes(self.axis, self.sliver, (at / size) as usize);
+            let now = &part[(at - start) as usize..(next - start) as usize];
+            self.padding_is_zero &= is_zero_after(now, content.saturating_sub(at % size));
+            at = next;
         }
-        self.batch.extend_from_slice(part);
-        if ends && self.batch.len() + size as usize > BATCH_BYTES {
-            self.hash_batch();
-        }
-    }
-
-    fn hash_batch(&mut self) {
-        let inputs: Vec<&[u8]> = self.batch.chunks(self.layout.symbol_bytes() as usize).collect();
-        let start = self.hashes.len();
-        self.hashes.resize(start + inputs.len(), [0; 32]);
-        self.kernel.chunks(&inputs, ChunkPlace { index: 0, only: true }, &mut self.hashes[start..]);
-        self.batch.clear();
     }
 
     /// What the sliver is, when all of it has come.
@@ -123,16 +148,37 @@ impl StoredHasher {
         if self.done_bytes != expected {
             return Err(FragmentError::Length { axis: self.axis, expected, actual: self.done_bytes });
         }
-        if !self.batch.is_empty() {
-            self.hash_batch();
+        if let Pace::Short { batch, .. } = &self.pace {
+            hash_symbols(self.kernel, self.layout.symbol_bytes() as usize, batch, &mut self.hashes);
         }
         let stored = merkle::root(self.kernel, Domain::SymbolNode, &mut self.hashes);
         Ok(StoredSliver { stored, padding_is_zero: self.padding_is_zero })
     }
 }
 
+/// Adds the hashes of whole symbols that lie one after the other.
+fn hash_symbols(kernel: Kernel, size: usize, symbols: &[u8], hashes: &mut Vec<Hash>) {
+    if symbols.is_empty() {
+        return;
+    }
+    let start = hashes.len();
+    hashes.resize(start + symbols.len() / size, [0; 32]);
+    if size <= CHUNK_BYTES {
+        let inputs: Vec<&[u8]> = symbols.chunks(size).collect();
+        kernel.chunks(&inputs, ChunkPlace { index: 0, only: true }, &mut hashes[start..]);
+        return;
+    }
+    let mut states = SymbolHashes::new(symbols.len() / size, size as u64);
+    for at in (0..size).step_by(CHUNK_BYTES) {
+        let end = size.min(at + CHUNK_BYTES);
+        let inputs: Vec<&[u8]> = symbols.chunks(size).map(|symbol| &symbol[at..end]).collect();
+        states.update(kernel, &inputs);
+    }
+    hashes[start..].copy_from_slice(states.finish(kernel));
+}
+
 /// Whether all bytes of `part` from `content` on are zero.
-fn is_zero_after(part: &[u8], content: u64) -> bool {
+pub(crate) fn is_zero_after(part: &[u8], content: u64) -> bool {
     let content = usize::try_from(content).unwrap_or(usize::MAX);
     part.get(content..).is_none_or(|padding| padding.iter().all(|byte| *byte == 0))
 }
@@ -144,16 +190,21 @@ pub(crate) fn read_through(
     options: &Options<'_>,
     mut take: impl FnMut(&[u8]) -> Result<(), FragmentError>,
 ) -> Result<(), FragmentError> {
-    let mut buffer = vec![0; length.min(READ_BYTES as u64) as usize];
+    let mut buffer = Vec::new();
     let mut offset = 0;
     while offset < length {
         if options.is_cancelled() {
             return Err(FragmentError::Cancelled);
         }
-        let part = &mut buffer[..(length - offset).min(READ_BYTES as u64) as usize];
-        read(source, part, offset)?;
-        take(part)?;
-        offset += part.len() as u64;
+        let count = (length - offset).min(READ_BYTES as u64) as usize;
+        if let Some(part) = source.borrow_at(offset, count) {
+            take(part)?;
+        } else {
+            buffer.resize(count, 0);
+            read(source, &mut buffer, offset)?;
+            take(&buffer)?;
+        }
+        offset += count as u64;
         options.report(offset);
     }
     Ok(())
@@ -213,7 +264,7 @@ pub(crate) fn roots_of(kernel: Kernel, hashes: &[Hash], stored: usize) -> Sliver
 /// Extends one codeword and hashes all its symbols, piece by piece.
 pub(crate) struct Extender {
     code: Code,
-    engine: DefaultEngine,
+    engine: Machine,
     work: Vec<Block>,
     parity: Vec<u8>,
     hashes: SymbolHashes,
@@ -226,8 +277,8 @@ impl Extender {
         let piece = symbol_bytes.min(CHUNK_BYTES as u64) as usize;
         Self {
             code,
-            engine: DefaultEngine::new(),
-            work: vec![[0; 64]; code.work_symbols() * Lanes::new(piece).blocks()],
+            engine: Machine::detect(),
+            work: vec![[0; 64]; code.work_symbols() * Shape::new(piece, 1).blocks()],
             parity: vec![0; code.parity() * piece],
             hashes: SymbolHashes::new(total, symbol_bytes),
         }
@@ -242,18 +293,18 @@ impl Extender {
     pub(crate) fn update(&mut self, kernel: Kernel, stripe: &[u8], bytes: usize) {
         for start in (0..bytes).step_by(CHUNK_BYTES) {
             let end = bytes.min(start + CHUNK_BYTES);
-            let lanes = Lanes::new(end - start);
-            let blocks = lanes.blocks();
-            for (symbol, work) in stripe.chunks(bytes).zip(self.work.chunks_mut(blocks)) {
-                lanes.put(work, 0, &symbol[start..end]);
+            let shape = Shape::new(end - start, 1);
+            let source = |symbol: usize, _| &stripe[symbol * bytes..][start..end];
+            self.code.extend_from(self.engine, shape, source, &mut self.work);
+            let symbols = self.work.chunks(shape.blocks());
+            if shape.in_place(&self.work, 0).is_none() {
+                let parity = self.parity.chunks_mut(end - start).take(self.code.parity());
+                parity.zip(symbols.clone()).for_each(|(into, symbol)| shape.take(symbol, 0, into));
             }
-            self.code.extend(&self.engine, &mut self.work, blocks);
-            let parity = &mut self.parity[..self.code.parity() * (end - start)];
-            for (symbol, work) in parity.chunks_mut(end - start).zip(self.work.chunks(blocks)) {
-                lanes.take(work, 0, symbol);
-            }
+            let parity = self.parity.chunks(end - start).take(self.code.parity()).zip(symbols);
+            let parity = parity.map(|(copied, symbol)| shape.in_place(symbol, 0).unwrap_or(copied));
             let source = stripe.chunks(bytes).map(|symbol| &symbol[start..end]);
-            let inputs: Vec<&[u8]> = source.chain(parity.chunks(end - start)).collect();
+            let inputs: Vec<&[u8]> = source.chain(parity).collect();
             self.hashes.update(kernel, &inputs);
         }
     }

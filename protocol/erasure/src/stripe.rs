@@ -4,7 +4,11 @@
 //! chunk that divides it. So no stripe but the last ends within a block, and no piece of a stripe crosses
 //! a chunk.
 
-use crate::hash::{BLOCK_BYTES, CHUNK_BYTES};
+use crate::hash::CHUNK_BYTES;
+
+/// Fewest bytes of a stripe that is not the last: two blocks. Each is read and written on its own, and narrower ones would
+/// take longer to find than to copy.
+const STRIPE_BYTES_MIN: usize = 128;
 
 /// How symbols of one length are cut.
 #[derive(Clone, Copy, Debug)]
@@ -23,16 +27,17 @@ pub(crate) struct Stripe {
 }
 
 impl Stripes {
-    /// The widest stripes with which `symbols` of them fit into `memory_bytes`, though never less than a block.
+    /// The widest stripes with which `symbols` of them fit into `memory_bytes`, though never less than
+    /// [`STRIPE_BYTES_MIN`].
     pub(crate) fn new(symbol_bytes: u64, symbols: usize, memory_bytes: usize) -> Self {
-        let fits = memory_bytes / symbols.max(1);
+        let fits = (memory_bytes / symbols.max(1)).max(STRIPE_BYTES_MIN);
         let bytes = if symbol_bytes <= fits as u64 {
             symbol_bytes as usize
         } else if fits >= CHUNK_BYTES {
             fits / CHUNK_BYTES * CHUNK_BYTES
         } else {
             // The largest power of two that fits divides a chunk.
-            1 << fits.max(BLOCK_BYTES).ilog2()
+            1 << fits.ilog2()
         };
         Self { symbol_bytes, bytes: bytes.min(usize::try_from(symbol_bytes).unwrap_or(usize::MAX)) }
     }
@@ -55,6 +60,7 @@ impl Stripes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::BLOCK_BYTES;
 
     #[test]
     fn stripes_cover_the_symbol_and_keep_to_blocks_and_chunks() {
@@ -67,7 +73,7 @@ mod tests {
                     end += stripe.bytes as u64;
                     let whole = stripe.bytes.is_multiple_of(CHUNK_BYTES) || CHUNK_BYTES.is_multiple_of(stripe.bytes);
                     assert!(whole && stripe.bytes >= BLOCK_BYTES || end == symbol_bytes);
-                    assert!(10 * stripe.bytes <= memory.max(10 * BLOCK_BYTES));
+                    assert!(10 * stripe.bytes <= memory.max(10 * STRIPE_BYTES_MIN));
                 }
                 assert_eq!(end, symbol_bytes);
             }

@@ -7,7 +7,7 @@
 //! # Source
 //! BLAKE3 specification, sections 2.4 and 5.1.2 (the lazy merge that leaves the root for the end).
 
-use crate::hash::{BLOCK_BYTES, CHUNK_BYTES, ChunkPlace, Hash, Kernel};
+use crate::hash::{BLOCK_BYTES, CHUNK_BYTES, ChunkPart, ChunkPlace, Hash, Kernel};
 
 /// The state of hashing `count` symbols of `symbol_bytes` bytes.
 #[derive(Debug)]
@@ -38,25 +38,41 @@ impl SymbolHashes {
     /// Adds the next bytes of every symbol: as many for each, within one chunk, whole blocks unless they end
     /// the symbol.
     pub(crate) fn update(&mut self, kernel: Kernel, inputs: &[&[u8]]) {
+        debug_assert_eq!(inputs.len(), self.chunk.len());
+        self.add(kernel, 0, inputs);
+        self.advance(kernel, inputs.first().map_or(0, |input| input.len()));
+    }
+
+    /// The same for some symbols, the first of which is `first`. When the bytes of all have been added,
+    /// [`SymbolHashes::advance`] must follow.
+    pub(crate) fn add(&mut self, kernel: Kernel, first: usize, inputs: &[&[u8]]) {
         let bytes = inputs.first().map_or(0, |input| input.len());
         let start = (self.done_bytes % CHUNK_BYTES as u64) as usize;
-        let place =
-            ChunkPlace { index: self.done_bytes / CHUNK_BYTES as u64, only: self.symbol_bytes <= CHUNK_BYTES as u64 };
-        self.done_bytes += bytes as u64;
-        let ends = self.done_bytes == self.symbol_bytes || start + bytes == CHUNK_BYTES;
-        debug_assert_eq!(inputs.len(), self.chunk.len());
-        debug_assert!(self.done_bytes <= self.symbol_bytes && start + bytes <= CHUNK_BYTES);
+        let ends = self.ends(start, bytes);
+        debug_assert!(self.done_bytes + bytes as u64 <= self.symbol_bytes && start + bytes <= CHUNK_BYTES);
         debug_assert!(ends || bytes.is_multiple_of(BLOCK_BYTES));
-        if start == 0 && ends {
-            kernel.chunks(inputs, place, &mut self.chunk);
-        } else {
-            for (state, input) in self.chunk.iter_mut().zip(inputs) {
-                kernel.chunk_part(state, input, start, ends, place);
-            }
-        }
+        let part = ChunkPart { place: self.place(), start, ends };
+        kernel.chunk_parts(inputs, part, &mut self.chunk[first..first + inputs.len()]);
+    }
+
+    /// Says that `bytes` bytes of every symbol have been added.
+    pub(crate) fn advance(&mut self, kernel: Kernel, bytes: usize) {
+        let start = (self.done_bytes % CHUNK_BYTES as u64) as usize;
+        let (place, ends) = (self.place(), self.ends(start, bytes));
+        self.done_bytes += bytes as u64;
         if ends && !place.only {
             self.push(kernel, place.index);
         }
+    }
+
+    /// Where the chunk at hand stands.
+    fn place(&self) -> ChunkPlace {
+        ChunkPlace { index: self.done_bytes / CHUNK_BYTES as u64, only: self.symbol_bytes <= CHUNK_BYTES as u64 }
+    }
+
+    /// Whether the chunk at hand, of which `start` bytes are done, ends with the next `bytes`.
+    fn ends(&self, start: usize, bytes: usize) -> bool {
+        self.done_bytes + bytes as u64 == self.symbol_bytes || start + bytes == CHUNK_BYTES
     }
 
     /// Puts the finished chunk, before which there were `chunks`, on the stack. What it completes is joined only
@@ -76,6 +92,11 @@ impl SymbolHashes {
             }
             self.spare.push(right);
         }
+    }
+
+    /// The hashes, after [`SymbolHashes::finish`].
+    pub(crate) fn finished(&self) -> &[Hash] {
+        self.stack.first().unwrap_or(&self.chunk)
     }
 
     /// The hashes, when all bytes of all symbols have been added.

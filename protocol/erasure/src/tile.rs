@@ -1,22 +1,26 @@
 //! The arithmetic and hashing of one stripe: columns from `p` to `n`, rows from `c` to `n`.
 //!
-//! Everything here is in memory. Work goes in pieces of at most one BLAKE3 chunk of each symbol: a codeword
-//! of pieces fits into the second-level cache, and a piece is what the hash takes at a time. Rows go in
-//! groups, so that few symbols a row still fill the lanes of the hash, and short symbols those of the code.
+//! Everything here is in memory. A row of the stripe is a [`RowView`]: symbols a stride apart, in the blob itself or in
+//! a buffer. Work goes in pieces of at most one BLAKE3 chunk of each symbol, as the hash takes it, and of as many codewords
+//! side by side as the second-level cache holds: short symbols fill whole blocks that way. Nothing is
+//! copied that can be read where it is.
 
 use std::ops::Range;
 
-use reed_solomon_simd::engine::DefaultEngine;
-
-use crate::code::{Block, Code, Lanes};
+use crate::code::{Block, Code, Shape};
+use crate::engine::Machine;
 use crate::hash::{CHUNK_BYTES, Kernel};
 use crate::layout::Layout;
-use crate::stripe::Stripe;
 use crate::symbols::SymbolHashes;
 
-/// Symbols hashed side by side, at least, if there are that many: four times the widest machine's lanes, so
-/// that few are left over.
-const HASH_BATCH: usize = 64;
+/// Lanes of the widest machine's hash.
+const LANES: usize = 16;
+/// Symbols hashed side by side, at least, if there are that many: so that few lanes are left over.
+const HASH_BATCH: usize = 4 * LANES;
+/// Blocks of a symbol in the working memory up to which more make the code faster.
+const SYMBOL_BLOCKS: usize = 16;
+/// Working memory of the code: half of a small second-level cache.
+const WORK_BYTES: usize = 512 << 10;
 
 /// The numbers of a layout as sizes in memory.
 #[derive(Clone, Copy, Debug)]
@@ -27,19 +31,59 @@ pub(crate) struct Geometry {
     pub(crate) c: usize,
     /// Rows in a group.
     pub(crate) group_rows: usize,
+    /// Blocks of a symbol that the working memory has room for.
+    symbol_blocks: usize,
+    /// Rows beyond which a group leaves other threads without work.
+    group_rows_max: usize,
 }
 
 impl Geometry {
-    pub(crate) fn new(layout: &Layout) -> Self {
+    /// For as many threads.
+    pub(crate) fn new(layout: &Layout, threads: usize) -> Self {
         let n = usize::from(layout.shards());
+        let (p, c) = (usize::from(layout.rows()), usize::from(layout.columns()));
+        let symbols = Code::new(p, n).work_symbols().max(Code::new(c, n).work_symbols());
+        let symbol_blocks = (WORK_BYTES / 64 / symbols).max(1);
+        let mut geometry = Self { n, p, c, group_rows: 1, symbol_blocks, group_rows_max: n.div_ceil(threads) };
         let piece = layout.symbol_bytes().min(CHUNK_BYTES as u64) as usize;
-        let group_rows = HASH_BATCH.div_ceil(n).max(Lanes::new(piece).slots()).min(n);
-        Self { n, p: usize::from(layout.rows()), c: usize::from(layout.columns()), group_rows }
+        geometry.group_rows = geometry.row_words(piece);
+        geometry
     }
 
-    /// How many codewords share the lanes of a stripe of `bytes`.
-    pub(crate) fn slots(&self, bytes: usize) -> usize {
-        Lanes::new(bytes).slots()
+    /// How many columns are worked on together when pieces have `bytes` bytes.
+    pub(crate) fn column_words(&self, bytes: usize) -> usize {
+        Shape::fitting(bytes, self.symbol_blocks.min(SYMBOL_BLOCKS)).words()
+    }
+
+    /// How many rows are.
+    pub(crate) fn row_words(&self, bytes: usize) -> usize {
+        let most = Shape::fitting(bytes, self.symbol_blocks).words().min(self.group_rows_max);
+        let least = self.column_words(bytes).min(most);
+        if least * self.n >= HASH_BATCH { least } else { rows_for_lanes(self.n, most) }
+    }
+}
+
+/// How many rows of `n` symbols, at most `most`, are hashed together: a batch and more, if it can be, that leaves few
+/// lanes over.
+fn rows_for_lanes(n: usize, most: usize) -> usize {
+    let least = HASH_BATCH.div_ceil(n).min(most);
+    let left_over = |rows: usize| (rows * n).next_multiple_of(LANES) - rows * n;
+    // In lanes for each thousand symbols: the first one with the fewest.
+    (least..=most.min(least + LANES)).min_by_key(|rows| left_over(*rows) * 1000 / (rows * n)).unwrap_or(least)
+}
+
+/// The stripe of the first symbols of a row, wherever it is: `c` symbols.
+#[derive(Clone, Copy)]
+pub(crate) struct RowView<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Bytes from one symbol to the next.
+    pub(crate) stride: usize,
+}
+
+impl<'a> RowView<'a> {
+    /// A part of the stripe of a symbol.
+    pub(crate) fn symbol(&self, column: usize, part: Range<usize>) -> &'a [u8] {
+        &self.bytes[column * self.stride..][part]
     }
 }
 
@@ -63,56 +107,52 @@ impl RowGroup {
     }
 }
 
+/// Some columns of the rows that are computed: those rows' symbols of these columns, side by side.
+pub(crate) struct ColumnGroup<'a> {
+    pub(crate) columns: Range<usize>,
+    /// By row from `p` on.
+    pub(crate) computed: Vec<&'a mut [u8]>,
+}
+
 /// The memory one thread works in.
 pub(crate) struct Worker {
     kernel: Kernel,
-    engine: DefaultEngine,
+    machine: Machine,
     column_code: Code,
     row_code: Code,
     work: Vec<Block>,
-    /// Pieces of the computed symbols of a group of rows.
+    /// Pieces of computed symbols that are not in one piece in `work`.
     parity: Vec<u8>,
-    /// Neighbouring symbols on their way in or out.
-    pub(crate) run: Vec<u8>,
 }
 
 impl Worker {
-    pub(crate) fn new(geometry: &Geometry, stripe_bytes: usize, kernel: Kernel) -> Self {
-        let Geometry { n, p, c, group_rows } = *geometry;
+    pub(crate) fn new(geometry: &Geometry, kernel: Kernel) -> Self {
+        let Geometry { n, p, c, .. } = *geometry;
         let (column_code, row_code) = (Code::new(p, n), Code::new(c, n));
-        let piece = stripe_bytes.min(CHUNK_BYTES);
-        let symbols = column_code.work_symbols().max(row_code.work_symbols());
-        Self {
-            kernel,
-            engine: DefaultEngine::new(),
-            column_code,
-            row_code,
-            work: vec![[0; 64]; symbols * Lanes::new(piece).blocks()],
-            parity: vec![0; group_rows * (n - c) * piece],
-            run: Vec::new(),
-        }
+        Self { kernel, machine: Machine::detect(), column_code, row_code, work: Vec::new(), parity: Vec::new() }
     }
 
-    /// Extends columns, each of `n` symbols of which the first `p` are there.
-    pub(crate) fn extend_columns(&mut self, geometry: &Geometry, stripe: Stripe, columns: &mut [u8]) {
-        let width = stripe.bytes;
-        let column_bytes = geometry.n * width;
-        let (code, engine, work) = (&self.column_code, &self.engine, &mut self.work);
+    /// Extends the columns of a group from the rows of `source`; `width` bytes of each symbol.
+    pub(crate) fn extend_columns(
+        &mut self,
+        geometry: &Geometry,
+        source: &[RowView<'_>],
+        group: ColumnGroup<'_>,
+        width: usize,
+    ) {
+        let ColumnGroup { columns, mut computed } = group;
         for piece in pieces(width) {
-            let lanes = Lanes::new(piece.len());
-            let blocks = lanes.blocks();
-            for set in columns.chunks_mut(lanes.slots() * column_bytes) {
-                for (slot, column) in set.chunks(column_bytes).enumerate() {
-                    let symbols = column.chunks(width).take(code.source());
-                    for (symbol, work) in symbols.zip(work.chunks_mut(blocks)) {
-                        lanes.put(work, slot, &symbol[piece.clone()]);
-                    }
-                }
-                code.extend(engine, work, blocks);
-                for (slot, column) in set.chunks_mut(column_bytes).enumerate() {
-                    let symbols = column.chunks_mut(width).skip(code.source());
-                    for (symbol, work) in symbols.zip(work.chunks(blocks)) {
-                        lanes.take(work, slot, &mut symbol[piece.clone()]);
+            let most = geometry.column_words(piece.len());
+            for first in columns.clone().step_by(most) {
+                let shape = Shape::new(piece.len(), most.min(columns.end - first));
+                let blocks = shape.blocks();
+                grow(&mut self.work, self.column_code.work_symbols() * blocks);
+                let from = |row: usize, word: usize| source[row].symbol(first + word, piece.clone());
+                self.column_code.extend_from(self.machine, shape, from, &mut self.work);
+                for (row, symbol) in computed.iter_mut().zip(self.work.chunks(blocks)) {
+                    let symbols = row.chunks_mut(width).skip(first - columns.start);
+                    for (word, into) in symbols.take(shape.words()).enumerate() {
+                        shape.take(symbol, word, &mut into[piece.clone()]);
                     }
                 }
             }
@@ -124,58 +164,67 @@ impl Worker {
     pub(crate) fn extend_rows(
         &mut self,
         geometry: &Geometry,
-        stripe: Stripe,
-        columns: &[u8],
+        rows: &[RowView<'_>],
         group: &mut RowGroup,
-        beyond: &mut [u8],
+        (beyond, width): (&mut [u8], usize),
     ) {
-        let Geometry { n, c, .. } = *geometry;
-        let width = stripe.bytes;
+        let first_row = group.rows.start;
+        let beyond_bytes = (geometry.n - geometry.c) * width;
         for piece in pieces(width) {
-            let bytes = piece.len();
-            self.extend_row_pieces(geometry, width, columns, group.rows.clone(), piece.clone());
-            let parity = &self.parity[..group.rows.len() * (n - c) * bytes];
-            for (symbol, computed) in beyond.chunks_mut(width).zip(parity.chunks(bytes)) {
-                symbol[piece.clone()].copy_from_slice(computed);
+            let most = geometry.row_words(piece.len());
+            let mut kept = beyond.chunks_mut(beyond_bytes.max(1));
+            for first in group.rows.clone().step_by(most) {
+                let rows = &rows[first..group.rows.end.min(first + most)];
+                let shape = Shape::new(piece.len(), rows.len());
+                grow(&mut self.work, self.row_code.work_symbols() * shape.blocks());
+                let from = |column: usize, word: usize| rows[word].symbol(column, piece.clone());
+                self.row_code.extend_from(self.machine, shape, from, &mut self.work);
+                for (word, beyond) in (0..rows.len()).zip(kept.by_ref()) {
+                    let symbols = beyond.chunks_mut(width).zip(self.work.chunks(shape.blocks()));
+                    symbols.for_each(|(into, symbol)| shape.take(symbol, word, &mut into[piece.clone()]));
+                }
+                self.hash_rows(geometry, (rows, shape, piece.clone()), &mut group.hashes, first - first_row);
             }
-            let mut inputs: Vec<&[u8]> = Vec::with_capacity(group.rows.len() * n);
-            for (row, parity) in group.rows.clone().zip(parity.chunks((n - c) * bytes)) {
-                inputs.extend((0..c).map(|column| &columns[(column * n + row) * width..][piece.clone()]));
-                inputs.extend(parity.chunks(bytes));
-            }
-            group.hashes.update(self.kernel, &inputs);
+            group.hashes.advance(self.kernel, piece.len());
         }
     }
 
-    /// Fills `parity` with one piece of the computed symbols of `rows`.
-    fn extend_row_pieces(
+    /// Hashes a piece of all symbols of some rows, the computed ones of which are in `work`. The first row is the
+    /// `first` of its group.
+    fn hash_rows(
         &mut self,
         geometry: &Geometry,
-        width: usize,
-        columns: &[u8],
-        rows: Range<usize>,
-        piece: Range<usize>,
+        (rows, shape, piece): (&[RowView<'_>], Shape, Range<usize>),
+        hashes: &mut SymbolHashes,
+        first: usize,
     ) {
         let Geometry { n, c, .. } = *geometry;
-        let lanes = Lanes::new(piece.len());
-        let blocks = lanes.blocks();
-        let row_bytes = (n - c) * piece.len();
-        let parity_rows = self.parity[..rows.len() * row_bytes].chunks_mut(lanes.slots() * row_bytes);
-        for (first, parity_rows) in rows.step_by(lanes.slots()).zip(parity_rows) {
-            let count = parity_rows.len() / row_bytes;
-            for (column, work) in columns.chunks(n * width).zip(self.work.chunks_mut(blocks)) {
-                for slot in 0..count {
-                    let symbol = &column[(first + slot) * width..][..width];
-                    lanes.put(work, slot, &symbol[piece.clone()]);
+        let together = rows_for_lanes(n, rows.len());
+        let parity_bytes = (n - c) * piece.len();
+        self.parity.resize(together * parity_bytes, 0);
+        for start in (0..rows.len()).step_by(together) {
+            let words = start..rows.len().min(start + together);
+            if shape.whole_bytes() < piece.len() {
+                for (word, parity) in words.clone().zip(self.parity.chunks_mut(parity_bytes)) {
+                    let symbols = parity.chunks_mut(piece.len()).zip(self.work.chunks(shape.blocks()));
+                    symbols.for_each(|(into, symbol)| shape.take(symbol, word, into));
                 }
             }
-            self.row_code.extend(&self.engine, &mut self.work, blocks);
-            for (slot, row) in parity_rows.chunks_mut(row_bytes).enumerate() {
-                for (symbol, work) in row.chunks_mut(piece.len()).zip(self.work.chunks(blocks)) {
-                    lanes.take(work, slot, symbol);
-                }
+            let mut inputs: Vec<&[u8]> = Vec::with_capacity(words.len() * n);
+            for (word, parity) in words.zip(self.parity.chunks(parity_bytes)) {
+                inputs.extend((0..c).map(|column| rows[word].symbol(column, piece.clone())));
+                let symbols = parity.chunks(piece.len()).zip(self.work.chunks(shape.blocks()));
+                inputs.extend(symbols.map(|(copied, symbol)| shape.in_place(symbol, word).unwrap_or(copied)));
             }
+            hashes.add(self.kernel, (first + start) * n, &inputs);
         }
+    }
+}
+
+/// Makes sure that there are `blocks`.
+fn grow(work: &mut Vec<Block>, blocks: usize) {
+    if work.len() < blocks {
+        work.resize(blocks, [0; 64]);
     }
 }
 

@@ -16,8 +16,9 @@ use crate::error::FragmentError;
 use crate::id::{BlobId, PairIndex};
 use crate::io::ReadAt;
 use crate::layout::{Axis, Layout};
+use crate::leaves::SliverHashes;
 use crate::options::Options;
-use crate::proof::{FragmentProof, SliverRoots};
+use crate::proof::{CheckedProof, FragmentProof, SliverRoots};
 use crate::sliver::{self, StoredHasher};
 
 /// A primary sliver that was checked against its blob's id. Made here only.
@@ -78,6 +79,13 @@ checked_sliver!(CheckedPrimary);
 checked_sliver!(CheckedSecondary);
 
 impl CheckedFragment {
+    /// A fragment both slivers of which were compared with the roots in `proof`, extension and padding too.
+    pub(crate) fn of(blob: &BlobId, layout: &Layout, pair: PairIndex, proof: &FragmentProof) -> Self {
+        let checked = |axis| Checked { blob: *blob, layout: *layout, pair, roots: proof.roots(axis) };
+        let (primary, secondary) = (checked(Axis::Primary), checked(Axis::Secondary));
+        Self { primary: CheckedPrimary { checked: primary }, secondary: CheckedSecondary { checked: secondary } }
+    }
+
     /// The blob it is of.
     pub fn blob(&self) -> BlobId {
         self.primary.blob()
@@ -117,17 +125,30 @@ pub fn verify_fragment(
     bytes: &dyn ReadAt,
     options: &Options<'_>,
 ) -> Result<CheckedFragment, FragmentError> {
-    check_proof(blob, layout, pair, proof)?;
+    let proof = proof.clone().check(blob, layout, pair)?;
+    verify_fragment_and_hash(&proof, bytes, options).map(|(checked, _, _)| checked)
+}
+
+/// As [`verify_fragment`] with a proof that has been checked, and hands out the hashes of the primary and of the secondary
+/// sliver, which are computed anyhow: a holder that keeps them (`64n` bytes) opens chunks and symbols without hashing
+/// the slivers again.
+///
+/// # Errors
+/// As [`verify_fragment`].
+pub fn verify_fragment_and_hash(
+    proof: &CheckedProof,
+    bytes: &dyn ReadAt,
+    options: &Options<'_>,
+) -> Result<(CheckedFragment, SliverHashes, SliverHashes), FragmentError> {
+    let (layout, pair) = (&proof.layout(), proof.pair());
     let primary = sliver::check_whole(layout, pair, Axis::Primary, (bytes, 0), options)?;
     compare_whole(pair, Axis::Primary, proof, &primary)?;
     let place = (bytes, layout.primary_bytes());
     let secondary = sliver::check_whole(layout, pair, Axis::Secondary, place, options)?;
     compare_whole(pair, Axis::Secondary, proof, &secondary)?;
-    let checked = |axis| Checked { blob: *blob, layout: *layout, pair, roots: proof.roots(axis) };
-    Ok(CheckedFragment {
-        primary: CheckedPrimary { checked: checked(Axis::Primary) },
-        secondary: CheckedSecondary { checked: checked(Axis::Secondary) },
-    })
+    let primary = SliverHashes::new(layout, Axis::Primary, primary.hashes);
+    let secondary = SliverHashes::new(layout, Axis::Secondary, secondary.hashes);
+    Ok((CheckedFragment::of(&proof.blob(), layout, pair, proof.proof()), primary, secondary))
 }
 
 /// Checks a primary sliver as a reader does: its stored symbols and its proof, in one pass of hashing.
@@ -226,7 +247,7 @@ impl Verifier {
         proof: &FragmentProof,
         axis: Axis,
     ) -> Result<Self, FragmentError> {
-        check_proof(blob, layout, pair, proof)?;
+        proof.look(blob, layout, pair)?;
         let claim = Checked { blob: *blob, layout: *layout, pair, roots: proof.roots(axis) };
         Ok(Self { claim, axis, hasher: StoredHasher::new(layout, pair, axis) })
     }
@@ -244,20 +265,10 @@ impl Verifier {
     }
 }
 
-fn check_proof(blob: &BlobId, layout: &Layout, pair: PairIndex, proof: &FragmentProof) -> Result<(), FragmentError> {
-    if pair.0 >= layout.shards() {
-        return Err(FragmentError::Pair { pair, shards: layout.shards() });
-    }
-    if !proof.leads_to(blob, layout, pair) {
-        return Err(FragmentError::Proof { pair });
-    }
-    Ok(())
-}
-
 fn compare_whole(
     pair: PairIndex,
     axis: Axis,
-    proof: &FragmentProof,
+    proof: &CheckedProof,
     found: &sliver::WholeSliver,
 ) -> Result<(), FragmentError> {
     let claim = proof.roots(axis);

@@ -9,8 +9,9 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use floe_erasure::{
-    BlobId, CheckedPrimary, DecodeError, EncodeError, Encoded, Layout, MemorySink, Options, PairIndex, Part, ReadAt,
-    decode, encode, identify, verify_fragment, verify_primary, verify_secondary,
+    BlobId, CheckedPrimary, CheckedSecondary, DecodeError, EncodeError, Encoded, Layout, MemorySink, Options,
+    PairIndex, Part, ReadAt, decode, decode_secondaries, encode, identify, verify_fragment, verify_primary,
+    verify_secondary,
 };
 use proptest::prelude::*;
 
@@ -124,6 +125,48 @@ fn decoded(encoded: &Encoded, sink: &MemorySink, pairs: &[u16], options: &Option
     decode(&layout, &checked, &mut out, options).map(|()| out)
 }
 
+/// Decodes from the secondary slivers of the given pairs.
+fn decoded_from_secondaries(
+    encoded: &Encoded,
+    sink: &MemorySink,
+    pairs: &[u16],
+    options: &Options<'_>,
+) -> Result<Vec<u8>, DecodeError> {
+    let layout = encoded.layout();
+    let place = |index: &u16| encoded.fragment_offset(PairIndex(*index)) + layout.primary_bytes();
+    let parts: Vec<Part> = pairs.iter().map(|index| Part::new(sink, place(index))).collect();
+    let checked: Vec<(CheckedSecondary, &dyn ReadAt)> = pairs
+        .iter()
+        .zip(&parts)
+        .map(|(index, part)| {
+            let (pair, blob) = (PairIndex(*index), encoded.blob_id());
+            let proof = encoded.proof(pair);
+            (verify_secondary(&blob, &layout, pair, &proof, part, options).unwrap(), part as &dyn ReadAt)
+        })
+        .collect();
+    let mut out = Vec::new();
+    decode_secondaries(&layout, &checked, &mut out, options).map(|()| out)
+}
+
+#[test]
+fn blob_comes_back_from_secondary_slivers_too() {
+    for (n, length) in shapes() {
+        let bytes = twin::bytes(length);
+        let (encoded, sink) = encoded(&bytes, n, &Options::default());
+        let c = encoded.layout().columns();
+        let mixed = &shuffled(n, length as u64)[..usize::from(c)];
+        // Systematic columns are in the last pairs.
+        for pairs in [(n - c..n).collect::<Vec<_>>(), (0..c).collect(), mixed.to_vec(), (0..n).collect()] {
+            for memory in [0, 40_000, 1 << 25] {
+                let out = decoded_from_secondaries(&encoded, &sink, &pairs, &options(1, memory)).unwrap();
+                assert!(out == bytes, "{n} shards, {length} bytes, pairs {pairs:?}, memory {memory}");
+            }
+        }
+        let few = decoded_from_secondaries(&encoded, &sink, &mixed[1..], &Options::default());
+        assert!(matches!(few, Err(DecodeError::TooFew { .. })));
+    }
+}
+
 #[test]
 fn blob_comes_back_from_the_first_the_last_and_any_slivers() {
     for (n, length) in shapes() {
@@ -229,5 +272,8 @@ proptest! {
         let mut pairs = shuffled(n, seed);
         pairs.truncate(usize::from(encoded.layout().rows()));
         prop_assert!(decoded(&encoded, &sink, &pairs, &options(1, memory)).unwrap() == bytes);
+        let mut pairs = shuffled(n, seed ^ 1);
+        pairs.truncate(usize::from(encoded.layout().columns()));
+        prop_assert!(decoded_from_secondaries(&encoded, &sink, &pairs, &options(1, memory)).unwrap() == bytes);
     }
 }

@@ -19,7 +19,7 @@ pub use health::{Axis, Check, CheckCode, Health, HealthState};
 pub use network::{
     AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView,
 };
-pub use network::{Answering, Connection, QuorumLoss, VerdictRecord};
+pub use network::{Answering, Connection, QuorumLoss, TransactionAnswer, TransactionOutcome, VerdictRecord};
 pub use node::{NodePhase, NodeView, StoreBytes};
 pub use ruler::{Lines, Margin, Ruler};
 pub use scalar::{Amount, Time};

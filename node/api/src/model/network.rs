@@ -4,7 +4,7 @@
 //! fields ([`Answering`], [`Connection`]), never merged with verdicts.
 
 use super::{Amount, Lines, Margin, Ruler, Time, Verdict};
-use floe_types::{AccountId, BlockId, Epoch, Height, NetworkId, NodeId, ShardIndex, VoteKey};
+use floe_types::{AccountId, BlockId, Epoch, Height, NetworkId, NodeId, ShardIndex, TransactionId, VoteKey};
 use serde::{Deserialize, Serialize};
 
 /// Blobs of one verdict in the newest decision.
@@ -102,6 +102,8 @@ pub struct NetworkView {
     pub blob_bytes_max: u64,
     /// Price of one encoded MiB for one epoch.
     pub price: Amount,
+    /// Fee for one byte of a transaction.
+    pub fee_per_byte: Amount,
     /// All WAL there is.
     pub supply: Amount,
 }
@@ -246,4 +248,28 @@ pub struct AccountView {
     pub nonce: u64,
     /// The block after which this was so.
     pub height: Height,
+}
+
+/// What became of a transaction that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "outcome")]
+pub enum TransactionOutcome {
+    /// It is in a block.
+    Included {
+        /// The block's height.
+        height: Height,
+    },
+    /// It waits for one: for a transaction of the same sender before it, or for the network to decide.
+    Waiting,
+}
+
+/// The answer to a transaction that was handed in and taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionAnswer {
+    /// Its id.
+    pub transaction: TransactionId,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: TransactionOutcome,
 }

@@ -9,7 +9,8 @@
 //! - Memory does not grow with a blob: uploads go to a file in pieces, reads are polled as fast as the client takes them.
 //! - Every refusal is a problem document. An upload is refused before it is read when its announced length says so.
 //! - Writes are taken only by a loopback listener and only under a loopback name, so that no page in a browser and nobody
-//!   on the network spends the node's WAL: there are no tokens yet.
+//!   on the network spends the node's WAL: there are no tokens yet. Transactions that carry their own signature spend their
+//!   signer's and are taken everywhere.
 //! - Everything has a limit in [`Config`], and each limit its answer: 503 with a time for what is busy, 408 for what is
 //!   slow, 413 and 507 for what does not fit.
 
@@ -19,6 +20,7 @@ mod read;
 mod respond;
 mod spool;
 mod store;
+mod transactions;
 mod views;
 
 use crate::problem::{Code, Problem};
@@ -180,6 +182,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(get("/v1/epochs").route(web::get().to(views::newest_epoch)))
         .service(get("/v1/epochs/{epoch}").route(web::get().to(views::epoch)))
         .service(get("/v1/accounts/{account}").route(web::get().to(views::account)))
+        .service(get("/v1/transactions").route(web::post().to(transactions::post)))
         .service(get("/v1/node").route(web::get().to(views::node)))
         .service(get("/v1/health").route(web::get().to(views::health)))
         .service(get("/healthz").route(web::get().to(views::healthz)))
@@ -224,6 +227,7 @@ fn method_word(method: &actix_web::http::Method) -> &'static str {
         "GET" => "GET",
         "HEAD" => "HEAD",
         "PUT" => "PUT",
+        "POST" => "POST",
         _ => "OTHER",
     }
 }

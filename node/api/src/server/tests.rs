@@ -195,6 +195,16 @@ impl Service for Shelf {
         now(Ok(AccountView { account, member: None, balance, nonce: 0, height: Height(1) }))
     }
 
+    fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer> {
+        now(match signed.len() {
+            0 => Err(Problem::new(Code::TransactionRefused, "not a transaction")),
+            length => {
+                let outcome = TransactionOutcome::Included { height: Height(length as u64) };
+                Ok(TransactionAnswer { transaction: TransactionId([7; 32]), outcome })
+            }
+        })
+    }
+
     fn node(&self) -> Answer<NodeView> {
         now(Ok(NodeView {
             version: "0".to_owned(),
@@ -630,4 +640,19 @@ fn a_node_that_is_not_there_is_unreachable_not_unknown() {
     for bad in ["https://x", "127.0.0.1:7101", "http://", "unix:/x", ""] {
         assert!(Client::new(bad, None).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_signed_transaction_is_handed_in_within_its_limit() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let answer = client.submit(&[5; 300]).unwrap();
+    assert_eq!(answer.outcome, TransactionOutcome::Included { height: Height(300) });
+    assert_eq!(client.submit(&[]).unwrap_err().code, Code::TransactionRefused);
+    assert_eq!(
+        client.submit(&vec![5; 16 << 10]).unwrap().outcome,
+        TransactionOutcome::Included { height: Height(16 << 10) }
+    );
+    assert_eq!(client.submit(&vec![5; (16 << 10) + 1]).unwrap_err().code, Code::BadRequest);
+    assert!(rig.get("/v1/transactions").starts_with("HTTP/1.1 405"));
 }

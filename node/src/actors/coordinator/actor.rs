@@ -1,6 +1,8 @@
 //! The loop: inputs in, effects carried out in order. No decisions here.
 
-use super::ingress::{Committed, CoordinatorHandle, CoordinatorParts, Live, StatusAsked, Stop, Submission, Submit};
+use super::ingress::{
+    Committed, CoordinatorHandle, CoordinatorParts, Live, Relay, StatusAsked, Stop, Submission, Submit,
+};
 use super::{COMMITTED_MAX, MAILBOX_MAX};
 use actix::fut::wrap_future;
 use actix::{
@@ -161,6 +163,25 @@ impl CoordinatorActor {
         Ok(None)
     }
 
+    /// Steps the machine with a submission and waits for nothing: its answer comes in the same step.
+    fn submit(
+        &mut self,
+        input: impl FnOnce(Ticket) -> Input,
+        context: &mut Context<Self>,
+    ) -> Result<Submission, SubmitError> {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let (sender, settled) = oneshot::channel();
+        self.settling.insert(ticket, sender);
+        self.submitted = None;
+        self.input(input(ticket), context);
+        let result = self.submitted.take().unwrap_or(Err(SubmitError::Busy { count: 0 }));
+        if result.is_err() {
+            self.settling.remove(&ticket);
+        }
+        result.map(|transaction| Submission { transaction, settled })
+    }
+
     fn write_journal(&mut self) -> Result<(), Halt> {
         if self.journal.is_empty() {
             return Ok(());
@@ -309,17 +330,15 @@ impl Handler<Submit> for CoordinatorActor {
     type Result = MessageResult<Submit>;
 
     fn handle(&mut self, Submit(action): Submit, context: &mut Context<Self>) -> Self::Result {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let (sender, settled) = oneshot::channel();
-        self.settling.insert(ticket, sender);
-        self.submitted = None;
-        self.input(Input::Submit { ticket, action }, context);
-        let result = self.submitted.take().unwrap_or(Err(SubmitError::Busy { count: 0 }));
-        if result.is_err() {
-            self.settling.remove(&ticket);
-        }
-        MessageResult(result.map(|transaction| Submission { transaction, settled }))
+        MessageResult(self.submit(|ticket| Input::Submit { ticket, action }, context))
+    }
+}
+
+impl Handler<Relay> for CoordinatorActor {
+    type Result = MessageResult<Relay>;
+
+    fn handle(&mut self, Relay(transaction): Relay, context: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.submit(|ticket| Input::Relay { ticket, transaction }, context))
     }
 }
 

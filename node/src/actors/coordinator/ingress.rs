@@ -3,7 +3,7 @@
 use super::actor::CoordinatorActor;
 use actix::{Addr, MailboxError, Message};
 use bytes::Bytes;
-use floe_ledger::{Action, Event, Head};
+use floe_ledger::{Action, Event, Head, SignedTransaction};
 use floe_machines::coordinator::{Outcome, Seen, SubmitError};
 use floe_network::{Network, Reply};
 use floe_storage::Store;
@@ -41,6 +41,11 @@ pub(super) struct StatusAsked {
 #[derive(Message)]
 #[rtype(result = "Result<Submission, SubmitError>")]
 pub(super) struct Submit(pub Action);
+
+/// Somebody hands in a transaction that is signed already.
+#[derive(Message)]
+#[rtype(result = "Result<Submission, SubmitError>")]
+pub(super) struct Relay(pub Box<SignedTransaction>);
 
 /// Answer everything that came before this, then say so: an orderly stop.
 #[derive(Message)]
@@ -108,6 +113,17 @@ impl CoordinatorHandle {
     /// [`SubmitFailure`] when the ledger would refuse it as things stand, too much waits, or the node is stopping.
     pub async fn submit(&self, action: Action) -> Result<Submission, SubmitFailure> {
         match self.address.send(Submit(action)).await {
+            Ok(result) => Ok(result?),
+            Err(MailboxError::Closed | MailboxError::Timeout) => Err(SubmitFailure::Stopping),
+        }
+    }
+
+    /// Sends on a transaction that was signed elsewhere. Waits for room in the mailbox.
+    ///
+    /// # Errors
+    /// As [`CoordinatorHandle::submit`].
+    pub async fn relay(&self, transaction: SignedTransaction) -> Result<Submission, SubmitFailure> {
+        match self.address.send(Relay(Box::new(transaction))).await {
             Ok(result) => Ok(result?),
             Err(MailboxError::Closed | MailboxError::Timeout) => Err(SubmitFailure::Stopping),
         }

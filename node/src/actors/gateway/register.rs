@@ -84,7 +84,7 @@ async fn attempt(parts: &Parts, wish: &Wish, until: Instant) -> Result<Try, Prob
             },
             outcome = &mut submission.settled, if !is_settled => match outcome {
                 // Its event is on its way here.
-                Ok(Outcome::Included { .. }) => is_settled = true,
+                Ok(Outcome::Included { .. } | Outcome::Waiting) => is_settled = true,
                 Ok(Outcome::Refused { refusal: Refusal::FirstEpoch { .. } | Refusal::Nonce { .. } }) => {
                     return Ok(Try::Late);
                 }

@@ -376,7 +376,8 @@ impl Storing {
                 Ok(submission) => match submission.settled.await {
                     Ok(Settled::Included { height }) => News::Certified { transaction: submission.transaction, height },
                     Ok(Settled::Refused { refusal }) => failed(refusal.to_string()),
-                    Err(_) => return,
+                    // Own transactions are seen through, never left waiting.
+                    Ok(Settled::Waiting) | Err(_) => return,
                 },
             };
             let _ = news.send(heard).await;

@@ -5,10 +5,12 @@ use super::coordinator::CoordinatorHandle;
 use super::fragments::FragmentsHandle;
 use crate::run::Shared;
 use actix::{Actor, ActorContext, Context, StreamHandler};
+use floe_ledger::evidence::TermLink;
+use floe_ledger::snapshot::Outline;
 use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use floe_network::{Event, Reply};
-use floe_storage::Store;
-use floe_types::{Height, NetworkId};
+use floe_storage::{StorageError, Store};
+use floe_types::{Epoch, Height, NetworkId};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -55,17 +57,40 @@ impl StreamHandler<Event> for NetworkActor {
 
 struct Blocks(Store);
 
-impl Served for Blocks {}
+/// What was read; nothing, and a line in the log, when the disk failed.
+fn read<T>(what: &'static str, result: Result<Option<T>, StorageError>) -> Option<T> {
+    result.unwrap_or_else(|error| {
+        tracing::error!(what, %error, "what another node asked for cannot be read");
+        None
+    })
+}
 
 impl DecidedBlocks for Blocks {
     fn decided(&self, height: Height) -> Option<DecidedBlock> {
-        match self.0.block(height) {
-            Ok(stored) => stored.map(|stored| DecidedBlock { block: stored.block, certificate: stored.certificate }),
-            Err(error) => {
-                tracing::error!(height = height.0, %error, "a decided block cannot be read");
-                None
-            }
-        }
+        let stored = read("block", self.0.block(height))?;
+        Some(DecidedBlock { block: stored.block, certificate: stored.certificate })
+    }
+
+    fn oldest(&self) -> Height {
+        read("oldest height", self.0.oldest_height().map(Some)).unwrap_or(Height(1))
+    }
+}
+
+impl Served for Blocks {
+    fn terms(&self, after: Epoch, bytes_max: usize) -> Vec<TermLink> {
+        self.0.terms(after, bytes_max)
+    }
+
+    fn outline(&self) -> Option<Outline> {
+        read("snapshot", self.0.snapshot_outline())
+    }
+
+    fn part(&self, height: Height, index: u32) -> Option<Vec<u8>> {
+        read("part of a snapshot", self.0.snapshot_part(height, index))
+    }
+
+    fn chunk(&self, height: Height, index: u32) -> Option<Vec<u8>> {
+        read("chunk of a snapshot", self.0.snapshot_chunk(height, index))
     }
 }
 

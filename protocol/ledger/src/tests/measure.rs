@@ -144,3 +144,41 @@ fn measure_boundaries_with_100k_blobs() {
         );
     }
 }
+
+#[test]
+#[ignore = "prints figures"]
+fn measure_a_snapshot_of_100k_blobs() {
+    const COUNT: u64 = 100_000;
+    let world = stored(COUNT, |_| ShardSet::below(28));
+    let mut cutter = snapshot::Cutter::default();
+    let chunks: Vec<_> =
+        timed("a state cut into chunks", COUNT, || std::iter::from_fn(|| cutter.cut(&world.state).unwrap()).collect());
+    let bytes: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+    println!("    {} chunks, {} bytes a blob", chunks.len(), bytes as u64 / COUNT);
+    let mut total = digest::Sum::default();
+    let mut restored = MemoryState::new();
+    timed("chunks checked", COUNT, || {
+        for chunk in &chunks {
+            let entries = snapshot::open(&chunk.bytes, &chunk.sum).unwrap();
+            restored.apply(&ChangeSet(entries.into_iter().map(|(key, value)| (key, Some(value))).collect()));
+            total.plus(&chunk.sum);
+        }
+    });
+    let mut other = World::new();
+    other.boundary(vec![]);
+    let header = BlockHeader {
+        state_root: total.root(&world.context.network),
+        blobs_by_sequence_root: merkle::root(&world.state, merkle::Map::BySequence).unwrap().0,
+        blobs_by_id_root: merkle::root(&world.state, merkle::Map::ById).unwrap().0,
+        ..other.blocks[0].header.clone()
+    };
+    let mut entries = 0u64;
+    let mut put = |_, _| {
+        entries += 1;
+        Ok(())
+    };
+    timed("maps built again", COUNT, || {
+        snapshot::derive(&restored, &world.context.network, &header, &total, &mut put).unwrap();
+    });
+    println!("    {entries} entries that did not travel");
+}

@@ -118,7 +118,11 @@ impl Coordinator {
     }
 
     /// Why a block made now would not take `transaction`; `None` when it would.
-    fn refusal_of(&self, work: &Work<'_>, transaction: &SignedTransaction) -> Result<Option<Refusal>, Error> {
+    pub(super) fn refusal_of(
+        &self,
+        work: &Work<'_>,
+        transaction: &SignedTransaction,
+    ) -> Result<Option<Refusal>, Error> {
         let Ok(candidate) = transaction.clone().check(&self.context.network) else { return Ok(None) };
         let now = BlockTime(work.now);
         let tried = floe_ledger::build_block(work.state, &self.context, self.node, now, vec![candidate])?;
@@ -179,6 +183,9 @@ impl Coordinator {
         }
         if let Some(resend) = self.wallet.next_resend_at(self.config.resend_millis) {
             next = next.min(resend);
+        }
+        if let Some(end) = self.relay.next_end() {
+            next = next.min(end);
         }
         let next = next.max(work.now + WAKE_MILLIS_MIN);
         if self.wake_at.is_none_or(|at| next < at || at <= work.now) {

@@ -272,6 +272,7 @@ impl Coordinator {
             self.heard.keep(&self.committee);
         }
         self.settle(work, &included)?;
+        self.settle_relayed(work, &included)?;
         if self.head.epoch != epoch_before {
             self.free_late_registrations(work);
         }

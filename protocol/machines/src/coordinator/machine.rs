@@ -3,6 +3,7 @@
 use super::attendance::Attendance;
 use super::catch_up::CatchUp;
 use super::guard::{Guard, Heard, Memory};
+use super::relay::Relay;
 use super::wallet::Wallet;
 use super::{
     Config, Effect, Error, GossipToken, Identity, Input, Judgement, Outcome, SubmitError, Ticket, Timer, Topic,
@@ -38,6 +39,7 @@ pub struct Coordinator {
     pub(super) executed: BTreeMap<ValueId, Executed>,
     pub(super) mempool: Mempool,
     pub(super) wallet: Wallet,
+    pub(super) relay: Relay,
     pub(super) attendance: Attendance,
     pub(super) catch_up: CatchUp,
     /// The newest epoch in which this node has reported.
@@ -109,6 +111,7 @@ impl Coordinator {
             said_far_behind: false,
             wallet: Wallet::new(network, identity.account, context.params.fee_per_byte),
             mempool: Mempool::new(Default::default()),
+            relay: Relay::default(),
             catch_up: CatchUp::new(network),
             config,
             context,
@@ -140,6 +143,7 @@ impl Coordinator {
             Input::ConsensusMessage { token, bytes } => self.consensus_message(&mut work, token, &bytes)?,
             Input::TransactionMessage { token, bytes } => self.transaction_message(&mut work, token, &bytes),
             Input::Submit { ticket, action } => self.submit(&mut work, ticket, action)?,
+            Input::Relay { ticket, transaction } => self.relay(&mut work, ticket, *transaction)?,
             Input::StatusAnswered { from, bytes } => self.status_answered(&mut work, from, &bytes),
             Input::StatusFailed { from, nonce } => self.attendance.failed(from, nonce),
             Input::BlocksFetched { from, bytes } => self.blocks_fetched(&mut work, from, &bytes)?,
@@ -168,6 +172,7 @@ impl Coordinator {
         self.probe(work);
         self.report(work)?;
         self.see_own_transactions_through(work)?;
+        self.expire_relayed(work);
         self.ask_for_blocks(work);
         self.begin_height_for_a_reason(work)?;
         self.set_wake(work);

@@ -5,6 +5,7 @@
 //! - [`floe_ledger`] says what blocks mean: it builds, checks and executes them;
 //! - [`attendance`] asks the other members for their status and remembers who answered;
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
+//! - [`relay`] takes transactions that were signed elsewhere and says what became of them;
 //! - [`catch_up`] fetches decided blocks when others are ahead, and says when a snapshot would be better;
 //! - [`guard`] keeps a node whose memory of its votes may be gone from voting too early.
 //!
@@ -31,6 +32,7 @@ mod duties;
 mod guard;
 mod heights;
 mod machine;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod wallet;
@@ -38,11 +40,12 @@ mod wallet;
 pub use attendance::{Attendance, Seen};
 pub use guard::{Memory, SAFE_DISTANCE};
 pub use machine::Coordinator;
+pub use relay::{RELAYED_MAX, WATCH_MILLIS};
 pub use wallet::PENDING_MAX;
 
 use bytes::Bytes;
 use floe_consensus::{Equivocation, JournalEntry, Timeouts, VoteSigningKey};
-use floe_ledger::{Action, ChangeSet, Event, MempoolError, Refusal};
+use floe_ledger::{Action, ChangeSet, Event, MempoolError, Refusal, SignedTransaction};
 use floe_types::keys::SecretKey;
 use floe_types::{Height, NodeId, Params, TransactionId};
 use std::time::Duration;
@@ -127,6 +130,13 @@ pub enum Input {
         ticket: Ticket,
         /// What is wanted.
         action: Action,
+    },
+    /// Somebody hands in a transaction that is signed already. Answered as [`Input::Submit`].
+    Relay {
+        /// To name it in the answers.
+        ticket: Ticket,
+        /// The transaction, unchecked.
+        transaction: Box<SignedTransaction>,
     },
     /// A member answered a status request.
     StatusAnswered {
@@ -303,6 +313,9 @@ pub enum SubmitError {
     /// The pool of waiting transactions would not take it as things stand.
     #[error(transparent)]
     NotTaken(#[from] MempoolError),
+    /// The ledger would refuse it as things stand.
+    #[error(transparent)]
+    Refused(Refusal),
 }
 
 /// What became of a submission.
@@ -318,6 +331,8 @@ pub enum Outcome {
         /// Why.
         refusal: Refusal,
     },
+    /// It still waits, and is not watched any longer. Only for transactions that were handed in.
+    Waiting,
 }
 
 /// What the coordinator cannot go on from. The shell stops the process; a restart replays the journal.

@@ -1,13 +1,15 @@
 //! Four coordinators in one thread with a perfect network: what a quiet network does, and what wakes it.
 
 use super::{
-    Config, Coordinator, Effect, GossipToken, Identity, Input, Judgement, Memory, Outcome, SAFE_DISTANCE, Ticket,
-    Timer, Topic,
+    Config, Coordinator, Effect, GossipToken, Identity, Input, Judgement, Memory, Outcome, SAFE_DISTANCE, SubmitError,
+    Ticket, Timer, Topic, WATCH_MILLIS,
 };
 use crate::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use bytes::Bytes;
 use floe_consensus::{JournalEntry, Message, MessageKind, VoteSigningKey};
-use floe_ledger::{Action, Context, Decision, MemoryState, StateRead, views};
+use floe_ledger::{
+    Action, Context, Decision, MemoryState, MempoolError, Refusal, SignedTransaction, StateRead, Transaction, views,
+};
 use floe_types::bls::BlsSecretKey;
 use floe_types::committee::deal;
 use floe_types::genesis::{GenesisAccount, PROTOCOL_VERSION};
@@ -24,6 +26,7 @@ struct Node {
     journal: Vec<JournalEntry>,
     timers: BTreeMap<Timer, u64>,
     settled: Vec<(Ticket, Outcome)>,
+    not_taken: Vec<SubmitError>,
     up: bool,
     far_behind: u32,
     whole: u32,
@@ -120,7 +123,7 @@ impl World {
         for place in 0..nodes {
             let machine = world.machine(place, &state);
             let (blocks, timers) = (BTreeMap::new(), BTreeMap::new());
-            let (journal, settled) = (Vec::new(), Vec::new());
+            let (journal, settled, not_taken) = (Vec::new(), Vec::new(), Vec::new());
             world.nodes.push(Node {
                 machine,
                 state: state.clone(),
@@ -128,6 +131,7 @@ impl World {
                 journal,
                 timers,
                 settled,
+                not_taken,
                 up: true,
                 far_behind: 0,
                 whole: 0,
@@ -216,7 +220,7 @@ impl World {
                 };
                 self.queue.push_back((place, input));
             }
-            Effect::Submitted { result, .. } => assert!(result.is_ok(), "{result:?}"),
+            Effect::Submitted { result, .. } => self.nodes[place].not_taken.extend(result.err()),
             Effect::Settled { ticket, outcome } => self.nodes[place].settled.push((ticket, outcome)),
             Effect::FarBehind { .. } => self.nodes[place].far_behind += 1,
             Effect::MemoryWhole => self.nodes[place].whole += 1,
@@ -298,6 +302,7 @@ fn a_transaction_wakes_the_network_and_is_settled() {
     world.run_until(START + 1_001);
     assert_eq!(views::account(&world.nodes[1].state, &to).unwrap().balance, Frost(30));
     assert_eq!(world.nodes[2].settled.len(), 3);
+    assert_eq!(world.nodes[2].not_taken, []);
     assert!(world.nodes[1].machine.head().height.0 <= before.0 + 3);
     let height = world.nodes[1].machine.head().height;
     world.run_until(START + 20_000);
@@ -442,6 +447,67 @@ fn registrations_that_an_epoch_overtook_are_freed_from_all_at_once() {
     let late = |(_, outcome): &&(Ticket, Outcome)| matches!(outcome, Outcome::Refused { .. });
     assert_eq!(world.nodes[1].settled.iter().filter(late).count() as u64, REGISTRATIONS);
     assert_eq!(world.balance(9), Frost(5));
+}
+
+impl World {
+    /// A transfer that somebody outside signs.
+    fn signed(&self, key: &SecretKey, nonce: u64, amount: u64) -> SignedTransaction {
+        let (network, sender) = (self.genesis.network(), AccountId(key.public()));
+        let action = Action::Transfer { to: AccountId([9; 32]), amount: Frost(amount) };
+        Transaction { network, sender, nonce, fee: Frost(0), action }.sign(key)
+    }
+
+    fn hand_in(&mut self, place: usize, ticket: u64, transaction: SignedTransaction) {
+        let transaction = Box::new(transaction);
+        self.step(place, Input::Relay { ticket: Ticket(ticket), transaction });
+    }
+}
+
+#[test]
+fn what_is_handed_in_is_settled_or_refused_with_the_ledgers_reason() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 500);
+    let key = account(3);
+    world.hand_in(0, 1, world.signed(&key, 1, 20));
+    world.hand_in(0, 2, world.signed(&key, 0, 10));
+    world.run_until(START + 1_000);
+    assert_eq!(world.nodes[0].not_taken, []);
+    let mut settled = world.nodes[0].settled.clone();
+    settled.sort_by_key(|(ticket, _)| *ticket);
+    assert!(
+        matches!(settled.as_slice(), [(Ticket(1), Outcome::Included { .. }), (Ticket(2), Outcome::Included { .. })]),
+        "{settled:?}"
+    );
+    assert_eq!(world.balance(9), Frost(30));
+
+    // What the ledger refuses is refused before it is sent; what is used or forged is not taken.
+    let forged = SignedTransaction { signature: world.signed(&key, 2, 6).signature, ..world.signed(&key, 2, 5) };
+    world.hand_in(0, 3, world.signed(&key, 2, u64::MAX));
+    world.hand_in(0, 4, world.signed(&key, 0, 10));
+    world.hand_in(0, 5, forged);
+    let refused = world.nodes[0].not_taken.as_slice();
+    assert!(
+        matches!(
+            refused,
+            [
+                SubmitError::Refused(Refusal::Insufficient { .. } | Refusal::Overflow),
+                SubmitError::NotTaken(MempoolError::Stale { .. }),
+                SubmitError::NotTaken(MempoolError::Wrong(_))
+            ]
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(world.nodes[0].machine.waiting_transactions(), 0);
+}
+
+#[test]
+fn what_is_handed_in_and_waits_for_another_is_not_watched_for_ever() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 500);
+    let key = account(3);
+    world.hand_in(0, 1, world.signed(&key, 1, 20));
+    world.run_until(START + 500 + WATCH_MILLIS + 1_000);
+    assert_eq!(world.nodes[0].settled, [(Ticket(1), Outcome::Waiting)]);
 }
 
 impl World {

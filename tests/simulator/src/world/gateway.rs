@@ -413,6 +413,8 @@ impl World {
             Settled::Included { .. } => SubmissionNews::Included,
             Settled::Refused { refusal: Refusal::FirstEpoch { .. } | Refusal::Nonce { .. } } => SubmissionNews::Late,
             Settled::Refused { refusal } => SubmissionNews::Refused(refusal.to_string()),
+            // Own transactions are seen through, never left waiting.
+            Settled::Waiting => return,
         };
         self.tell(node, Local::Told { purpose, news });
     }

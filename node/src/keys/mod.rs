@@ -5,7 +5,10 @@
 //! them; until then they are bound to none, and a node does not start with them. Files are written whole and synced under
 //! another name, then renamed: a crash leaves the old file or the new one.
 //!
-//! Not here: encryption of key files, and keys of operators that never touch a node.
+//! A key of an operator that never touches a node may be sealed with a passphrase ([`seal`]). A node's own four are open:
+//! it starts with nobody there to type.
+
+mod seal;
 
 use floe_types::bls::BlsSecretKey;
 use floe_types::keys::SecretKey;
@@ -15,6 +18,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// The longest key file in bytes.
 const KEY_BYTES_MAX: u64 = 4 << 10;
@@ -156,6 +160,20 @@ pub enum KeyError {
         /// The one at hand.
         expected: NetworkId,
     },
+    /// It is sealed, and was needed open.
+    #[error("key file {path} is sealed with a passphrase; a node needs its own keys open")]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its passphrase was not given, or is another one.
+    #[error("key file {path}: {reason}")]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// It has not been given to a network yet.
     #[error("key file {path} belongs to no network yet; run: floe node init --genesis <file>")]
     Unbound {
@@ -174,21 +192,42 @@ pub struct KeyFile {
     public: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     network: Option<NetworkId>,
+    /// Hex of the secret, or, when it is sealed, of its ciphertext.
     secret: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    seal: Option<seal::Seal>,
 }
 
 impl KeyFile {
     /// The content for a secret of 32 bytes.
     #[must_use]
     pub fn new(purpose: Purpose, secret: [u8; 32], network: Option<NetworkId>) -> KeyFile {
-        KeyFile { version: VERSION, purpose, public: public_of(purpose, secret), network, secret: hex::encode(secret) }
+        KeyFile {
+            version: VERSION,
+            purpose,
+            public: public_of(purpose, secret),
+            network,
+            secret: hex::encode(secret),
+            seal: None,
+        }
     }
 
-    /// Reads and checks a file: permissions, form, version, and that public and secret key are one pair.
+    /// Reads and checks a file that is not sealed: permissions, form, version, and that public and secret key are one pair.
     ///
     /// # Errors
     /// The first [`KeyError`] found.
     pub fn read(path: &Path) -> Result<KeyFile, KeyError> {
+        KeyFile::read_with(path, || Err(KeyError::Sealed { path: path.to_owned() }))
+    }
+
+    /// The same for a file that may be sealed: then `passphrase` is asked for its passphrase.
+    ///
+    /// # Errors
+    /// The first [`KeyError`] found, that of `passphrase` included.
+    pub fn read_with(
+        path: &Path,
+        passphrase: impl FnOnce() -> Result<Zeroizing<String>, KeyError>,
+    ) -> Result<KeyFile, KeyError> {
         let failed = |source| KeyError::Io { path: path.to_owned(), source };
         let malformed = |reason: &str| KeyError::Malformed { path: path.to_owned(), reason: reason.to_owned() };
         let file = File::open(path).map_err(failed)?;
@@ -205,6 +244,12 @@ impl KeyFile {
         if key.version != VERSION {
             return Err(malformed("is of another version of the form"));
         }
+        let key = match key.seal {
+            Some(_) => {
+                key.opened(&passphrase()?).map_err(|reason| KeyError::Passphrase { path: path.to_owned(), reason })?
+            }
+            None => key,
+        };
         let secret = key.secret().ok_or_else(|| malformed("has no secret of 64 hexadecimal digits"))?;
         if public_of(key.purpose, secret) != key.public {
             return Err(malformed("is damaged: its public key is not that of its secret"));

@@ -9,8 +9,10 @@
 use crate::columns::{Column, meta, number, number_of};
 use crate::error::StorageError;
 use crate::store::{Inner, Store, locked};
+use floe_ledger::evidence::{Sealed, header_in};
 use floe_ledger::{ChangeSet, StateError, StateRead};
-use floe_types::Height;
+use floe_machines::coordinator::Memory;
+use floe_types::{Height, codec};
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 
 /// The longest block with its certificate that is kept, in bytes: a block, and as much again for its certificate.
@@ -49,6 +51,8 @@ impl Store {
         let mut batch = WriteBatch::default();
         self.inner.put_changes(&mut batch, changes);
         batch.put_cf(self.inner.column(Column::Meta), meta::LAST_HEIGHT, number(0));
+        // An empty directory beside a key that may have voted: only others can say.
+        batch.put_cf(self.inner.column(Column::Meta), meta::MEMORY_LOST, []);
         self.inner.write_synced(batch, "writing genesis")?;
         chain.last = Some(Height(0));
         Ok(())
@@ -83,6 +87,13 @@ impl Store {
         assert!(last.is_some_and(|last| last.next() == height), "block {height} does not follow {last:?}");
         let mut batch = WriteBatch::default();
         batch.put_cf(self.inner.column(Column::Blocks), number(height.0), joined(block, certificate));
+        // A block that begins with no header is somebody's test: the store knows nothing else of blocks.
+        if let Ok(header) = header_in(block)
+            && header.boundary.is_some()
+            && let Ok(sealed) = Sealed::of(block, certificate)
+        {
+            batch.put_cf(self.inner.column(Column::Headers), number(height.0), codec::encode(&sealed));
+        }
         self.inner.put_changes(&mut batch, changes);
         self.inner.end_journal(&mut batch, &chain.journal, height);
         batch.put_cf(self.inner.column(Column::Meta), meta::LAST_HEIGHT, number(height.0));
@@ -90,6 +101,26 @@ impl Store {
         chain.last = Some(height);
         chain.journal.forget(height);
         Ok(())
+    }
+
+    /// What this store can say of the node's memory of its votes, for [`floe_machines::coordinator::Coordinator::guarded`]:
+    /// lost since it was made, began with a snapshot, or lost writes, until [`Store::memory_is_whole`].
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn memory(&self) -> Result<Memory, StorageError> {
+        let noted = self.inner.get(Column::Meta, meta::MEMORY_LOST, "reading the note of lost memory")?.is_some();
+        Ok(if noted || self.opening().lost_writes > 0 { Memory::Lost } else { Memory::Kept })
+    }
+
+    /// What was forgotten cannot matter any more. Durable when it returns.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn memory_is_whole(&self) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.inner.column(Column::Meta), meta::MEMORY_LOST);
+        self.inner.write_synced(batch, "clearing the note of lost memory")
     }
 
     /// The last committed height: 0 after genesis, `None` before.
@@ -193,11 +224,11 @@ impl Inner {
         Ok(Some(StoredBlock { height, block: block.to_vec(), certificate: certificate.to_vec() }))
     }
 
-    fn read_state(&self, options: ReadOptions, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn read_state(&self, options: ReadOptions, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.db.get_cf_opt(self.column(Column::State), key, &options).map_err(|error| unreadable(&error))
     }
 
-    fn read_range(
+    pub fn read_range(
         &self,
         mut options: ReadOptions,
         from: &[u8],

@@ -18,6 +18,11 @@
 //! | `peers` | node 32 | the peer book's | unsynced: a hint |
 //! | `uploads` | the gateway's, at most 64 bytes | the gateway's | synced |
 //! | `evidence` | height 8, index 4 | one member's two signed messages | unsynced, before the block of the height |
+//! | `headers` | height 8 | codec `Sealed`: header and certificate of a boundary block | with the block, for good |
+//! | `snapshots` | `o`, height 8, piece 5 | a piece of a snapshot that is offered | unsynced, the outline last |
+//! | | `r`, piece 5 | a piece of the one that is arriving | unsynced |
+//!
+//! A *piece* is `o` for the outline, `p` and its number for a part, `z` and its number for a chunk.
 //!
 //! A *stage* is a number that no two arrivals of this store share, not even across restarts: what arrives a second time
 //! never writes over what is kept. The index carries the group last, so that the copy of the latest group is the last of
@@ -42,6 +47,14 @@ pub(crate) mod meta {
     pub const OPENINGS: &[u8] = b"openings";
     /// Height of the last block committed, 8 bytes; 0 once there is a genesis, absent before.
     pub const LAST_HEIGHT: &[u8] = b"last height";
+    /// Height of the snapshot that the store began with, 8 bytes: there is no block at it. Absent without one.
+    pub const BASE_HEIGHT: &[u8] = b"base height";
+    /// The oldest height of which the block is kept, 8 bytes; absent for 1.
+    pub const OLDEST: &[u8] = b"oldest height";
+    /// Nothing: votes may have been cast that this store does not remember. Absent when its memory is whole.
+    pub const MEMORY_LOST: &[u8] = b"memory lost";
+    /// Nothing: the snapshot that has arrived is being put in place of the state. Absent otherwise.
+    pub const RESTORING: &[u8] = b"restoring";
 }
 
 /// The columns of the database.
@@ -71,11 +84,15 @@ pub enum Column {
     Uploads,
     /// Members caught signing two things.
     Evidence,
+    /// Headers of boundary blocks with their certificates.
+    Headers,
+    /// Pieces of snapshots.
+    Snapshots,
 }
 
 impl Column {
     /// Every column.
-    pub const ALL: [Column; 12] = [
+    pub const ALL: [Column; 14] = [
         Column::Meta,
         Column::State,
         Column::Blocks,
@@ -88,6 +105,8 @@ impl Column {
         Column::Peers,
         Column::Uploads,
         Column::Evidence,
+        Column::Headers,
+        Column::Snapshots,
     ];
 
     /// Its name in the database and in metrics.
@@ -106,6 +125,8 @@ impl Column {
             Column::Peers => "peers",
             Column::Uploads => "uploads",
             Column::Evidence => "evidence",
+            Column::Headers => "headers",
+            Column::Snapshots => "snapshots",
         }
     }
 }
@@ -150,6 +171,55 @@ pub(crate) fn number(value: u64) -> [u8; 8] {
 /// Reads back what [`number`] wrote; `None` when there are not eight bytes.
 pub(crate) fn number_of(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// A piece of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// What it is of.
+    Outline,
+    /// Sums.
+    Part(u32),
+    /// Entries.
+    Chunk(u32),
+}
+
+/// Whose snapshot a piece is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Cut here, after the block of this height.
+    Offered(Height),
+    /// On its way in.
+    Arriving,
+}
+
+fn pieces_of(whose: Whose) -> Vec<u8> {
+    match whose {
+        Whose::Offered(height) => [b"o".as_slice(), &number(height.0)].concat(),
+        Whose::Arriving => b"r".to_vec(),
+    }
+}
+
+/// A key of `snapshots`.
+pub(crate) fn piece_key(whose: Whose, piece: Piece) -> Vec<u8> {
+    let (kind, index) = match piece {
+        Piece::Outline => (b'o', 0),
+        Piece::Part(index) => (b'p', index),
+        // Last, so that the chunks of a snapshot are the end of its range.
+        Piece::Chunk(index) => (b'z', index),
+    };
+    let mut key = pieces_of(whose);
+    key.push(kind);
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// The keys of `snapshots` of one snapshot: from the first, below the second.
+pub(crate) fn piece_range(whose: Whose) -> (Vec<u8>, Vec<u8>) {
+    let from = pieces_of(whose);
+    let mut to = from.clone();
+    to.push(255);
+    (from, to)
 }
 
 /// A key of `journal`.

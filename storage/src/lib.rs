@@ -11,6 +11,7 @@
 //! | [`journal`] | what consensus must remember of undecided heights |
 //! | `fragments`, `staged`, `chunk`, `space` | fragments: arriving, kept, read, dropped; room for them |
 //! | [`check`] | what was signed for against what is there |
+//! | [`snapshots`] | the snapshot that is offered, the one that arrives, starting over from it, dropping old blocks |
 //! | [`book`] | peers and unfinished uploads |
 //! | `damage` | the note that damage was met, beside the database |
 //! | `mark` | how far the database had acknowledged, beside the database |
@@ -34,6 +35,7 @@ pub mod journal;
 mod mark;
 mod open;
 mod options;
+pub mod snapshots;
 mod space;
 mod staged;
 pub mod statistics;

@@ -99,6 +99,15 @@ fn of(column: Column, config: &StoreConfig, cache: &Cache) -> Options {
             options.set_min_blob_size(BLOB_BYTES_MIN);
             options.set_blob_compression_type(DBCompressionType::Lz4);
         }
+        Column::Snapshots => {
+            // Written once, read a few times, dropped whole: beside the tree, and its room is given back soon.
+            options.set_write_buffer_size(to_size(config.buffer_bytes / 16));
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(BLOB_BYTES_MIN);
+            options.set_blob_compression_type(DBCompressionType::Lz4);
+            options.set_enable_blob_gc(true);
+            options.set_blob_gc_age_cutoff(1.0);
+        }
         Column::Journal => options.set_write_buffer_size(to_size(config.buffer_bytes / 32)),
         Column::Meta
         | Column::Fragments
@@ -107,7 +116,8 @@ fn of(column: Column, config: &StoreConfig, cache: &Cache) -> Options {
         | Column::Confirmations
         | Column::Peers
         | Column::Uploads
-        | Column::Evidence => {}
+        | Column::Evidence
+        | Column::Headers => {}
     }
     options
 }

@@ -9,7 +9,7 @@ use crate::mark::Mark;
 use crate::open::{self, Identity, OpenError};
 use crate::options;
 use crate::space::{Disk, Space};
-use floe_types::Height;
+use floe_types::{Height, NetworkId};
 use rocksdb::{Cache, ColumnFamily, DB, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -110,10 +110,14 @@ impl Store {
         let totals = inner.space.kept();
         inner.report.fragments = totals.count;
         inner.report.fragment_bytes = totals.bytes;
-        let chain = inner.load_chain().map_err(corrupt)?;
-        inner.chain = Mutex::new(chain);
         inner.uploads = Mutex::new(inner.count_uploads().map_err(corrupt)?);
-        Ok(Store { inner: Arc::new(inner) })
+        let store = Store { inner: Arc::new(inner) };
+        store.inner.finish_restoring(|| store.arriving()).map_err(corrupt)?;
+        if store.inner.report.lost_writes > 0 {
+            store.inner.note_lost_memory().map_err(corrupt)?;
+        }
+        *locked(&store.inner.chain) = store.inner.load_chain().map_err(corrupt)?;
+        Ok(store)
     }
 
     /// What opening found.
@@ -163,6 +167,11 @@ impl Store {
 }
 
 impl Inner {
+    /// The network whose ledger this is.
+    pub fn network(&self) -> NetworkId {
+        self.identity.network
+    }
+
     /// The handle of a column.
     pub fn column(&self, column: Column) -> &ColumnFamily {
         self.db.cf_handle(column.name()).expect("every column is opened and none is ever dropped")
@@ -248,7 +257,9 @@ impl Inner {
                 Some(Height(number_of(&bytes).ok_or_else(|| damaged("the last height is not a number".to_owned()))?))
             }
         };
-        if let Some(last) = last.filter(|last| last.0 > 0)
+        // A store that began with a snapshot has no block there.
+        let base = self.meta_number(meta::BASE_HEIGHT)?.unwrap_or(0);
+        if let Some(last) = last.filter(|last| last.0 > base)
             && self.read_block(last)?.is_none()
         {
             return Err(damaged(format!("block {last}, the last one, is missing")));

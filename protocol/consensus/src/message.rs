@@ -111,7 +111,7 @@ impl Message {
     }
 
     /// Whether the sender's signature verifies. A proof has no sender and is judged by the machine alone.
-    pub(crate) fn is_signed(&self, network: &NetworkId) -> bool {
+    pub fn is_signed(&self, network: &NetworkId) -> bool {
         match &self.0 {
             Content::Vote(vote) => vote.is_signed(network),
             Content::Proposal(proposal, _) => proposal.is_signed(network),

@@ -93,6 +93,16 @@ fn put_record(overlay: &mut Overlay<'_>, blob: &BlobId, record: &BlobRecord, nov
     overlay.put(Table::Blobs.key(&[&blob.0]), value);
 }
 
+/// What a life weighs in its map.
+pub(crate) fn weight(shards: u16, life: &SequenceRecord) -> Weight {
+    match life.defence {
+        Defence::Defended => {
+            Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes: fragment_bytes(shards, life.length) }
+        }
+        Defence::Never | Defence::Forgotten | Defence::Deleted => Weight::default(),
+    }
+}
+
 /// A life on its way into the state.
 struct Living<'a> {
     shards: u16,
@@ -103,14 +113,7 @@ struct Living<'a> {
 impl Living<'_> {
     fn put(&self, overlay: &mut Overlay<'_>, novelty: Novelty) {
         let life = self.life;
-        let weight = match life.defence {
-            Defence::Defended => Weight {
-                blobs: 1,
-                bytes: u128::from(life.length),
-                fragment_bytes: fragment_bytes(self.shards, life.length),
-            },
-            Defence::Never | Defence::Forgotten | Defence::Deleted => Weight::default(),
-        };
+        let weight = weight(self.shards, life);
         let SequenceRecord { registration, certified, last, defence, keeper, previous, .. } = *life;
         let stored = StoredLife { registration, certified, last, defence, keeper, previous };
         Table::Sequence.store(overlay, Table::Sequence.number(self.number.0), &stored);

@@ -2,7 +2,9 @@
 //!
 //! A header names everything that execution must come to: equal parents and equal transactions give equal headers on every
 //! node, or the block is refused. The header of the first block of an epoch carries a [`BoundaryHeader`]: what the epoch
-//! before came to. Its roots are those right after the boundary, before the block's transactions.
+//! before came to: its lists and sums are those right after the boundary, before the block's transactions. The maps of blobs
+//! have their roots in every header, so that a proof about a blob can be made from the state at any height
+//! ([`crate::evidence`]).
 
 use crate::fund::Payout;
 use crate::merkle::{self, Root};
@@ -35,11 +37,6 @@ pub struct BoundaryHeader {
     pub verdict_root: Root,
     /// List of (first, last, place of the class in the list above), one per segment that was judged.
     pub classes_root: Root,
-    /// Map from sequence number to [`crate::SequenceRecord`]. A blob's class is found by the segment its number is in: an
-    /// attestation for a million blobs must not rewrite a million leaves.
-    pub blobs_by_sequence_root: Root,
-    /// Map from blob id to [`crate::BlobRecord`]; proves that an id was never registered, too.
-    pub blobs_by_id_root: Root,
     /// List of [`crate::Transition`].
     pub transitions_root: Root,
     /// Hash of the committee of the epoch that begins.
@@ -79,6 +76,11 @@ pub struct BlockHeader {
     pub transactions_root: Root,
     /// The state after this block, see [`crate::execute`].
     pub state_root: Root,
+    /// Map from sequence number to [`crate::SequenceRecord`], after this block. A blob's class is found by the segment its
+    /// number is in: an attestation for a million blobs must not rewrite a million leaves.
+    pub blobs_by_sequence_root: Root,
+    /// Map from blob id to [`crate::BlobRecord`], after this block; proves that an id was never registered, too.
+    pub blobs_by_id_root: Root,
     /// In the first block of an epoch, what the epoch before came to.
     pub boundary: Option<BoundaryHeader>,
 }

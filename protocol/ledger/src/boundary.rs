@@ -19,9 +19,10 @@ use crate::blobs;
 use crate::block::BoundaryHeader;
 use crate::coverage::{self, Notes, Segment};
 use crate::event::Event;
+use crate::evidence::{self, List, committee_root};
 use crate::fund::{self, Paid};
 use crate::lifecycle::{self, Ending};
-use crate::merkle::{self, Map, Root, Weight};
+use crate::merkle::Weight;
 use crate::money;
 use crate::pages;
 use crate::prices;
@@ -56,12 +57,15 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
     entries.collect()
 }
 
-/// The classes with what they weigh, and the root of the segments that make them.
+/// Leaves of a list that the boundary commits to.
+type Leaves = Vec<Vec<u8>>;
+
+/// The classes with what they weigh, and the segments that make them.
 fn classes(
     segments: &[Segment],
     judge: &Judge<'_>,
     state: &dyn StateRead,
-) -> Result<(BTreeMap<RowSet, Weight>, Root), StateError> {
+) -> Result<(BTreeMap<RowSet, Weight>, Leaves), StateError> {
     let mut weights: BTreeMap<RowSet, Weight> = BTreeMap::new();
     let mut live = Vec::new();
     let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
@@ -74,9 +78,8 @@ fn classes(
         }
     }
     let places: BTreeMap<&RowSet, u64> = weights.keys().zip(0..).collect();
-    let leaves = live.iter().map(|(run, class)| codec::encode(&(run, places.get(class))));
-    let root = merkle::list_root(&leaves.collect::<Vec<_>>());
-    Ok((weights, root))
+    let leaves = live.iter().map(|(run, class)| codec::encode(&(run, places.get(class)))).collect();
+    Ok((weights, leaves))
 }
 
 /// The verdicts and their count.
@@ -135,6 +138,7 @@ pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option
 fn prune(overlay: &mut Overlay<'_>, ended: Epoch, params: &Params) -> Result<(), StateError> {
     let Some(old) = ended.0.checked_sub(HISTORY_EPOCHS) else { return Ok(()) };
     overlay.delete(Table::Epochs.number(old));
+    evidence::drop_lists(overlay, Epoch(old))?;
     for (key, _) in Table::Changes.all(overlay, &old.to_be_bytes())? {
         overlay.delete(Table::Changes.key(&[&key]));
     }
@@ -167,12 +171,6 @@ fn absorb(
     Ok(())
 }
 
-/// The hash of a committee, as boundary headers name it.
-#[must_use]
-pub fn committee_root(committee: &Committee) -> Root {
-    Root(codec::hash("floe 1 ledger: committee", &codec::encode(committee)))
-}
-
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
@@ -187,7 +185,7 @@ pub(crate) fn end_epoch(
     let segments = coverage::segments(overlay, Table::Judged, counters.next_sequence)?;
     let rows = rows::load(overlay)?;
     let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
-    let (classes, classes_root) = classes(&segments, &judge, overlay)?;
+    let (classes, segments) = classes(&segments, &judge, overlay)?;
     let (records, mut tally) = verdicts(&judge, &classes);
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
     let mut transitions = match &before {
@@ -229,18 +227,17 @@ pub(crate) fn end_epoch(
     let (office, turned) = ending.turn(overlay, &mut notes)?;
     events.extend(turned);
 
-    let encoded = |record: &VerdictRecord| codec::encode(record);
-    let verdict_root = merkle::list_root(&records.iter().map(encoded).collect::<Vec<_>>());
+    let verdict_root = evidence::keep(overlay, epoch, List::Verdicts, records.iter().map(codec::encode).collect());
+    let transitions = transitions.iter().map(codec::encode).collect();
+    evidence::note_term(overlay, epoch.next(), head.height.next(), &office)?;
     let header = BoundaryHeader {
         ended: epoch,
         decision: participation.decision,
         reporters: participation.reporters,
         answered: participation.answered,
         verdict_root,
-        classes_root,
-        blobs_by_sequence_root: pages::root(overlay, Map::BySequence)?.0,
-        blobs_by_id_root: pages::root(overlay, Map::ById)?.0,
-        transitions_root: merkle::list_root(&transitions.iter().map(codec::encode).collect::<Vec<_>>()),
+        classes_root: evidence::keep(overlay, epoch, List::Classes, segments),
+        transitions_root: evidence::keep(overlay, epoch, List::Transitions, transitions),
         committee_root: committee_root(&office),
         term: office.term(),
         tally,

@@ -5,18 +5,8 @@
 //!
 //! # The state root
 //!
-//! ```text
-//! root(0) = H(network id, changes of genesis)
-//! root(h) = H(root(h-1), changes of block h)
-//! ```
-//!
-//! It is a chain over change sets, not a tree over the whole state: a change set is as long as the block, a tree would be
-//! written in `log n` nodes for every entry touched. Two nodes with one root have applied the same change sets in the same order to the same
-//! genesis, so their states are equal to the byte; the first entry that differs makes every root from that block on
-//! differ, and the block is refused. What it cannot do is prove one entry to somebody without the state: the roots in
-//! boundary headers do that for blobs and verdicts. Nor does it see a disk that changes an entry *after* it was written,
-//! until that entry is read and a block comes out otherwise; storage has checksums for that. The head entry is left
-//! out, because it holds the root.
+//! A sum over all entries of the state, hashed: see [`crate::digest`]. It sees every entry, also one that a disk changed
+//! after it was written, at the next block that changes it. The head entry is left out, because it holds the root.
 //!
 //! # Time
 //!
@@ -29,10 +19,12 @@ use crate::blobs;
 use crate::block::{self, BLOCK_CERTIFICATES_MAX, Block, BlockHeader, BoundaryHeader, HEADER_BYTES_MAX, genesis_block};
 use crate::boundary;
 use crate::candidates;
+use crate::digest;
 use crate::event::Event;
+use crate::evidence;
 use crate::fund;
 use crate::memo::Memo;
-use crate::merkle::Root;
+use crate::merkle::Map;
 use crate::money;
 use crate::pages;
 use crate::prices;
@@ -114,6 +106,7 @@ pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
     money::put_totals(&mut overlay, &Totals { supply, accounts, stakes, ..Totals::default() });
     Table::Committee.store(&mut overlay, Table::Committee.key(&[]), &committee);
     rows::store(&mut overlay, &Rows::first(&committee));
+    evidence::note_term(&mut overlay, Epoch(1), Height(0), &committee).expect("state in memory can be read");
     blobs::put_counters(&mut overlay, &Counters { next_registration: 1, next_sequence: 0, attested: 0 });
     let head_key = Table::Head.key(&[]);
     let head = Head {
@@ -122,7 +115,7 @@ pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
         time: genesis.time,
         epoch: Epoch(1),
         epoch_began: genesis.time,
-        state_root: Root(overlay.changes().root_after(&network.0, &head_key)),
+        state_root: digest::renew(&mut overlay, &network).expect("state in memory can be read"),
     };
     Table::Head.store(&mut overlay, head_key, &head);
     Ok(overlay.into_changes())
@@ -264,6 +257,8 @@ fn difference(header: &BlockHeader, executed: &BlockHeader) -> Option<&'static s
         ("transactions root", header.transactions_root == executed.transactions_root),
         ("boundary", header.boundary == executed.boundary),
         ("state root", header.state_root == executed.state_root),
+        ("blobs by sequence", header.blobs_by_sequence_root == executed.blobs_by_sequence_root),
+        ("blobs by id", header.blobs_by_id_root == executed.blobs_by_id_root),
     ];
     let named = fields.into_iter().find(|(_, equal)| !equal).map(|(name, _)| name);
     // Whatever else there is to a header, now or later, must be equal too.
@@ -369,7 +364,7 @@ impl<'a> Execution<'a> {
         let (ids, transactions): (Vec<_>, Vec<_>) = self.included.into_iter().unzip();
         pages::flush(&mut self.overlay)?;
         let head_key = Table::Head.key(&[]);
-        let state_root = Root(self.overlay.changes().root_after(&self.head.state_root.0, &head_key));
+        let state_root = digest::renew(&mut self.overlay, &self.context.network)?;
         let header = BlockHeader {
             version: self.version,
             network: self.context.network,
@@ -380,6 +375,8 @@ impl<'a> Execution<'a> {
             epoch: self.epoch,
             transactions_root: block::transactions_root(&ids),
             state_root,
+            blobs_by_sequence_root: pages::root(&self.overlay, Map::BySequence)?.0,
+            blobs_by_id_root: pages::root(&self.overlay, Map::ById)?.0,
             boundary: self.boundary,
         };
         let id = header.id();

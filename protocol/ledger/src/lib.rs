@@ -31,6 +31,9 @@
 //! | [`version`] | which rules are in force, and how later ones come into force |
 //! | [`money`], [`fund`], [`prices`] | WAL and its conservation; the storage fund; how the price moves |
 //! | [`terms`] | registering, extending, deleting, renewing, and quotes |
+//! | [`digest`] | the state root: a sum over all entries |
+//! | [`evidence`] | answers about blobs that anyone can check offline |
+//! | [`snapshot`] | the state cut into chunks that are checked alone, and put together again |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
@@ -46,8 +49,10 @@ pub mod candidacy;
 pub mod candidates;
 pub mod committees;
 pub mod coverage;
+pub mod digest;
 pub mod election;
 pub mod event;
+pub mod evidence;
 pub mod execute;
 pub mod fund;
 pub mod history;
@@ -63,6 +68,7 @@ pub mod records;
 pub mod refusal;
 pub mod rows;
 pub mod sets;
+pub mod snapshot;
 pub mod state;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;

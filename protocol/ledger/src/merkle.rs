@@ -252,12 +252,26 @@ pub fn list_root<T: AsRef<[u8]>>(items: &[T]) -> Root {
             [only] => *only,
             _ => {
                 let (left, right) = items.split_at(items.len().next_power_of_two() / 2);
-                LIST_NODE.hash(&[below(left), below(right)].concat())
+                list_node(&below(left), &below(right))
             }
         }
     }
-    let leaf = |item: &T| LIST_LEAF.hash(item.as_ref());
-    let leaves: Vec<_> = items.iter().map(leaf).collect();
+    let leaves: Vec<_> = items.iter().map(|item| list_leaf(item.as_ref())).collect();
+    list_top(items.len() as u64, &below(&leaves))
+}
+
+/// A list's leaf.
+pub(crate) fn list_leaf(item: &[u8]) -> [u8; 32] {
+    LIST_LEAF.hash(item)
+}
+
+/// A list's inner node.
+pub(crate) fn list_node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    LIST_NODE.hash(&[*left, *right].concat())
+}
+
+/// A list's root, from how many items it has and its topmost node.
+pub(crate) fn list_top(count: u64, below: &[u8; 32]) -> Root {
     let mut hasher = blake3::Hasher::new_derive_key("floe 1 merkle list: root");
-    Root(*hasher.update(&(items.len() as u64).to_be_bytes()).update(&below(&leaves)).finalize().as_bytes())
+    Root(*hasher.update(&count.to_be_bytes()).update(below).finalize().as_bytes())
 }

@@ -19,6 +19,11 @@
 //!
 //! Maps never lose a key: the ledger forgets by changing a leaf, so that *it was there* stays provable.
 
+#[path = "pages_build.rs"]
+mod build;
+
+pub(crate) use build::{Builder, Sink};
+
 use crate::blobs;
 use crate::merkle::{EMPTY, Leaf, Map, MapProof, ProofStep, Root, Side, Weight, bit, node_hash, value_hash};
 use crate::state::{Overlay, StateError, StateRead};
@@ -79,11 +84,21 @@ impl Page {
         Ok(page)
     }
 
-    fn store(&self, overlay: &mut Overlay<'_>, map: Map, depth: usize, key: &[u8]) {
+    fn set(&mut self, nibble: u8, slot: Slot) {
+        if let Some(place) = self.0.get_mut(usize::from(nibble)) {
+            *place = Some(slot);
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let places = self.0.iter().enumerate().filter(|(_, slot)| slot.is_some());
         let occupied: u16 = places.map(|(at, _)| 1u16 << at).sum();
         let slots: Vec<&Slot> = self.0.iter().flatten().collect();
-        Table::Merkle.store(overlay, address(map, depth, key), &(occupied, slots));
+        floe_types::codec::encode(&(occupied, slots))
+    }
+
+    fn store(&self, overlay: &mut Overlay<'_>, map: Map, depth: usize, key: &[u8]) {
+        overlay.put(address(map, depth, key), self.encode());
     }
 
     /// The summary of the slots from `first` on, `16 >> bit` of them, in a page at `depth`; none when all are empty.
@@ -127,7 +142,7 @@ fn address(map: Map, depth: usize, key: &[u8]) -> Vec<u8> {
 }
 
 /// The table whose keys are the map's, and how long they are in bytes.
-fn table(map: Map) -> (Table, usize) {
+pub(crate) fn table(map: Map) -> (Table, usize) {
     match map {
         Map::BySequence => (Table::Sequence, 8),
         Map::ById => (Table::Blobs, 32),

@@ -112,6 +112,26 @@ fn lists_of_other_length_or_order_have_other_roots() {
     assert_eq!(distinct.len(), roots.len());
 }
 
+/// The table of `state`, and the pages built from it anew.
+fn rebuilt(state: &MemoryState) -> MemoryState {
+    let mut changes = crate::ChangeSet::new();
+    let mut builder = Builder::new(MAP);
+    let mut put = |key, value| {
+        changes.0.insert(key, Some(value));
+        Ok(())
+    };
+    for (key, value) in Table::Blobs.all(state, &[]).unwrap() {
+        builder.add(Leaf { key, value: value_hash(&value), weight: weight(value[0]) }, &mut put).unwrap();
+    }
+    assert_eq!(builder.finish(&mut put).unwrap(), root(state, MAP).unwrap().0);
+    for (key, value) in Table::Blobs.all(state, &[]).unwrap() {
+        changes.0.insert(Table::Blobs.key(&[&key]), Some(value));
+    }
+    let mut rebuilt = MemoryState::new();
+    rebuilt.apply(&changes);
+    rebuilt
+}
+
 /// The tree as the definition has it: no pages, no state.
 fn slow_root(leaves: &[(Vec<u8>, u8)]) -> Option<(Root, Weight)> {
     let (first, last) = (leaves.first()?, leaves.last()?);
@@ -136,6 +156,7 @@ proptest! {
         let state = built(entries.clone(), every);
         // The same map built in another order and at once has the same pages and nothing else.
         prop_assert_eq!(&state, &built(slow.clone().into_iter().rev(), other));
+        prop_assert_eq!(&state, &rebuilt(&state));
         let top = root(&state, MAP).unwrap();
         let mut leaves: Vec<_> = slow.iter().map(|(at, value)| (key(*at), *value)).collect();
         leaves.sort();

@@ -100,21 +100,6 @@ impl ChangeSet {
         let entries = entries.into_iter();
         Ok(ChangeSet(entries.map(|(key, value)| (key.into_vec(), value.map(ByteBuf::into_vec))).collect()))
     }
-
-    /// The root of the state that follows the state of `parent` by these changes. `skip` is left out of it.
-    pub(crate) fn root_after(&self, parent: &[u8; 32], skip: &[u8]) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("floe 1 ledger: state root");
-        hasher.update(parent);
-        for (key, value) in self.0.iter().filter(|(key, _)| key.as_slice() != skip) {
-            // Lengths first: no two change sets give the same bytes.
-            hasher.update(&(key.len() as u64).to_be_bytes()).update(key);
-            match value {
-                Some(value) => hasher.update(&[1]).update(&(value.len() as u64).to_be_bytes()).update(value),
-                None => hasher.update(&[0]),
-            };
-        }
-        *hasher.finalize().as_bytes()
-    }
 }
 
 /// State with changes on top.
@@ -177,6 +162,14 @@ impl<'a> Overlay<'a> {
     /// What was changed and which leaves wait, leaving the base behind.
     pub(crate) fn into_parts(self) -> (ChangeSet, Puts) {
         (self.changes, self.leaves)
+    }
+
+    /// The value at `key` below all changes.
+    ///
+    /// # Errors
+    /// [`StateError::Read`] when the medium fails.
+    pub fn before(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.base.get(key)
     }
 
     /// What was changed.

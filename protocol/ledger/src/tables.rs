@@ -5,7 +5,7 @@
 //!
 //! | tag | table | key after the tag | value |
 //! | --- | --- | --- | --- |
-//! | 1 | `Head` | | [`crate::Head`]; the only entry that state roots leave out, because it names them |
+//! | 1 | `Head` | | [`crate::Head`]; left out of state roots, because it names them |
 //! | 2 | `Accounts` | account | [`crate::Account`] |
 //! | 3 | `Totals` | | [`crate::Totals`] |
 //! | 4 | `Fund` | | rates of the storage fund |
@@ -24,8 +24,8 @@
 //! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
 //! | 20 | `Reports` | member | who answered, in this epoch |
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
-//! | 22 | `Merkle` | map, split, prefix | a node, see [`crate::merkle`] |
-//! | 23 | `MerkleRoots` | map | the top of a map |
+//! | 22 | `Merkle` | map, depth, prefix | a page, see [`crate::pages`]; left out of state roots: it follows from other tables |
+//! | 23 | `MerkleRoots` | map | the top of a map; likewise |
 //! | 30 | `Offers` | node | the price it would serve for |
 //! | 31 | `Prices` | | [`crate::Prices`] |
 //! | 32 | `Load` | | [`crate::Load`]: bytes that one shard is to keep |
@@ -45,6 +45,9 @@
 //! | 46 | `PastCommittees` | term | [`floe_types::Committee`] of a term that ended |
 //! | 47 | `Offences` | vote key | the epoch in which it was punished |
 //! | 48 | `Candidacy` | | how many candidates there are |
+//! | 50 | `Lists` | epoch, list, page | leaves of the lists that the epoch's boundary header commits to, see [`crate::evidence`] |
+//! | 51 | `Rolls` | first epoch | who votes from then on: [`crate::evidence::TermRecord`]; kept for good |
+//! | 52 | `Digest` | | the sum over all entries, see [`crate::digest`]; left out of state roots, because it makes them |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
 use floe_types::codec;
@@ -95,6 +98,9 @@ pub(crate) enum Table {
     PastCommittees = 46,
     Offences = 47,
     Candidacy = 48,
+    Lists = 50,
+    Rolls = 51,
+    Digest = 52,
 }
 
 impl Table {
@@ -141,6 +147,9 @@ impl Table {
             Table::PastCommittees => "past-committees",
             Table::Offences => "offences",
             Table::Candidacy => "candidacy",
+            Table::Lists => "lists",
+            Table::Rolls => "rolls",
+            Table::Digest => "digest",
         }
     }
 

@@ -6,6 +6,7 @@ mod churn;
 mod conformance;
 mod election;
 mod epochs;
+mod evidence;
 pub mod fixture;
 mod handover;
 mod model;

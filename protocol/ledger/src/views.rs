@@ -22,7 +22,7 @@ use crate::verdict::{Judge, VerdictRecord};
 use crate::version::{self, Protocol};
 use crate::{Decision, Run};
 use floe_types::{
-    AccountId, BlobId, Committee, Epoch, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
+    AccountId, BlobId, Committee, Epoch, Height, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
 };
 
 /// The most registrations that a [`BlobView`] lists: the newest.
@@ -296,6 +296,16 @@ pub fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option<EpochR
     boundary::epoch_record(state, epoch)
 }
 
+/// The height of the boundary block that began the `epochs` newest ended epochs: blocks below it are older than that. `None` while
+/// there are fewer, or when it is no longer remembered: nothing is to be dropped.
+///
+/// # Errors
+/// [`StateError`].
+pub fn history_begins(state: &dyn StateRead, epochs: u64) -> Result<Option<Height>, StateError> {
+    let Some(before) = head(state)?.epoch.0.checked_sub(epochs.saturating_add(1)) else { return Ok(None) };
+    Ok(boundary::epoch_record(state, Epoch(before))?.map(|record| record.height))
+}
+
 /// The newest epoch that was decided, when one is remembered.
 ///
 /// # Errors
@@ -419,8 +429,8 @@ pub fn pending(state: &dyn StateRead, limit: usize) -> Result<Vec<Registration>,
     Ok(found)
 }
 
-/// Shows what the map by blob id holds now: the encoding of a [`BlobRecord`], or nothing: *never registered*. To be checked
-/// against the root of the newest boundary it must be made from the state right after it.
+/// Shows what the map by blob id holds now: the encoding of a [`BlobRecord`], or nothing: *never registered*. Checked
+/// against the header of the block after which `state` stands.
 ///
 /// # Errors
 /// [`StateError`].

@@ -4,6 +4,7 @@
 //!
 //! | module | decides |
 //! | --- | --- |
+//! | [`certificates`] | whether votes prove what evidence says, for audits and snapshots |
 //! | [`coordinator`] | when heights begin, what a block holds, what is asked of whom to catch up, what is reported |
 //! | [`fragments`] | what a fragment store must be able to do: RocksDB in production, a virtual disk in simulation |
 //! | [`ledger_view`] | what the data path needs to know of the ledger |
@@ -12,10 +13,12 @@
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
 //! | [`handover`] | from whom the fragments of shards that came to this node are fetched, and how fast |
+//! | [`snapshot`] | how a node starts from a snapshot that nobody vouches for but the signatures |
 //! | [`wire`] | what these say to their like on other nodes |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod certificates;
 pub mod coordinator;
 pub mod custody;
 pub mod download;
@@ -23,6 +26,7 @@ pub mod fragments;
 pub mod handover;
 pub mod ledger_view;
 pub mod offence;
+pub mod snapshot;
 pub mod upload;
 pub mod wire;
 

@@ -13,7 +13,7 @@ use crate::fragment_disk::FragmentDisk;
 use crate::world::gateway::{Spool, UploadId};
 use floe_consensus::JournalEntry;
 use floe_ledger::{ChangeSet, MemoryState, StateRead};
-use floe_machines::wire::sync::{DecidedBlock, DecidedBlocks};
+use floe_machines::wire::sync::{DecidedBlock, DecidedBlocks, Served};
 use floe_types::Height;
 use std::collections::BTreeMap;
 
@@ -119,6 +119,8 @@ impl Disk {
         count + self.fragments.lose_power(chance)
     }
 }
+
+impl Served for Disk {}
 
 impl DecidedBlocks for Disk {
     fn decided(&self, height: Height) -> Option<DecidedBlock> {

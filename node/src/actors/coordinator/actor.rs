@@ -168,6 +168,8 @@ impl CoordinatorActor {
                     tracing::error!(%error, "a past vote key could not be removed");
                 }
             }
+            Effect::FarBehind { height } => tracing::warn!(height = height.0, "far behind: a snapshot would be faster"),
+            Effect::MemoryWhole => self.parts.store.memory_is_whole()?,
             Effect::Blame { node, cause } => tracing::warn!(node = %node.short(), cause, "a member misbehaved"),
         }
         Ok(None)

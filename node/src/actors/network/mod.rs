@@ -5,11 +5,13 @@ use super::coordinator::CoordinatorHandle;
 use super::fragments::FragmentsHandle;
 use crate::run::Shared;
 use actix::{Actor, ActorContext, Context, StreamHandler};
+use floe_ledger::evidence::TermLink;
+use floe_ledger::snapshot::Outline;
 use floe_ledger::{StateError, StateRead, views};
-use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks};
+use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use floe_network::{Event, MemberAddress, Reply};
-use floe_storage::Store;
-use floe_types::{Committee, Height, NetworkId, NodeId, codec};
+use floe_storage::{StorageError, Store};
+use floe_types::{Committee, Epoch, Height, NetworkId, NodeId, codec};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -75,31 +77,54 @@ pub fn members(state: &dyn StateRead) -> Result<Vec<MemberAddress>, StateError> 
 
 struct Blocks(Store);
 
+/// What was read; nothing, and a line in the log, when the disk failed.
+fn read<T>(what: &'static str, result: Result<Option<T>, StorageError>) -> Option<T> {
+    result.unwrap_or_else(|error| {
+        tracing::error!(what, %error, "what another node asked for cannot be read");
+        None
+    })
+}
+
 impl DecidedBlocks for Blocks {
     fn decided(&self, height: Height) -> Option<DecidedBlock> {
-        match self.0.block(height) {
-            Ok(stored) => stored.map(|stored| DecidedBlock { block: stored.block, certificate: stored.certificate }),
-            Err(error) => {
-                tracing::error!(height = height.0, %error, "a decided block cannot be read");
-                None
-            }
-        }
+        let stored = read("block", self.0.block(height))?;
+        Some(DecidedBlock { block: stored.block, certificate: stored.certificate })
+    }
+
+    fn oldest(&self) -> Height {
+        read("oldest height", self.0.oldest_height().map(Some)).unwrap_or(Height(1))
+    }
+}
+
+impl Served for Blocks {
+    fn terms(&self, after: Epoch, bytes_max: usize) -> Vec<TermLink> {
+        self.0.terms(after, bytes_max)
+    }
+
+    fn outline(&self) -> Option<Outline> {
+        read("snapshot", self.0.snapshot_outline())
+    }
+
+    fn part(&self, height: Height, index: u32) -> Option<Vec<u8>> {
+        read("part of a snapshot", self.0.snapshot_part(height, index))
+    }
+
+    fn chunk(&self, height: Height, index: u32) -> Option<Vec<u8>> {
+        read("chunk of a snapshot", self.0.snapshot_chunk(height, index))
     }
 }
 
 impl NetworkActor {
     fn serve_blocks(&self, bytes: &[u8], reply: Reply) {
-        let request = match sync::decode_request(bytes) {
-            Ok(request) if request.network == self.network => request,
-            _ => return reply.reject(),
-        };
         // Busy: no answer, the asker goes on to another node.
         let Ok(permit) = self.serving.clone().try_acquire_owned() else { return };
-        let blocks = Blocks(self.store.clone());
+        let (blocks, network, bytes) = (Blocks(self.store.clone()), self.network, bytes.to_vec());
         tokio::task::spawn_blocking(move || {
-            let answer = codec::encode(&sync::answer(&blocks, &request));
-            // The asker may be gone by now.
-            drop(reply.send(answer));
+            match sync::serve(&blocks, &network, &bytes) {
+                // The asker may be gone by now.
+                Some(answer) => drop(reply.send(answer)),
+                None => reply.reject(),
+            }
             drop(permit);
         });
     }

@@ -275,7 +275,8 @@ fn a_boundary_shows_what_it_forgot_and_proofs_fit_its_roots() {
         defence: Defence::Forgotten,
     };
     assert!(events.contains(&forgotten));
-    let boundary = world.blocks.last().unwrap().header.boundary.clone().unwrap();
+    let header = &world.blocks.last().unwrap().header;
+    let boundary = header.boundary.as_ref().unwrap();
     assert_eq!(
         boundary.tally.forgotten,
         Weight { blobs: 1, bytes: u128::from(LENGTH), fragment_bytes: blobs::fragment_bytes(28, LENGTH) }
@@ -284,14 +285,14 @@ fn a_boundary_shows_what_it_forgot_and_proofs_fit_its_roots() {
         let number = SequenceNumber(number);
         let record = views::sequence(&world.state, number).unwrap().unwrap();
         let proof = views::prove_sequence(&world.state, number).unwrap();
-        let found = proof.verify(&boundary.blobs_by_sequence_root, &number.0.to_be_bytes()).unwrap();
+        let found = proof.verify(&header.blobs_by_sequence_root, &number.0.to_be_bytes()).unwrap();
         let Presence::Present { value, weight } = found else { panic!() };
         assert_eq!(value, merkle::value_hash(&floe_types::codec::encode(&record)));
         assert_eq!(weight.blobs, u64::from(record.defence == Defence::Defended));
     }
     let never = views::prove_blob(&world.state, &blob(9)).unwrap();
-    assert_eq!(never.verify(&boundary.blobs_by_id_root, &blob(9).0), Ok(Presence::Absent));
-    assert!(matches!(never.verify(&boundary.blobs_by_id_root, &blob(1).0), Err(_) | Ok(Presence::Present { .. })));
+    assert_eq!(never.verify(&header.blobs_by_id_root, &blob(9).0), Ok(Presence::Absent));
+    assert!(matches!(never.verify(&header.blobs_by_id_root, &blob(1).0), Err(_) | Ok(Presence::Present { .. })));
 }
 
 #[test]

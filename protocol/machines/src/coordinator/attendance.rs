@@ -154,7 +154,14 @@ mod tests {
     use floe_types::{BlockId, Epoch, NetworkId};
 
     fn answer(nonce: u64) -> StatusAnswer {
-        StatusAnswer { network: NetworkId([0; 32]), nonce, height: Height(9), block: BlockId([0; 32]), epoch: Epoch(1) }
+        StatusAnswer {
+            network: NetworkId([0; 32]),
+            nonce,
+            height: Height(9),
+            block: BlockId([0; 32]),
+            epoch: Epoch(1),
+            heard: None,
+        }
     }
 
     fn watching(members: u8) -> (Attendance, Params) {

@@ -3,7 +3,7 @@
 //! One request is open at a time. Whoever claims the greatest height is asked first; who fails or lies goes to the end
 //! of the line. What came is fed to consensus one height after the other: a certificate counts, not who gave it.
 
-use crate::wire::sync::{BLOCKS_MAX, BlocksAnswer, BlocksRequest, DecidedBlock};
+use crate::wire::sync::{Ask, BLOCKS_MAX, BlocksAnswer, DecidedBlock, Request};
 use floe_types::{Height, NetworkId, NodeId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,6 +21,8 @@ pub(super) struct CatchUp {
     giver: Option<NodeId>,
     /// Failures by node, to prefer others.
     failures: BTreeMap<NodeId, u32>,
+    /// Somebody has dropped the block that comes next here.
+    dropped: bool,
 }
 
 impl CatchUp {
@@ -32,6 +34,7 @@ impl CatchUp {
             fetched: VecDeque::new(),
             giver: None,
             failures: BTreeMap::new(),
+            dropped: false,
         }
     }
 
@@ -45,13 +48,14 @@ impl CatchUp {
         self.target > tip
     }
 
+    /// The height that others claim, when a snapshot is the better way to it: they are `far` ahead, or have dropped blocks.
+    pub fn is_far_behind(&self, tip: Height, far: u64) -> Option<Height> {
+        let far = self.target.0.saturating_sub(tip.0) > far;
+        (far || self.dropped).then_some(self.target)
+    }
+
     /// Whom to ask for what comes after `tip`, when nothing is open. `heights` are the members with their claims.
-    pub fn ask(
-        &mut self,
-        now: u64,
-        tip: Height,
-        heights: &BTreeMap<NodeId, Height>,
-    ) -> Option<(NodeId, BlocksRequest)> {
+    pub fn ask(&mut self, now: u64, tip: Height, heights: &BTreeMap<NodeId, Height>) -> Option<(NodeId, Request)> {
         if !self.fetched.is_empty() {
             return None;
         }
@@ -67,16 +71,17 @@ impl CatchUp {
         };
         let (node, _) = heights.iter().min_by_key(preference)?;
         self.open = Some((*node, now));
-        let request = BlocksRequest { network: self.network, from: tip.next(), count_max: BLOCKS_MAX };
+        let request = Request { network: self.network, ask: Ask::Blocks { from: tip.next(), count_max: BLOCKS_MAX } };
         Some((*node, request))
     }
 
     /// Blocks came. An answer nobody waits for is dropped. One without blocks sends its giver to the end of the line.
-    pub fn came(&mut self, from: NodeId, answer: BlocksAnswer) {
+    pub fn came(&mut self, from: NodeId, tip: Height, answer: BlocksAnswer) {
         if self.open.is_none_or(|(node, _)| node != from) {
             return;
         }
         self.open = None;
+        self.dropped |= answer.blocks.is_empty() && answer.oldest > tip.next();
         if answer.blocks.is_empty() {
             self.failed(from);
         } else {

@@ -24,7 +24,8 @@ impl Coordinator {
     pub(super) fn probe(&mut self, work: &mut Work<'_>) {
         let network = self.context.network;
         for (to, nonce) in self.attendance.probe(work.now, &self.context.params) {
-            let request = StatusRequest { network, nonce, height: self.head.height };
+            let voters = self.guard.own();
+            let request = StatusRequest { network, nonce, height: self.head.height, voters };
             work.out.push(Effect::AskStatus { to, nonce, bytes: Bytes::from(status::encode(&request)) });
         }
     }
@@ -32,8 +33,11 @@ impl Coordinator {
     pub(super) fn status_answered(&mut self, work: &mut Work<'_>, from: NodeId, bytes: &[u8]) {
         match status::decode_answer(bytes) {
             Ok(answer) if answer.network == self.context.network => {
-                if self.attendance.answered(work.now, from, &answer) && answer.height > self.head.height {
-                    self.catch_up.heard_of(answer.height);
+                if self.attendance.answered(work.now, from, &answer) {
+                    self.guard.answered(from, answer.height, answer.heard.as_ref().map(|vote| vote.as_slice()));
+                    if answer.height > self.head.height {
+                        self.catch_up.heard_of(answer.height);
+                    }
                 }
             }
             _ => work.out.push(Effect::Blame { node: from, cause: "answered a status request with something else" }),
@@ -140,8 +144,8 @@ impl Coordinator {
     }
 
     pub(super) fn blocks_fetched(&mut self, work: &mut Work<'_>, from: NodeId, bytes: &[u8]) -> Result<(), Error> {
-        match sync::decode_answer(bytes) {
-            Ok(answer) => self.catch_up.came(from, answer),
+        match sync::decode_answer::<sync::BlocksAnswer>(bytes) {
+            Ok(answer) => self.catch_up.came(from, self.head.height, answer),
             Err(_) => {
                 self.catch_up.failed(from);
                 work.out.push(Effect::Blame { node: from, cause: "answered a block request with something else" });
@@ -159,12 +163,19 @@ impl Coordinator {
         if !stalled && !self.catch_up.is_behind(self.head.height) {
             return;
         }
+        if !self.said_far_behind
+            && let Some(height) = self.catch_up.is_far_behind(self.head.height, self.config.far_behind_heights)
+        {
+            self.said_far_behind = true;
+            work.out.push(Effect::FarBehind { height });
+        }
         let heights: BTreeMap<NodeId, Height> =
             self.attendance.live().iter().map(|(node, seen)| (*node, seen.height)).collect();
         if self.catch_up.is_behind(self.head.height) && self.catch_up.all_failed(&heights) {
             // Nobody could back the claim. If it was true, the next status answer makes it again.
             self.catch_up.forgive();
             self.catch_up.forget_target(self.head.height);
+            self.guard.unbacked(self.head.height);
             return;
         }
         if let Some((from, request)) = self.catch_up.ask(work.now, self.head.height, &heights) {

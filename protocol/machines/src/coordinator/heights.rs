@@ -1,5 +1,6 @@
 //! Heights: when one begins, what consensus is told, what a decision becomes.
 
+use super::guard::Leave;
 use super::machine::{Coordinator, EXECUTED_MAX, Work};
 use super::{Commit, Effect, Error, GossipToken, Judgement, Timer, Topic};
 use bytes::Bytes;
@@ -62,9 +63,44 @@ pub(super) fn validators(committee: &Committee) -> ValidatorSet {
 }
 
 impl Coordinator {
-    pub(super) fn started(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) -> Result<(), Error> {
+    pub(super) fn started(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) {
+        (self.started_at, self.has_started) = (work.now, true);
+        if let Some((_, waiting)) = &mut self.waiting {
+            *waiting = journal;
+        }
+    }
+
+    /// Lets consensus begin, as soon as the guard allows it: with keys and journal, or watching without either.
+    pub(super) fn begin_voting(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        if !self.has_started || self.waiting.is_none() {
+            return Ok(());
+        }
+        let leave = self.guard.leave(&self.committee, &self.node, self.head.height);
+        if leave == Leave::Ask {
+            return Ok(());
+        }
+        let (keys, journal) = self.waiting.take().unwrap_or_default();
+        if let Leave::Observe { from } = leave {
+            // What the journal says was voted here before is of a height that will not be voted at.
+            self.guard.hold(keys, from);
+            self.begin_at_head(work, Vec::new())?;
+            return self.feed_unless_committing(work);
+        }
+        keys.into_iter().for_each(|key| self.consensus.add_key(key));
+        if self.guard.is_in_doubt() {
+            work.out.push(Effect::MemoryWhole);
+        }
+        self.begin_at_head(work, journal)?;
+        self.feed_unless_committing(work)
+    }
+
+    /// What was fetched while the guard was asking.
+    fn feed_unless_committing(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        if self.committing.is_none() { self.feed_fetched(work) } else { Ok(()) }
+    }
+
+    fn begin_at_head(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) -> Result<(), Error> {
         let height = self.head.height.next();
-        self.started_at = work.now;
         self.running = Some((height, work.now));
         if journal.is_empty() {
             let start =
@@ -91,9 +127,16 @@ impl Coordinator {
             work.out.push(Effect::Judge { token, judgement: Judgement::Reject });
             return Ok(());
         };
+        if self.waiting.is_some() {
+            work.out.push(Effect::Judge { token, judgement: Judgement::Ignore });
+            return Ok(());
+        }
         let place = work.out.len();
         work.out.push(Effect::Judge { token, judgement: Judgement::Accept });
-        let dropped = self.drive_for_judgement(work, Input::Message(message))?;
+        let dropped = self.drive_for_judgement(work, Input::Message(message.clone()))?;
+        if dropped.is_none() {
+            self.heard.note(&message, bytes);
+        }
         let judgement = match dropped {
             None => Judgement::Accept,
             Some(DropReason::BadSignature | DropReason::WrongValue | DropReason::BadCertificate) => Judgement::Reject,
@@ -226,6 +269,7 @@ impl Coordinator {
             self.committee = views::committee(work.state)?;
             self.attendance.watch(super::machine::others(&self.committee, self.node));
             self.attendance.begin_epoch();
+            self.heard.keep(&self.committee);
         }
         self.settle(work, &included)?;
         self.settle_relayed(work, &included)?;
@@ -239,7 +283,7 @@ impl Coordinator {
 
     /// Begins the next height when none is under way and there is a reason: something to decide, an epoch due to end.
     pub(super) fn begin_height_for_a_reason(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
-        if self.running.is_some() || self.committing.is_some() {
+        if self.running.is_some() || self.committing.is_some() || self.waiting.is_some() {
             return Ok(());
         }
         let due = work.now >= self.epoch_ends_at();
@@ -265,6 +309,10 @@ impl Coordinator {
 
     pub(super) fn begin_height(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
         let height = self.head.height.next();
+        if let Some(keys) = self.guard.release(height) {
+            keys.into_iter().for_each(|key| self.consensus.add_key(key));
+            work.out.push(Effect::MemoryWhole);
+        }
         self.running = Some((height, work.now));
         self.next_stall_at = work.now + self.config.stall_millis;
         let validators = validators(&self.committee);
@@ -299,7 +347,7 @@ impl Coordinator {
 
     /// Feeds the next fetched block, beginning its height when none is under way.
     pub(super) fn feed_fetched(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
-        while self.committing.is_none() {
+        while self.committing.is_none() && self.waiting.is_none() {
             let Some(fetched) = self.catch_up.next_block() else { return Ok(()) };
             let height = self.head.height.next();
             let Ok(certificate) = Certificate::decode(&fetched.certificate, CERTIFICATE_BYTES_MAX) else {

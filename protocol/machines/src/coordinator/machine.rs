@@ -2,6 +2,7 @@
 
 use super::attendance::Attendance;
 use super::catch_up::CatchUp;
+use super::guard::{Guard, Heard, Memory};
 use super::relay::Relay;
 use super::wallet::Wallet;
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::wire::status::{self, StatusAnswer};
 use bytes::Bytes;
-use floe_consensus::{Machine, ValueId};
+use floe_consensus::{JournalEntry, Machine, ValueId, VoteSigningKey};
 use floe_ledger::mempool::Mempool;
 use floe_ledger::{Action, Context, Executed, Head, MempoolError, Refusal, SignedTransaction, StateRead, views};
 use floe_types::{AccountId, Committee, Epoch, Height, NodeId, TransactionId, VoteKey};
@@ -51,6 +52,13 @@ pub struct Coordinator {
     pub(super) next_stuck_check_at: u64,
     /// The time for which the wake timer is set.
     pub(super) wake_at: Option<u64>,
+    pub(super) guard: Guard,
+    /// What others are told about their own votes.
+    pub(super) heard: Heard,
+    /// The keys and the journal, while the guard asks whether they may be used.
+    pub(super) waiting: Option<(Vec<VoteSigningKey>, Vec<JournalEntry>)>,
+    pub(super) has_started: bool,
+    pub(super) said_far_behind: bool,
 }
 
 /// What a step works on besides the machine itself.
@@ -61,7 +69,7 @@ pub(super) struct Work<'a> {
 }
 
 impl Coordinator {
-    /// A coordinator at the head of `state`.
+    /// A coordinator at the head of `state` whose memory of its votes is certain.
     ///
     /// # Errors
     /// [`Error::State`] when the state cannot be read.
@@ -71,6 +79,20 @@ impl Coordinator {
         identity: Identity,
         state: &dyn StateRead,
     ) -> Result<Coordinator, Error> {
+        Coordinator::guarded(config, context, identity, Memory::Certain, state)
+    }
+
+    /// A coordinator at the head of `state` that votes only once its memory of earlier votes cannot matter any more.
+    ///
+    /// # Errors
+    /// [`Error::State`] when the state cannot be read.
+    pub fn guarded(
+        config: Config,
+        context: Context,
+        identity: Identity,
+        memory: Memory,
+        state: &dyn StateRead,
+    ) -> Result<Coordinator, Error> {
         let head = views::head(state)?;
         let committee = views::committee(state)?;
         let network = context.network;
@@ -78,9 +100,16 @@ impl Coordinator {
             floe_consensus::Config { timeouts: config.timeouts, ..floe_consensus::Config::new(network.0) };
         let mut attendance = Attendance::new(u64::from(identity.node.0[0]) << 32);
         attendance.watch(others(&committee, identity.node));
+        let guard = Guard::new(network.0, identity.vote_keys.iter().map(VoteSigningKey::public).collect(), memory);
         Ok(Coordinator {
             message_bytes_max: consensus_config.message_bytes_max(),
-            consensus: Machine::new(consensus_config, identity.vote_keys),
+            // Its keys are given to it when the guard says so.
+            consensus: Machine::new(consensus_config, None),
+            guard,
+            heard: Heard::default(),
+            waiting: Some((identity.vote_keys, Vec::new())),
+            has_started: false,
+            said_far_behind: false,
             wallet: Wallet::new(network, identity.account, context.params.clone()),
             mempool: Mempool::new(Default::default()),
             relay: Relay::default(),
@@ -112,7 +141,7 @@ impl Coordinator {
     pub fn step(&mut self, now: u64, state: &dyn StateRead, input: Input) -> Result<Vec<Effect>, Error> {
         let mut work = Work { now, state, out: Vec::new() };
         match input {
-            Input::Started { journal } => self.started(&mut work, journal)?,
+            Input::Started { journal } => self.started(&mut work, journal),
             Input::ConsensusMessage { token, bytes } => self.consensus_message(&mut work, token, &bytes)?,
             Input::TransactionMessage { token, bytes } => self.transaction_message(&mut work, token, &bytes),
             Input::Submit { ticket, action } => self.submit(&mut work, ticket, action)?,
@@ -127,6 +156,9 @@ impl Coordinator {
             }
             Input::TimerFired(Timer::Wake) => self.wake_at = None,
             Input::Committed => self.committed(&mut work)?,
+        }
+        if self.committing.is_none() {
+            self.begin_voting(&mut work)?;
         }
         if self.committing.is_none() {
             self.follow_up(&mut work)?;
@@ -160,6 +192,7 @@ impl Coordinator {
             height: self.head.height,
             block: self.head.block,
             epoch: self.head.epoch,
+            heard: self.heard.newest_of(&request.voters).map(serde_bytes::ByteBuf::from),
         }))
     }
 
@@ -263,6 +296,18 @@ impl Coordinator {
     #[must_use]
     pub fn undecided_since(&self) -> Option<u64> {
         self.running.map(|(_, since)| since)
+    }
+
+    /// The first height at which this node votes, while its memory of earlier votes may be gone.
+    #[must_use]
+    pub fn votes_from(&self) -> Option<Height> {
+        self.guard.holds_until()
+    }
+
+    /// Whether this node waits for others to say how far they are before it votes.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// Whether others are known to be ahead.

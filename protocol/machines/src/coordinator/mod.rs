@@ -7,7 +7,8 @@
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
 //! - [`vote_keys`] sees to it that each term has a vote key of its own;
 //! - [`relay`] takes transactions that were signed elsewhere and says what became of them;
-//! - [`catch_up`] fetches decided blocks when others are ahead.
+//! - [`catch_up`] fetches decided blocks when others are ahead, and says when a snapshot would be better;
+//! - [`guard`] keeps a node whose memory of its votes may be gone from voting too early.
 //!
 //! # How a height goes
 //! 1. A height begins when there is a reason: a transaction waits, the epoch is due to end, or others have begun it. An
@@ -29,6 +30,7 @@
 pub mod attendance;
 mod catch_up;
 mod duties;
+mod guard;
 mod heights;
 mod machine;
 mod relay;
@@ -38,6 +40,7 @@ mod vote_keys;
 mod wallet;
 
 pub use attendance::{Attendance, Seen};
+pub use guard::{Memory, SAFE_DISTANCE};
 pub use machine::Coordinator;
 pub use relay::{RELAYED_MAX, WATCH_MILLIS};
 pub use wallet::PENDING_MAX;
@@ -61,6 +64,8 @@ pub struct Config {
     pub resend_millis: u64,
     /// Whether a node makes and announces a vote key of its own for each term.
     pub fresh_vote_keys: bool,
+    /// Heights behind the others from which on a snapshot is asked for beside the blocks.
+    pub far_behind_heights: u64,
 }
 
 impl Config {
@@ -79,7 +84,13 @@ impl Config {
             growth_per_round: propose / 4,
             ..Timeouts::default()
         };
-        Config { timeouts, stall_millis: 1_000, resend_millis: 12_000, fresh_vote_keys: true }
+        Config {
+            timeouts,
+            stall_millis: 1_000,
+            resend_millis: 12_000,
+            fresh_vote_keys: true,
+            far_behind_heights: 10_000,
+        }
     }
 }
 
@@ -250,6 +261,15 @@ pub enum Effect {
         /// The public halves.
         keys: Vec<VoteKey>,
     },
+    /// Others are far ahead, or have dropped the blocks that come next here: a snapshot is the better way
+    /// ([`crate::snapshot`]). Said once. Blocks are asked for all the same.
+    FarBehind {
+        /// The greatest height that others claim.
+        height: Height,
+    },
+    /// Nothing that was forgotten can matter any more: the note that memory was lost can go. Durable before any later
+    /// publish. Safe twice.
+    MemoryWhole,
     /// A member gave what it should not have. For peer scores and logs.
     Blame {
         /// Who.

@@ -1,12 +1,12 @@
 //! Four coordinators in one thread with a perfect network: what a quiet network does, and what wakes it.
 
 use super::{
-    Config, Coordinator, Effect, GossipToken, Identity, Input, Judgement, Outcome, SubmitError, Ticket, Timer, Topic,
-    WATCH_MILLIS,
+    Config, Coordinator, Effect, GossipToken, Identity, Input, Judgement, Memory, Outcome, SAFE_DISTANCE, SubmitError,
+    Ticket, Timer, Topic, WATCH_MILLIS,
 };
-use crate::wire::sync::{self, DecidedBlock, DecidedBlocks};
+use crate::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use bytes::Bytes;
-use floe_consensus::{JournalEntry, VoteSigningKey};
+use floe_consensus::{JournalEntry, Message, MessageKind, VoteSigningKey};
 use floe_ledger::{
     Action, Context, Decision, MemoryState, MempoolError, Refusal, SignedTransaction, StateRead, Transaction, views,
 };
@@ -28,11 +28,25 @@ struct Node {
     settled: Vec<(Ticket, Outcome)>,
     not_taken: Vec<SubmitError>,
     up: bool,
+    far_behind: u32,
+    whole: u32,
 }
 
-impl DecidedBlocks for BTreeMap<Height, DecidedBlock> {
+/// The blocks that a node gives.
+struct Kept<'a> {
+    blocks: &'a BTreeMap<Height, DecidedBlock>,
+    oldest: Height,
+}
+
+impl Served for Kept<'_> {}
+
+impl DecidedBlocks for Kept<'_> {
     fn decided(&self, height: Height) -> Option<DecidedBlock> {
-        self.get(&height).cloned()
+        (height >= self.oldest).then(|| self.blocks.get(&height).cloned()).flatten()
+    }
+
+    fn oldest(&self) -> Height {
+        self.oldest
     }
 }
 
@@ -48,6 +62,11 @@ struct World {
     queue: VecDeque<(usize, Input)>,
     genesis: Genesis,
     refused: usize,
+    /// What was signed at a height, round and step, by whom: nothing else may be (I15).
+    signed: BTreeMap<(floe_consensus::ValidatorKey, u64, u32, MessageKind), Bytes>,
+    memory: Memory,
+    /// The oldest block that a node still gives.
+    oldest: Height,
 }
 
 fn account(place: usize) -> SecretKey {
@@ -87,6 +106,10 @@ fn genesis(nodes: usize, epoch_millis: u64) -> Genesis {
 
 impl World {
     fn new(nodes: usize, epoch_millis: u64) -> World {
+        World::with_memory(nodes, epoch_millis, Memory::Certain)
+    }
+
+    fn with_memory(nodes: usize, epoch_millis: u64, memory: Memory) -> World {
         let genesis = genesis(nodes, epoch_millis);
         let mut state = MemoryState::new();
         state.apply(&floe_ledger::begin(&genesis).unwrap());
@@ -103,6 +126,9 @@ impl World {
             queue: VecDeque::new(),
             genesis,
             refused: 0,
+            signed: BTreeMap::new(),
+            memory,
+            oldest: Height(1),
         };
         for place in 0..nodes {
             let machine = world.machine(place, &state);
@@ -117,6 +143,8 @@ impl World {
                 settled,
                 not_taken,
                 up: true,
+                far_behind: 0,
+                whole: 0,
             });
             world.queue.push_back((place, Input::Started { journal: Vec::new() }));
         }
@@ -130,8 +158,9 @@ impl World {
             account: account(place),
         };
         let context = Context { versions_known: self.versions_known, ..Context::of(&self.genesis) };
-        let config = Config { fresh_vote_keys: self.fresh_vote_keys, ..Config::for_params(&self.genesis.params) };
-        Coordinator::new(config, context, identity, state).unwrap()
+        let defaults = Config::for_params(&self.genesis.params);
+        let config = Config { fresh_vote_keys: self.fresh_vote_keys, far_behind_heights: 20, ..defaults };
+        Coordinator::guarded(config, context, identity, self.memory, state).unwrap()
     }
 
     fn place(&self, node: NodeId) -> usize {
@@ -159,6 +188,7 @@ impl World {
         match effect {
             Effect::Journal(entry) => self.nodes[place].journal.push(entry),
             Effect::Publish { topic, bytes } => {
+                self.sign(topic, &bytes);
                 for other in (0..self.nodes.len()).filter(|other| *other != place) {
                     let (token, bytes) = (GossipToken(0), bytes.clone());
                     let input = match topic {
@@ -194,8 +224,9 @@ impl World {
             Effect::FetchBlocks { from, bytes } => {
                 let other = &self.nodes[self.place(from)];
                 let input = if other.up {
-                    let answer = sync::answer(&other.blocks, &sync::decode_request(&bytes).unwrap());
-                    Input::BlocksFetched { from, bytes: Bytes::from(floe_types::codec::encode(&answer)) }
+                    let kept = Kept { blocks: &other.blocks, oldest: self.oldest };
+                    let answer = sync::serve(&kept, &self.genesis.network(), &bytes).unwrap();
+                    Input::BlocksFetched { from, bytes: Bytes::from(answer) }
                 } else {
                     Input::BlocksFailed { from }
                 };
@@ -213,8 +244,25 @@ impl World {
                 let is_kept = |secret: &[u8; 32]| keys.contains(&VoteKey(SecretKey::from_bytes(*secret).public()));
                 self.vote_secrets[place].retain(is_kept);
             }
+            Effect::FarBehind { .. } => self.nodes[place].far_behind += 1,
+            Effect::MemoryWhole => self.nodes[place].whole += 1,
             Effect::Blame { cause, .. } => panic!("nobody misbehaves here: {cause}"),
         }
+    }
+
+    fn sign(&mut self, topic: Topic, bytes: &Bytes) {
+        let message = (topic == Topic::Consensus).then(|| Message::decode(bytes, 2 << 20).unwrap());
+        let Some(message) = message else { return };
+        let Some(key) = message.sender() else { return };
+        let place = (key, message.height().0, message.round().0, message.kind());
+        let first = self.signed.entry(place).or_insert_with(|| bytes.clone());
+        assert_eq!(first, bytes, "signed twice: {place:?}");
+    }
+
+    /// The heights at which node `place` has signed something.
+    fn voted(&self, place: usize) -> BTreeSet<u64> {
+        let own = VoteSigningKey::from_secret([place as u8 + 150; 32]).public();
+        self.signed.keys().filter(|(key, ..)| *key == own).map(|(_, height, ..)| *height).collect()
     }
 
     fn run_until(&mut self, until: u64) {
@@ -528,4 +576,108 @@ fn each_term_is_signed_with_keys_of_its_own_and_those_before_are_destroyed() {
     world.run_until(START + 34_500);
     assert_eq!(world.heights().len(), 1);
     assert!(!world.nodes[1].machine.is_behind());
+}
+
+impl World {
+    /// Node `place` comes back with this state and journal, as a new process.
+    fn come_back(&mut self, place: usize, state: MemoryState, journal: Vec<JournalEntry>, memory: Memory) {
+        let before = std::mem::replace(&mut self.memory, memory);
+        let machine = self.machine(place, &state);
+        self.memory = before;
+        let node = &mut self.nodes[place];
+        (node.machine, node.state, node.journal, node.up) = (machine, state, journal.clone(), true);
+        node.timers.clear();
+        self.queue.push_back((place, Input::Started { journal }));
+    }
+
+    fn fresh(&self) -> MemoryState {
+        let mut state = MemoryState::new();
+        state.apply(&floe_ledger::begin(&self.genesis).unwrap());
+        state
+    }
+}
+
+#[test]
+fn a_network_of_empty_directories_begins_and_says_that_memory_is_whole() {
+    let mut world = World::with_memory(4, 3_000, Memory::Lost);
+    world.run_until(START + 10_000);
+    assert!(world.nodes[0].machine.head().epoch >= Epoch(4));
+    assert_eq!(world.nodes.iter().map(|node| node.whole).collect::<Vec<_>>(), [1; 4]);
+}
+
+#[test]
+fn a_network_begins_without_those_that_may_be_missing() {
+    let mut world = World::with_memory(4, 3_000, Memory::Lost);
+    world.nodes[2].up = false;
+    world.run_until(START + 10_000);
+    assert!(world.nodes[0].machine.head().epoch >= Epoch(3));
+}
+
+#[test]
+fn a_node_with_an_empty_directory_votes_again_only_a_safe_distance_beyond_all_it_may_have_signed() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 10_100);
+    world.nodes[3].up = false;
+    let (voted, height) = (world.voted(3), world.nodes[0].machine.head().height.0);
+    assert!(!voted.is_empty());
+    let state = world.fresh();
+    world.come_back(3, state, Vec::new(), Memory::Lost);
+    world.run_until(START + 30_000);
+    assert_eq!(world.heights().len(), 1, "it has caught up: {:?}", world.heights());
+    let again: Vec<_> = world.voted(3).difference(&voted).copied().collect();
+    assert!(again.iter().all(|at| *at > height + SAFE_DISTANCE), "{again:?} after {height}");
+    assert!(!again.is_empty(), "it votes again");
+    assert_eq!((world.nodes[3].whole, world.nodes[3].machine.votes_from()), (1, None));
+}
+
+#[test]
+fn an_older_copy_of_a_directory_is_found_out_by_the_votes_that_others_heard() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 4_000);
+    let (state, journal) = (world.nodes[3].state.clone(), world.nodes[3].journal.clone());
+    let copied_at = world.nodes[3].machine.head().height.0;
+    world.run_until(START + 16_000);
+    let (voted, height) = (world.voted(3), world.nodes[0].machine.head().height.0);
+    assert!(voted.iter().any(|at| *at > copied_at + 1));
+    world.come_back(3, state, journal, Memory::Kept);
+    world.run_until(START + 16_200);
+    assert!(world.nodes[3].machine.votes_from().is_some_and(|from| from.0 > height), "it knows that it must not vote");
+    world.run_until(START + 40_000);
+    let again: Vec<_> = world.voted(3).difference(&voted).copied().collect();
+    assert!(again.iter().all(|at| *at > height + SAFE_DISTANCE), "{again:?} after {height}");
+    assert!(!again.is_empty() && world.nodes[3].machine.votes_from().is_none());
+}
+
+#[test]
+fn a_directory_that_is_whole_votes_again_as_soon_as_one_honest_member_has_answered() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 4_000);
+    let (state, journal) = (world.nodes[3].state.clone(), world.nodes[3].journal.clone());
+    let voted = world.voted(3);
+    world.come_back(3, state, journal, Memory::Kept);
+    world.run_until(START + 6_500);
+    assert!(world.voted(3).len() > voted.len());
+    assert!(!world.nodes[3].machine.is_asking());
+}
+
+#[test]
+fn a_node_far_behind_or_behind_what_others_keep_asks_for_a_snapshot_once() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 3_500);
+    world.nodes[3].up = false;
+    let state = world.nodes[3].state.clone();
+    world.run_until(START + 40_000);
+    assert!(world.nodes[0].machine.head().height.0 > 30);
+    world.come_back(3, state, Vec::new(), Memory::Certain);
+    world.run_until(START + 45_000);
+    assert_eq!((world.nodes[3].far_behind, world.heights().len()), (1, 1), "blocks are taken all the same");
+
+    world.nodes[3].up = false;
+    let state = world.nodes[3].state.clone();
+    world.run_until(START + 49_000);
+    world.oldest = world.nodes[0].machine.head().height;
+    let before = world.nodes[3].far_behind;
+    world.come_back(3, state, Vec::new(), Memory::Certain);
+    world.run_until(START + 49_900);
+    assert_eq!(world.nodes[3].far_behind - before, 1, "the blocks that come next are gone");
 }

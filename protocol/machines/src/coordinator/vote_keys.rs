@@ -33,12 +33,14 @@ impl Coordinator {
         let named = [Some(candidate.vote_key), mine(&self.committee), next.as_ref().and_then(mine)];
         let named: BTreeSet<VoteKey> =
             named.into_iter().flatten().chain(candidate.announced.iter().map(|(_, key)| *key)).collect();
-        let have: BTreeSet<VoteKey> = self.consensus.public_keys().iter().map(|key| VoteKey(key.0)).collect();
+        let signing = self.consensus.public_keys();
+        let have: BTreeSet<VoteKey> = signing.iter().chain(&self.guard.held()).map(|key| VoteKey(key.0)).collect();
         // One that is on its way to the ledger is named nowhere yet.
         let keep: BTreeSet<VoteKey> =
             named.iter().copied().chain(self.announcing.iter().map(|(_, key)| *key)).collect();
         if !have.is_subset(&keep) {
             self.consensus.retain_keys(|key| keep.contains(&VoteKey(key.0)));
+            self.guard.retain(|key| keep.contains(&VoteKey(key.0)));
             work.out.push(Effect::KeepVoteKeys { keys: keep.into_iter().collect() });
         }
         let running = self.committee.term();

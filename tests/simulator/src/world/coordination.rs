@@ -113,6 +113,8 @@ impl World {
             Effect::Settled { ticket, outcome } => self.settled(node, ticket, outcome),
             // Not asked for: keys stay.
             Effect::MakeVoteKey { .. } | Effect::KeepVoteKeys { .. } => {}
+            // Snapshots and lost memories are not simulated yet: every block is kept, every memory is certain.
+            Effect::FarBehind { .. } | Effect::MemoryWhole => {}
             Effect::Blame { node: blamed, cause } => {
                 self.stats.blames += 1;
                 self.trace.say(self.now, || format!("{node} blames {}: {cause}", blamed.short()));

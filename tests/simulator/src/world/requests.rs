@@ -5,7 +5,7 @@ use crate::identity::node_id;
 use bytes::Bytes;
 use floe_machines::coordinator::Input;
 use floe_machines::wire::sync;
-use floe_types::{NodeId, codec};
+use floe_types::NodeId;
 use std::collections::BTreeSet;
 
 /// When a status request that was not answered has failed.
@@ -107,10 +107,7 @@ impl World {
         };
         let answer = match request.question {
             Question::Status { .. } => live.coordinator.answer_status(bytes),
-            Question::Blocks => sync::decode_request(bytes)
-                .ok()
-                .filter(|asked| asked.network == self.context.network)
-                .map(|asked| codec::encode(&sync::answer(&node.disk, &asked))),
+            Question::Blocks => sync::serve(&node.disk, &self.context.network, bytes),
         };
         let Some(answer) = answer.filter(|_| !self.is_deaf(request.asker)) else { return };
         let asker = request.asker;

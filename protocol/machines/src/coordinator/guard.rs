@@ -1,0 +1,269 @@
+//! Keeps a node that may have forgotten votes from voting before that cannot matter any more.
+//!
+//! Votes are remembered in the journal, and a journal can be lost: an empty directory beside an old vote key, a directory
+//! that was restored from a copy, writes that a disk lost. A key that signs twice at one height is an equivocator, whatever
+//! its owner meant.
+//!
+//! ```text
+//!   asking ──── others answered ────► voting            memory kept, nobody has heard more from this key
+//!      │                         └──► observing ──► voting     memory lost, or others have heard more
+//!      └ status requests name the keys; answers say how far the answerer is, and show the newest vote that it heard
+//! ```
+//!
+//! # How long
+//! Who voted at height `h` knew the block at `h - 1`, which members with `n - f` shards had precommitted, so each honest one of
+//! those was at `h - 2` at least. This node, which forgot, is one of those that may fail: with `w` shards of its own the others
+//! that lie hold at most `f - w`. Any others with `n - f - w` shards have more than that in common with those who precommitted, so one of
+//! them is honest and was there. So no forgotten vote stands above the greatest height that they say plus
+//! [`SAFE_DISTANCE`]; a vote that somebody shows counts as it is. A height that nobody can back with blocks is let go of
+//! ([`Guard::unbacked`]), or one liar would silence a node for good. So many answer whenever anything can be decided.
+//!
+//! Each term has a key of its own, and a copy of a directory may hold those of several: all that there were at the start are
+//! asked about and held together. A key that is made later has signed nothing and is free.
+//!
+//! When everybody stands at genesis and nobody has heard the key, a lost memory holds nothing: that is how a network begins.
+//!
+//! # Laws
+//! - **I15** No key signs two different messages for one height, round and step.
+//!
+//! # Source
+//! `reliability.md` 3.1 number 12.
+
+use crate::wire::status::VOTERS_MAX;
+use floe_consensus::{Message, MessageKind, NetworkId, ValidatorKey, VoteSigningKey};
+use floe_types::{Committee, Height, NodeId};
+use std::collections::BTreeMap;
+
+/// Heights above the greatest known one at which a forgotten vote may stand.
+pub const SAFE_DISTANCE: u64 = 2;
+
+/// What the shell knows of this node's memory of its votes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// It is whole, as far as simulation or a test is concerned: nobody is asked.
+    Certain,
+    /// The directory is this node's and nothing seems to be missing. It may be an older copy: one honest member is asked.
+    Kept,
+    /// The directory is new, began with a snapshot, or lost writes.
+    Lost,
+}
+
+/// The guard of one node.
+pub(super) struct Guard {
+    memory: Memory,
+    /// The keys that there were at the start.
+    own: Vec<ValidatorKey>,
+    network: NetworkId,
+    /// Keys, while they must not sign.
+    held: Option<Vec<VoteSigningKey>>,
+    /// How far those who answered are.
+    heights: BTreeMap<NodeId, Height>,
+    /// The greatest height of a vote with a key of ours that somebody showed.
+    heard: Height,
+    /// The first height to vote at, once that is known.
+    from: Option<Height>,
+}
+
+/// What the guard allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Nothing yet: not enough others have answered.
+    Ask,
+    /// To go on from the journal.
+    GoOn,
+    /// To watch, and to vote from this height on.
+    Observe {
+        /// The first height to vote at.
+        from: Height,
+    },
+}
+
+impl Guard {
+    pub fn new(network: NetworkId, own: Vec<ValidatorKey>, memory: Memory) -> Guard {
+        // Without a key there is nothing to guard.
+        let memory = if own.is_empty() { Memory::Certain } else { memory };
+        Guard { memory, own, network, held: None, heights: BTreeMap::new(), heard: Height(0), from: None }
+    }
+
+    /// The keys that are asked about in status requests.
+    pub fn own(&self) -> Vec<[u8; 32]> {
+        self.own.iter().take(VOTERS_MAX).map(|key| key.0).collect()
+    }
+
+    /// A member answered: it has decided `height`, and shows the newest vote of our keys that it heard.
+    pub fn answered(&mut self, from: NodeId, height: Height, shown: Option<&[u8]>) {
+        self.heights.insert(from, height);
+        let vote = shown.and_then(|bytes| Message::decode(bytes, VOTE_BYTES_MAX).ok());
+        // What is not truly signed is somebody's lie and says nothing.
+        let ours = vote
+            .filter(|vote| vote.sender().is_some_and(|key| self.own.contains(&key)) && vote.is_signed(&self.network));
+        if let Some(vote) = ours {
+            self.heard = self.heard.max(Height(vote.height().0));
+        }
+    }
+
+    /// Nobody could give the blocks above `tip`: claims of more are forgotten.
+    pub fn unbacked(&mut self, tip: Height) {
+        self.heights.values_mut().for_each(|height| *height = (*height).min(tip));
+    }
+
+    /// What a node at `tip` may do, as things stand.
+    pub fn leave(&self, committee: &Committee, node: &NodeId, tip: Height) -> Leave {
+        if self.memory == Memory::Certain {
+            return Leave::GoOn;
+        }
+        let shards = |node: &NodeId| {
+            let member = committee.index_of(node).and_then(|index| committee.member(index));
+            member.map_or(0, |member| member.shards.len() as u64)
+        };
+        let own = shards(node);
+        let others = u64::from(committee.shards()).saturating_sub(own);
+        let needed = match self.memory {
+            Memory::Kept => u64::from(committee.faulty()) + 1,
+            _ => u64::from(committee.quorum()).saturating_sub(own),
+        };
+        let answered: u64 = self.heights.keys().filter(|other| *other != node).map(shards).sum();
+        if answered < needed.min(others) {
+            return Leave::Ask;
+        }
+        let known = self.heights.values().copied().max().unwrap_or_default().max(tip);
+        match self.memory {
+            // Votes at the next height are in the journal, or the guard of consensus learns of them as they come back.
+            Memory::Kept if self.heard <= tip.next() => Leave::GoOn,
+            Memory::Lost if known == Height(0) && self.heard == Height(0) => Leave::GoOn,
+            _ => Leave::Observe { from: Height(known.max(self.heard).0.saturating_add(SAFE_DISTANCE + 1)) },
+        }
+    }
+
+    /// Whether the shell keeps a note that memory was lost.
+    pub fn is_in_doubt(&self) -> bool {
+        self.memory == Memory::Lost
+    }
+
+    /// Holds the keys until `from`.
+    pub fn hold(&mut self, keys: Vec<VoteSigningKey>, from: Height) {
+        (self.held, self.from) = (Some(keys), Some(from));
+    }
+
+    /// The public halves of the keys that are held.
+    pub fn held(&self) -> Vec<ValidatorKey> {
+        self.held.iter().flatten().map(VoteSigningKey::public).collect()
+    }
+
+    /// Destroys the keys for which `keep` says no.
+    pub fn retain(&mut self, keep: impl Fn(&ValidatorKey) -> bool) {
+        self.held.iter_mut().for_each(|held| held.retain(|key| keep(&key.public())));
+        self.own.retain(keep);
+    }
+
+    /// Gives the keys back when `next` is a height to vote at.
+    pub fn release(&mut self, next: Height) -> Option<Vec<VoteSigningKey>> {
+        if self.from.is_some_and(|from| next >= from) { self.held.take() } else { None }
+    }
+
+    /// The first height to vote at, while keys are held.
+    pub fn holds_until(&self) -> Option<Height> {
+        self.held.as_ref().and(self.from)
+    }
+}
+
+/// The longest encoded vote.
+pub const VOTE_BYTES_MAX: usize = 256;
+
+/// The newest vote of each key that was heard: what others are told about themselves when they ask.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    newest: BTreeMap<[u8; 32], (Height, Vec<u8>)>,
+}
+
+impl Heard {
+    /// Remembers a vote that consensus took, so its signature is true and its key is a member's: that bounds the map.
+    pub fn note(&mut self, message: &Message, bytes: &[u8]) {
+        let vote = matches!(message.kind(), MessageKind::Prevote | MessageKind::Precommit);
+        let (Some(key), height) = (message.sender(), Height(message.height().0)) else { return };
+        if vote && bytes.len() <= VOTE_BYTES_MAX && self.newest.get(&key.0).is_none_or(|(newest, _)| *newest < height) {
+            self.newest.insert(key.0, (height, bytes.to_vec()));
+        }
+    }
+
+    /// Forgets keys that are not of `committee` any more.
+    pub fn keep(&mut self, committee: &Committee) {
+        self.newest.retain(|key, _| committee.members().iter().any(|member| member.vote_key.0 == *key));
+    }
+
+    /// The newest vote of one of `keys`, of which the first [`VOTERS_MAX`] count.
+    pub fn newest_of(&self, keys: &[[u8; 32]]) -> Option<Vec<u8>> {
+        let votes = keys.iter().take(VOTERS_MAX).filter_map(|key| self.newest.get(key));
+        votes.max_by_key(|(height, _)| *height).map(|(_, bytes)| bytes.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{committee, node};
+
+    fn guard(memory: Memory) -> Guard {
+        Guard::new([7; 32], vec![VoteSigningKey::from_secret([1; 32]).public()], memory)
+    }
+
+    fn told(guard: &mut Guard, others: impl IntoIterator<Item = u8>, height: u64) {
+        others.into_iter().for_each(|seed| guard.answered(node(seed), Height(height), None));
+    }
+
+    #[test]
+    fn a_lost_memory_waits_for_a_quorum_of_others_and_then_for_a_safe_distance() {
+        // Seven of four shards each, n - f = 19: four others of six.
+        let committee = committee(7, 28, 1);
+        let mut guard = guard(Memory::Lost);
+        let leave = |guard: &Guard, tip| guard.leave(&committee, &node(1), Height(tip));
+        told(&mut guard, [1, 2, 3, 4], 40);
+        assert_eq!(leave(&guard, 0), Leave::Ask, "its own word and three others are not enough");
+        told(&mut guard, [6], 41);
+        assert_eq!(leave(&guard, 0), Leave::Observe { from: Height(44) });
+        guard.hold(vec![VoteSigningKey::from_secret([1; 32])], Height(44));
+        assert!(guard.release(Height(43)).is_none());
+        assert_eq!(guard.holds_until(), Some(Height(44)));
+        assert!(guard.release(Height(44)).is_some());
+        assert_eq!(guard.holds_until(), None);
+    }
+
+    #[test]
+    fn a_network_begins_with_empty_directories() {
+        let committee = committee(4, 28, 1);
+        let mut guard = guard(Memory::Lost);
+        told(&mut guard, [2, 3, 4], 0);
+        assert_eq!(guard.leave(&committee, &node(1), Height(0)), Leave::GoOn);
+        told(&mut guard, [3], 1);
+        assert_eq!(guard.leave(&committee, &node(1), Height(0)), Leave::Observe { from: Height(4) });
+    }
+
+    #[test]
+    fn a_kept_memory_goes_on_after_one_honest_answer_and_a_lie_without_signature_says_nothing() {
+        let committee = committee(7, 28, 1);
+        let mut guard = guard(Memory::Kept);
+        told(&mut guard, [2, 3], 50);
+        assert_eq!(guard.leave(&committee, &node(1), Height(49)), Leave::Ask, "eight shards of ten");
+        guard.answered(node(4), Height(50), Some(b"a vote that nobody signed"));
+        assert_eq!(guard.leave(&committee, &node(1), Height(49)), Leave::GoOn);
+    }
+
+    #[test]
+    fn claims_that_nobody_backs_are_let_go_of() {
+        let committee = committee(4, 28, 1);
+        let mut guard = guard(Memory::Lost);
+        told(&mut guard, [2, 3], 20);
+        told(&mut guard, [4], u64::MAX);
+        assert_eq!(guard.leave(&committee, &node(1), Height(20)), Leave::Observe { from: Height(u64::MAX) });
+        guard.unbacked(Height(20));
+        assert_eq!(guard.leave(&committee, &node(1), Height(20)), Leave::Observe { from: Height(23) });
+    }
+
+    #[test]
+    fn who_has_no_key_or_is_alone_is_not_held_up() {
+        let alone = committee(1, 4, 1);
+        assert_eq!(guard(Memory::Lost).leave(&alone, &node(1), Height(0)), Leave::GoOn);
+        let none = Guard::new([7; 32], Vec::new(), Memory::Lost);
+        assert_eq!(none.leave(&committee(4, 28, 1), &node(9), Height(0)), Leave::GoOn);
+    }
+}

@@ -59,7 +59,7 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
 /// The classes with what they weigh, and the root of the segments that make them.
 fn classes(
     segments: &[Segment],
-    judge: &Judge<'_>,
+    gone: &RowSet,
     state: &dyn StateRead,
 ) -> Result<(BTreeMap<RowSet, Weight>, Root), StateError> {
     let mut weights: BTreeMap<RowSet, Weight> = BTreeMap::new();
@@ -67,7 +67,7 @@ fn classes(
     let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
     for (segment, weight) in segments.iter().zip(pages::weights(state, &starts)?) {
         if weight.blobs > 0 {
-            let class = judge.class(&segment.rows);
+            let class = segment.rows.difference(gone);
             let entry = weights.entry(class.clone()).or_default();
             *entry = entry.plus(weight);
             live.push((segment.run, class));
@@ -187,7 +187,7 @@ pub(crate) fn end_epoch(
     let segments = coverage::segments(overlay, Table::Judged, counters.next_sequence)?;
     let rows = rows::load(overlay)?;
     let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
-    let (classes, classes_root) = classes(&segments, &judge, overlay)?;
+    let (classes, classes_root) = classes(&segments, &rows.gone, overlay)?;
     let (records, mut tally) = verdicts(&judge, &classes);
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
     let mut transitions = match &before {

@@ -591,6 +591,21 @@ def traffic_panels():
             unit="Bps",
         ),
         graph(
+            "Do shards that came to this node fill?",
+            "Good looks like a peak after a change of committee that falls to 0 before the hand-over's deadline. A level "
+            "above 0: what nobody handed over waits for repair.",
+            [
+                target(f"sum by (instance) ({pick('floe_handover_left_fragments')})", "{{instance}} missing"),
+            ],
+            step=True,
+        ),
+        graph(
+            "How fast are shards handed over?",
+            "Good looks like 0 but for a while after a change of committee.",
+            [target(f"sum by (instance) ({rate('floe_handover_bytes_total')})", "{{instance}}")],
+            unit="Bps",
+        ),
+        graph(
             "How many bytes do clients store and read?",
             "Good looks like your traffic.",
             [target(f"sum by (direction) ({rate('floe_gateway_bytes_total')})", "{{direction}}")],

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 deploy/setup.sh
+# Seconds, so before the build.
+tests/deployment.sh
 cargo build --release --locked --workspace --tests --bins
 cargo test --release --locked --workspace
-tests/deployment.sh

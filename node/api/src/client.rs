@@ -8,11 +8,11 @@
 
 use crate::model::{
     AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, NetworkView,
-    NodeView, PreviewView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer,
+    NodeView, PreviewView, QuoteView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer,
 };
 use crate::problem::{Code, Problem};
-use crate::service::{Existing, Page, Persistence, Proposal, Undefended};
-use floe_types::{AccountId, BlobId, Epoch, EpochCount, NodeId};
+use crate::service::{Existing, Page, Persistence, Proposal, QuoteAsk, Undefended};
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, NodeId, RegistrationNumber};
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
@@ -155,6 +155,18 @@ impl Client {
         let Proposal { node, stake, capacity_bytes, domain } = proposal;
         let query = format!("node={node}&stake={}&capacity={capacity_bytes}&domain={}", stake.0, path_part(domain));
         self.document(&format!("/v1/committee/preview?{query}"))
+    }
+
+    /// What changing a registration would cost or bring back.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Result<QuoteView, Problem> {
+        let query = match ask {
+            QuoteAsk::Extend { last } => format!("last={last}"),
+            QuoteAsk::Delete => "delete".to_owned(),
+        };
+        self.document(&format!("/v1/registrations/{registration}/quote?{query}"))
     }
 
     /// Whether a node may be stopped; the one at this address for `None`.

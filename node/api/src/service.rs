@@ -7,11 +7,11 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
-    Health, NetworkView, NodeView, PreviewView, Receipt, StoreProgress, TransactionAnswer,
+    Health, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress, TransactionAnswer,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
-use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, NodeId, SequenceNumber};
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, NodeId, RegistrationNumber, SequenceNumber};
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether a node may be stopped; this node for `None`.
     fn can_stop(&self, node: Option<NodeId>) -> Answer<CanStopView>;
+
+    /// What changing a registration would cost or bring back.
+    fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Answer<QuoteView>;
 
     /// An epoch's record; the newest that was decided for `None`.
     fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView>;
@@ -109,6 +112,18 @@ pub enum Undefended {
     Refuse,
     /// Whatever is still there.
     Allow,
+}
+
+/// What is to be done with a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuoteAsk {
+    /// Make it last.
+    Extend {
+        /// Until the end of this epoch.
+        last: Epoch,
+    },
+    /// End it early.
+    Delete,
 }
 
 /// A candidacy that is thought about.

@@ -47,6 +47,10 @@ pub(super) enum Command {
     Read(Read),
     /// Show what the network decided about a blob, or, without an id, about itself.
     Status(Status),
+    /// Pay for a blob for more epochs. Anybody may.
+    Extend(Extend),
+    /// End one's own registration of a blob early: what was paid for later epochs comes back.
+    Delete(Delete),
     /// List certified blobs.
     List(List),
     /// Show what was decided in an epoch.
@@ -113,6 +117,30 @@ pub(super) struct Status {
     /// Wait until the blob has its first verdict.
     #[arg(long, requires = "id", conflicts_with = "watch")]
     pub(super) wait_verdict: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Extend {
+    /// The blob's id or its first characters, at least 4.
+    #[arg(value_parser = unshield_id)]
+    pub(super) id: String,
+    /// How many epochs more.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) epochs: u64,
+    #[command(flatten)]
+    pub(super) key: SigningKey,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Delete {
+    /// The blob's id or its first characters, at least 4.
+    #[arg(value_parser = unshield_id)]
+    pub(super) id: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) key: SigningKey,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -522,6 +550,8 @@ mod tests {
             "floe read q3Zb -o back.jpg",
             "floe read --undefended q3Zb",
             "floe devnet down --purge --yes --dir x",
+            "floe extend q3Zb --epochs 30 --key a.key",
+            "floe delete q3Zb --yes --key a.key",
             "floe list --json",
             "floe epoch",
             "floe epoch show 8 --url http://127.0.0.1:7102",

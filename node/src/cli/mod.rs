@@ -30,6 +30,7 @@ mod node;
 mod output;
 mod sign;
 mod target;
+mod terms;
 mod text;
 
 use args::{Command, CommitteeCommand, DevnetCommand, GenesisCommand, NodeCommand};
@@ -71,6 +72,8 @@ fn run(args: &args::Args, output: &Output) -> Done {
     match &args.command {
         Command::Store(store) => blobs::store(&target::client(common)?, store, output),
         Command::Read(read) => blobs::read(&target::client(common)?, read, output),
+        Command::Extend(extend) => terms::extend(&target::client(common)?, extend, output),
+        Command::Delete(delete) => terms::delete(&target::client(common)?, delete, output),
         Command::List(list) => blobs::list(&target::client(common)?, list, output),
         Command::Status(status) => match &status.id {
             Some(id) => blobs::status(&target::client(common)?, id, status, output),

@@ -13,10 +13,15 @@ use floe_ledger::{Action, Transaction};
 use floe_types::keys::SecretKey;
 use floe_types::{AccountId, Frost};
 use std::path::Path;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The longest passphrase in bytes.
 const PASSPHRASE_BYTES_MAX: usize = 1 << 10;
+/// How often a transaction is signed when others of its account are quicker.
+const ATTEMPTS_MAX: usize = 20;
+/// How long between two attempts: a decision of a fast network.
+const AGAIN_AFTER: Duration = Duration::from_millis(150);
 /// FROST in a WAL.
 const FROST_A_WAL: u64 = 1_000_000_000;
 
@@ -43,8 +48,19 @@ impl Signer {
         AccountId(self.secret.public())
     }
 
-    /// Signs `action` with the account's next nonce and the fee that the network asks, hands it in and waits for a block.
+    /// Signs `action` with the account's next nonce and the fee that the network asks, hands it in and waits for a block. When
+    /// another transaction of the account takes the nonce meanwhile, it is signed again: what is refused has no effect.
     pub(super) fn send(&self, client: &Client, action: Action) -> Result<TransactionAnswer, Problem> {
+        for _ in 1..ATTEMPTS_MAX {
+            match self.send_once(client, action.clone()) {
+                Err(problem) if problem.code == Code::Conflict => std::thread::sleep(AGAIN_AFTER),
+                done => return done,
+            }
+        }
+        self.send_once(client, action)
+    }
+
+    fn send_once(&self, client: &Client, action: Action) -> Result<TransactionAnswer, Problem> {
         let network = client.network()?;
         let nonce = match client.account(Some(self.account())) {
             Ok(view) => view.nonce,

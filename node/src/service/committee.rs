@@ -3,13 +3,14 @@
 use super::internal;
 use super::look::Look;
 use floe_api::model::{
-    Amount, CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView, Time,
+    Amount, CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView, QuoteView, Time,
 };
-use floe_api::service::Proposal;
+use floe_api::service::{Proposal, QuoteAsk};
 use floe_api::{Code, Problem};
+use floe_ledger::Deal;
 use floe_ledger::candidates::Standing;
 use floe_ledger::views::{self, CanStop, Obstacle};
-use floe_types::{Epoch, NodeId};
+use floe_types::{Epoch, NodeId, RegistrationNumber};
 
 impl Look<'_> {
     /// About when `epoch` begins: exact for the running one and those before it that are remembered.
@@ -59,6 +60,28 @@ impl Look<'_> {
             shards: self.committee.shards(),
             arriving_bytes: preview.arriving_bytes,
             bound: preview.bound.to_string(),
+        })
+    }
+
+    /// What changing a registration would cost or bring back.
+    ///
+    /// # Errors
+    /// [`Code::TransactionRefused`] with the ledger's reason when it would be refused, [`Code::Internal`].
+    pub fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Result<QuoteView, Problem> {
+        let deal = match ask {
+            QuoteAsk::Extend { last } => Deal::Extend { registration, last },
+            QuoteAsk::Delete => Deal::Delete { registration },
+        };
+        let quote = views::quote(self.state, &self.context.params, deal).map_err(internal)?;
+        let quote = quote.map_err(|refusal| Problem::new(Code::TransactionRefused, refusal.to_string()))?;
+        Ok(QuoteView {
+            price: Amount(quote.price),
+            rate: Amount(quote.rate),
+            refund: Amount(quote.refund),
+            first_epoch: quote.first,
+            last_epoch: quote.last,
+            ends_about: self.begin_of(quote.last.next()),
+            encoded_bytes: quote.encoded_bytes,
         })
     }
 

@@ -15,13 +15,13 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    NetworkView, NodePhase, NodeView, PreviewView, Receipt, StoreBytes, Time, TransactionAnswer,
+    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer,
 };
-use floe_api::service::{Answer, BlobRef, Page, Proposal, ReadStream, Served, StoreRequest, Undefended};
+use floe_api::service::{Answer, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended};
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
 use floe_types::keys::SecretKey;
-use floe_types::{AccountId, BlobId, Epoch, Genesis, NodeId};
+use floe_types::{AccountId, BlobId, Epoch, Genesis, NodeId, RegistrationNumber};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,6 +185,10 @@ impl Service for NodeService {
     fn committee(&self) -> Answer<CommitteeView> {
         let peers = self.shared.network.peers();
         self.look(move |look| look.committee_view(&peers))
+    }
+
+    fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Answer<QuoteView> {
+        self.look(move |look| look.quote(registration, ask))
     }
 
     fn candidates(&self) -> Answer<CandidatesView> {

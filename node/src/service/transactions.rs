@@ -38,6 +38,10 @@ fn not_taken(failure: &SubmitFailure) -> Problem {
         SubmitError::NotTaken(MempoolError::Full { .. }) | SubmitError::Busy { .. } => {
             Problem::new(Code::Overloaded, error.to_string()).retry_after(Duration::from_secs(2))
         }
+        // Another transaction of the account was quicker: with its next nonce this one may do.
+        SubmitError::NotTaken(MempoolError::NonceTaken { .. } | MempoolError::Stale { .. }) => {
+            Problem::new(Code::Conflict, error.to_string())
+        }
         SubmitError::NotTaken(error) => Problem::new(Code::TransactionRefused, error.to_string()),
     }
 }
@@ -46,6 +50,7 @@ fn not_taken(failure: &SubmitFailure) -> Problem {
 fn refused(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Insufficient { balance, needed } => insufficient(*balance, *needed),
+        Refusal::Nonce { .. } => Problem::new(Code::Conflict, refusal.to_string()),
         refusal => Problem::new(Code::TransactionRefused, refusal.to_string()),
     }
 }

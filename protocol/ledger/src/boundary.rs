@@ -63,7 +63,7 @@ type Leaves = Vec<Vec<u8>>;
 /// The classes with what they weigh, and the segments that make them.
 fn classes(
     segments: &[Segment],
-    judge: &Judge<'_>,
+    gone: &RowSet,
     state: &dyn StateRead,
 ) -> Result<(BTreeMap<RowSet, Weight>, Leaves), StateError> {
     let mut weights: BTreeMap<RowSet, Weight> = BTreeMap::new();
@@ -71,7 +71,7 @@ fn classes(
     let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
     for (segment, weight) in segments.iter().zip(pages::weights(state, &starts)?) {
         if weight.blobs > 0 {
-            let class = judge.class(&segment.rows);
+            let class = segment.rows.difference(gone);
             let entry = weights.entry(class.clone()).or_default();
             *entry = entry.plus(weight);
             live.push((segment.run, class));
@@ -171,6 +171,29 @@ fn absorb(
     Ok(())
 }
 
+/// Forgets what is not paid for beyond the judged epoch; `end` is one past the newest blob. The numbers of what was forgotten, in order.
+fn forget(
+    overlay: &mut Overlay<'_>,
+    params: &Params,
+    (judge, epoch): (&Judge<'_>, Epoch),
+    end: u64,
+    (transitions, tally): (&mut Vec<Transition>, &mut Tally),
+) -> Result<(Vec<SequenceNumber>, Vec<Event>), StateError> {
+    let (mut dead, mut events) = (Vec::new(), Vec::new());
+    for (sequence, life) in blobs::forget(overlay, params, epoch)? {
+        let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
+        let from = judge.verdict(&class).verdict;
+        let cause = if life.defence == Defence::Deleted { Cause::Deleted } else { Cause::Term };
+        let (subject, to) = (Subject::Blob(sequence), Verdict::Forgotten);
+        transitions.push(Transition { epoch, subject, from, to, cause });
+        let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
+        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes });
+        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
+        dead.push(sequence);
+    }
+    Ok((dead, events))
+}
+
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
@@ -185,7 +208,7 @@ pub(crate) fn end_epoch(
     let segments = coverage::segments(overlay, Table::Judged, counters.next_sequence)?;
     let rows = rows::load(overlay)?;
     let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
-    let (classes, segments) = classes(&segments, &judge, overlay)?;
+    let (classes, segments) = classes(&segments, &rows.gone, overlay)?;
     let (records, mut tally) = verdicts(&judge, &classes);
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
     let mut transitions = match &before {
@@ -197,18 +220,8 @@ pub(crate) fn end_epoch(
     prices::turn(overlay, params, committee, epoch)?;
     events.extend(terms::renew_all(overlay, params, epoch)?);
     let end = counters.next_sequence;
-    let forgotten = blobs::forget(overlay, params, epoch)?;
-    let dead: Vec<SequenceNumber> = forgotten.iter().map(|(sequence, _)| *sequence).collect();
-    for (sequence, life) in forgotten {
-        let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
-        let from = judge.verdict(&class).verdict;
-        let cause = if life.defence == Defence::Deleted { Cause::Deleted } else { Cause::Term };
-        let (subject, to) = (Subject::Blob(sequence), Verdict::Forgotten);
-        transitions.push(Transition { epoch, subject, from, to, cause });
-        let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
-        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes });
-        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
-    }
+    let (dead, dropped) = forget(overlay, params, (&judge, epoch), end, (&mut transitions, &mut tally))?;
+    events.extend(dropped);
     // What follows weighs what is left.
     pages::flush(overlay)?;
     let paid = Paid { committee, participation: &participation, rows: &rows, classes: &classes };

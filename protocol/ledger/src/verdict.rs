@@ -228,12 +228,6 @@ impl<'a> Judge<'a> {
         self.places.get(row.0.checked_sub(self.first)? as usize).copied().flatten()
     }
 
-    /// `rows` without those that were past: the class of the blobs that they are named for.
-    #[must_use]
-    pub fn class(&self, rows: &RowSet) -> RowSet {
-        rows.iter().filter(|row| self.place(*row).is_some()).collect()
-    }
-
     /// The verdict on the blobs that `rows` cover.
     #[must_use]
     pub fn verdict(&self, rows: &RowSet) -> VerdictRecord {
@@ -241,7 +235,12 @@ impl<'a> Judge<'a> {
         let needed = shards - 2 * self.committee.faulty();
         let mut covering = ShardSet::new();
         let mut holders: Vec<Option<MemberIndex>> = vec![None; usize::from(shards)];
-        for place in rows.iter().filter_map(|row| self.place(row)) {
+        let mut past = Vec::new();
+        for row in rows.iter() {
+            let Some(place) = self.place(row) else {
+                past.push(row);
+                continue;
+            };
             covering.insert(place.shard);
             let Some(holder) = holders.get_mut(usize::from(place.shard.0)) else { continue };
             if place.answering.is_some() && (holder.is_none() || place.is_seat) {
@@ -266,7 +265,7 @@ impl<'a> Judge<'a> {
         };
         VerdictRecord {
             epoch: self.epoch,
-            class: self.class(rows),
+            class: rows.difference(&past.into_iter().collect()),
             shards: covering,
             verdict,
             held,

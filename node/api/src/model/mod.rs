@@ -26,4 +26,4 @@ pub use node::{NodePhase, NodeView, StoreBytes};
 pub use ruler::{Lines, Margin, Ruler};
 pub use scalar::{Amount, Time};
 pub use store::{AlreadyCertified, BlobObject, Event, EventRef, FloeStored, NewlyCreated, ResourceOperation};
-pub use store::{Receipt, StorageResource, StoreAnswer, StoreLine, StoreProgress};
+pub use store::{QuoteView, Receipt, StorageResource, StoreAnswer, StoreLine, StoreProgress};

@@ -258,3 +258,23 @@ pub enum StoreLine {
     /// It failed: a problem document.
     Problem(Box<crate::Problem>),
 }
+
+/// What a deal costs or brings back when it is executed in the running epoch, the fee aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuoteView {
+    /// Taken from the sender.
+    pub price: Amount,
+    /// Of that, for one epoch.
+    pub rate: Amount,
+    /// Given back to the owner.
+    pub refund: Amount,
+    /// The first epoch that is paid with it; of a deletion, the first that is not paid any more.
+    pub first_epoch: Epoch,
+    /// The last paid epoch then.
+    pub last_epoch: Epoch,
+    /// About when that ends.
+    pub ends_about: Time,
+    /// Encoded bytes on all shards together.
+    pub encoded_bytes: u64,
+}

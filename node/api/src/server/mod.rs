@@ -181,6 +181,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(get("/v1/committee").route(web::get().to(views::committee)))
         .service(get("/v1/committee/candidates").route(web::get().to(views::candidates)))
         .service(get("/v1/committee/preview").route(web::get().to(views::preview)))
+        .service(get("/v1/registrations/{number}/quote").route(web::get().to(views::quote)))
         .service(get("/v1/nodes/{node}/can-stop").route(web::get().to(views::can_stop)))
         .service(get("/v1/epochs").route(web::get().to(views::newest_epoch)))
         .service(get("/v1/epochs/{epoch}").route(web::get().to(views::epoch)))

@@ -223,6 +223,16 @@ impl Service for Shelf {
         now(Ok(CanStopView { node, seats, answering, answering_without, needed, for_a_while, for_good }))
     }
 
+    fn quote(&self, _registration: RegistrationNumber, ask: QuoteAsk) -> Answer<QuoteView> {
+        let (price, refund) = match ask {
+            QuoteAsk::Extend { last } => (Amount(Frost(last.0)), Amount(Frost(0))),
+            QuoteAsk::Delete => (Amount(Frost(0)), Amount(Frost(9))),
+        };
+        let (first_epoch, last_epoch, ends_about) = (Epoch(3), Epoch(4), Time(5));
+        let rate = Amount(Frost(1));
+        now(Ok(QuoteView { price, rate, refund, first_epoch, last_epoch, ends_about, encoded_bytes: 7 }))
+    }
+
     fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer> {
         now(match signed.len() {
             0 => Err(Problem::new(Code::TransactionRefused, "not a transaction")),
@@ -698,4 +708,18 @@ fn a_candidacy_is_previewed_with_its_words_as_they_were_typed() {
     assert_eq!(client.candidates().unwrap().elects_with, Epoch(4));
     assert!(rig.get("/v1/committee/preview?stake=5").starts_with("HTTP/1.1 400"));
     assert!(rig.get("/v1/nodes/zz/can-stop").starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn a_change_of_a_registration_is_quoted() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let number = RegistrationNumber(3);
+    assert_eq!(client.quote(number, QuoteAsk::Extend { last: Epoch(12) }).unwrap().price, Amount(Frost(12)));
+    assert_eq!(client.quote(number, QuoteAsk::Delete).unwrap().refund, Amount(Frost(9)));
+    for wrong in
+        ["/v1/registrations/3/quote", "/v1/registrations/x/quote?delete", "/v1/registrations/3/quote?delete&last=4"]
+    {
+        assert!(rig.get(wrong).starts_with("HTTP/1.1 400"), "{wrong}");
+    }
 }

@@ -4,9 +4,9 @@ use super::query::Query;
 use super::{Shared, respond};
 use crate::model::HealthState;
 use crate::problem::{Code, Problem};
-use crate::service::{BlobRef, PAGE_MAX, PREFIX_MIN, Page, Proposal};
+use crate::service::{BlobRef, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk};
 use actix_web::{HttpRequest, HttpResponse, web};
-use floe_types::{BlobId, Epoch, Frost, SequenceNumber};
+use floe_types::{BlobId, Epoch, Frost, RegistrationNumber, SequenceNumber};
 
 /// Blobs on a page when nobody says how many.
 const PAGE_DEFAULT: u16 = 100;
@@ -86,6 +86,24 @@ pub(super) async fn preview(request: HttpRequest, shared: State) -> HttpResponse
     };
     match proposal() {
         Ok(proposal) => respond::document(shared.answer(shared.service.preview(proposal)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+/// `?last=E` for an extension, `?delete` for an early end.
+pub(super) async fn quote(request: HttpRequest, number: web::Path<String>, shared: State) -> HttpResponse {
+    let asked = || {
+        let query = Query::parse(request.query_string(), &["last", "delete"])?;
+        let number = number.parse().map(RegistrationNumber);
+        let number = number.map_err(|_| Problem::bad_request("number", "a registration is a whole number"))?;
+        match (query.value("last", "an epoch")?, query.switch("delete")?) {
+            (Some(last), false) => Ok((number, QuoteAsk::Extend { last: Epoch(last) })),
+            (None, true) => Ok((number, QuoteAsk::Delete)),
+            _ => Err(Problem::bad_request("last", "either last or delete is needed")),
+        }
+    };
+    match asked() {
+        Ok((number, ask)) => respond::document(shared.answer(shared.service.quote(number, ask)).await),
         Err(problem) => respond::refuse(&problem),
     }
 }

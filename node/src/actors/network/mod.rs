@@ -11,7 +11,7 @@ use floe_ledger::{StateError, StateRead, views};
 use floe_machines::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use floe_network::{Event, MemberAddress, Reply};
 use floe_storage::{StorageError, Store};
-use floe_types::{Committee, Epoch, Height, NetworkId, NodeId, codec};
+use floe_types::{Committee, Epoch, Height, NetworkId, NodeId};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;

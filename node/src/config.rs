@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// The most addresses to listen on, and the most bootstrap peers.
 const ADDRESSES_MAX: usize = 64;
+/// The most epochs of blocks without an archive: the ledger remembers for 400 epochs where each began.
+pub const BLOCK_EPOCHS_MAX: u64 = 398;
 
 /// The configuration of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct NodeConfig {
     /// Disk.
     #[serde(default)]
     pub storage: StoreConfig,
+    /// The past.
+    #[serde(default)]
+    pub history: HistorySection,
 }
 
 /// Where peers find this node and where it finds them.
@@ -65,6 +70,24 @@ pub struct HttpSection {
     pub reads_max: usize,
     /// Connections at once, from 8 to 100000.
     pub connections_max: usize,
+}
+
+/// What is kept of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySection {
+    /// Whether to keep every block for good.
+    pub archive: bool,
+    /// Epochs of which the blocks are kept otherwise, from 1 to [`BLOCK_EPOCHS_MAX`]. Headers and certificates of boundaries always stay.
+    pub block_epochs: u64,
+    /// Blocks that others must be ahead before a snapshot is fetched instead of blocks, from 1 to 1000000.
+    pub snapshot_ahead: u64,
+}
+
+impl Default for HistorySection {
+    fn default() -> Self {
+        HistorySection { archive: false, block_epochs: 96, snapshot_ahead: 10_000 }
+    }
 }
 
 impl Default for NetworkSection {
@@ -213,6 +236,13 @@ impl NodeConfig {
             let reason = format!("has {peer:?}, which does not end in /p2p/<peer id>");
             return Err(value("network.bootstrap", reason));
         }
+        if !(1..=BLOCK_EPOCHS_MAX).contains(&self.history.block_epochs) {
+            let reason = format!("must be from 1 to {BLOCK_EPOCHS_MAX}; for more set history.archive");
+            return Err(value("history.block_epochs", reason));
+        }
+        if !(1..=1_000_000).contains(&self.history.snapshot_ahead) {
+            return Err(value("history.snapshot_ahead", "must be from 1 to 1000000".to_owned()));
+        }
         self.storage.check().map_err(|error| value("storage", error.to_string()))?;
         self.check_ports(path)
     }
@@ -344,6 +374,15 @@ stages_max = 256
 uploads_max = 10000
 # "refuse" to open when the disk has lost acknowledged writes, or "accept" on a node that has given up its vote key.
 lost_writes = "refuse"
+
+# The past. Verdicts, headers and certificates of boundaries stay in any case.
+[history]
+# Keep every block for good.
+archive = false
+# Else blocks of so many epochs.
+block_epochs = 96
+# Blocks that others must be ahead before this node fetches a snapshot instead of blocks.
+snapshot_ahead = 10000
 "#;
 
 #[cfg(test)]
@@ -363,7 +402,8 @@ mod tests {
     fn the_example_names_every_key_with_its_default() {
         let example = loaded(EXAMPLE).unwrap();
         let least = loaded(LEAST).unwrap();
-        assert_eq!((&example.network, &example.http, &example.storage), (&least.network, &least.http, &least.storage));
+        assert_eq!((&example.network, &example.http), (&least.network, &least.http));
+        assert_eq!((&example.storage, &example.history), (&least.storage, &least.history));
         let shown = toml::to_string(&example).unwrap();
         let keys = |text: &str| -> Vec<String> {
             let named = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
@@ -402,6 +442,7 @@ mod tests {
             (format!("{LEAST}[http]\nuploads_max = 0\n"), "http.uploads_max must be from 1 to 1000"),
             (format!("{LEAST}[http]\nuploads_max = -1\n"), "invalid value"),
             (format!("{LEAST}[storage]\ncache_bytes = 1\n"), "cache_bytes"),
+            (format!("{LEAST}[history]\nblock_epochs = 0\n"), "history.block_epochs must be from 1"),
             (format!("{LEAST}[network]\nlisten = []\n"), "network.listen must be from 1 to 64"),
             (format!("{LEAST}[network]\nlisten = [\"0.0.0.0:7100\"]\n"), "an address looks like"),
             (format!("{LEAST}[network]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1\"]\n"), "does not end in /p2p/"),

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod devnet;
+pub mod history;
 pub mod keys;
 pub mod member;
 pub mod peer_book;

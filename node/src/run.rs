@@ -10,8 +10,9 @@
 //! swarm closes. A coordinator that cannot go on ends the process with an error; a restart replays the journal.
 
 use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
-use crate::actors::{fragments, gateway, network, repairer};
+use crate::actors::{fragments, gateway, network, newcomer, repairer};
 use crate::config::{ConfigError, NodeConfig};
+use crate::history::History;
 use crate::keys::{NodeKeys, VoteKeyFiles};
 use crate::peer_book::StoredPeerBook;
 use crate::service::{NodeService, ServiceParts};
@@ -22,6 +23,7 @@ use floe_machines::coordinator::{Config as CoordinatorConfig, Coordinator, Ident
 use floe_network::{LanDiscovery, Network};
 use floe_storage::{OpenError, StorageError, Store};
 use floe_types::{Genesis, NodeId};
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -69,7 +71,30 @@ pub fn run(config: &NodeConfig) -> Result<(), RunError> {
     let genesis = config.genesis()?;
     let keys = config.keys(genesis.network())?;
     exit_on_panic();
-    actix::System::new().block_on(run_until_stopped(config, genesis, keys))
+    match actix::System::new().block_on(run_until_stopped(config, genesis, keys))? {
+        Ended::Stopped => Ok(()),
+        Ended::StartAgain => Err(start_again()),
+    }
+}
+
+/// How a node ended that was well.
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It has a snapshot that only an opening store can put in place.
+    StartAgain,
+}
+
+/// Puts a new start of this program in the place of this one: the same process for whoever watches it, and nothing left
+/// in it that could hold the old state. Answers only when the system refuses.
+fn start_again() -> RunError {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    // The file may have been replaced by a newer one meanwhile: then this process's own image is what is left of it.
+    let own = std::env::current_exe().ok().filter(|path| path.exists());
+    let program = own.unwrap_or_else(|| "/proc/self/exe".into());
+    let error = std::process::Command::new(program).arg0(name).args(words).exec();
+    RunError::System(format!("the node has a snapshot and must start again, which the system refuses: {error}; start it"))
 }
 
 /// A panic on any thread ends the process: what it held may be half done, and a restart replays the journal. Without
@@ -83,7 +108,7 @@ fn exit_on_panic() {
     }));
 }
 
-async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys) -> Result<(), RunError> {
+async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys) -> Result<Ended, RunError> {
     let system = |error: std::io::Error| RunError::System(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
@@ -102,8 +127,11 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         vote_keys: vote_secrets.into_iter().map(VoteSigningKey::from_secret).collect(),
         account: keys.account.clone(),
     };
-    let coordinator_config = CoordinatorConfig::for_params(&context.params);
-    let machine = Coordinator::new(coordinator_config, context.clone(), identity, &store)?;
+    let coordinator_config = CoordinatorConfig {
+        far_behind_heights: config.history.snapshot_ahead,
+        ..CoordinatorConfig::for_params(&context.params)
+    };
+    let machine = Coordinator::guarded(coordinator_config, context.clone(), identity, store.memory()?, &store)?;
     let (coordinator, coordinator_arbiter) = coordinator::start(CoordinatorParts {
         machine,
         store: store.clone(),
@@ -112,6 +140,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         transactions: lanes.transactions,
         vote_keys,
         failed,
+        history: History::new(store.clone(), &context.params, &config.history),
         metrics: metrics.clone(),
     })?;
     let shared = Shared { context, node, store, network, coordinator, metrics };
@@ -119,6 +148,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
     repairer::start(&shared, fragments.clone())?;
     network::start(&shared, fragments, lanes.requests);
+    let mut arrived = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);
 
     let parts = ServiceParts { shared: shared.clone(), gateway: gateway.clone(), genesis, account: keys.account };
     let service = Arc::new(NodeService::new(parts));
@@ -130,8 +160,9 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let outcome = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(Ended::Stopped),
+        _ = interrupt.recv() => Ok(Ended::Stopped),
+        Some(()) = arrived.recv() => Ok(Ended::StartAgain),
         reason = failures.recv() => Err(RunError::Halted { reason: reason.unwrap_or_default() }),
         ended = &mut serve => Err(RunError::Halted { reason: format!("the HTTP server ended: {ended:?}") }),
     };

@@ -30,7 +30,7 @@ use floe_machines::fragments::{
     ConfirmationRecord, FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError,
 };
 use floe_types::{BlobId, Epoch, PairIndex, RegistrationNumber, codec};
-use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, ReadOptions, WriteBatch};
 use std::sync::Arc;
 
 /// The longest encoded record in bytes: the proof is a few hundred, in the largest network some thousand.
@@ -39,6 +39,17 @@ pub const RECORD_BYTES_MAX: usize = 256 << 10;
 const DROP_STEP: usize = 1_000;
 /// Fragments are moved together while more than one in this many bytes of their files is garbage.
 const GARBAGE_SHARE: u64 = 4;
+/// Below so many files all of them are looked at when fragments are moved together, else the older half.
+const FEW_FILES: u64 = 8;
+
+/// How room is won back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reclaiming {
+    /// As the database sorts anyway.
+    InPassing,
+    /// All files should be gone through: there are few, and much in them is garbage.
+    AllFiles,
+}
 
 type Staging = Vec<(FragmentRecord, Box<dyn StagedFragment>)>;
 
@@ -358,20 +369,33 @@ impl Inner {
             return Ok(());
         }
         self.db.compact_range_cf(column, Some(&from), Some(&to));
-        self.tune_reclaiming()
+        if self.tune_reclaiming()? == Reclaiming::AllFiles {
+            // What shares a file with what is gone is moved now: a store that is idle would wait for it without end.
+            let mut options = CompactOptions::default();
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+            self.db.compact_range_cf_opt(column, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        Ok(())
     }
 
     /// Has the database move fragments together while much of their files is garbage, and not otherwise, nor after it has
     /// met damage. Files in which everything is garbage it removes by itself.
-    fn tune_reclaiming(&self) -> Result<(), StorageError> {
+    fn tune_reclaiming(&self) -> Result<Reclaiming, StorageError> {
         const DURING: &str = "reclaiming space";
         let column = self.column(Column::FragmentData);
         let files = self.blob_files()?;
         let much = files.garbage > files.bytes / GARBAGE_SHARE && !self.damage.is_there();
         let choice = if much { "true" } else { "false" };
+        // The older half of few files may be none at all, and the one file that two groups share would stay for good.
+        let few = files.count < FEW_FILES;
+        let oldest = if few { "1.0" } else { "0.5" };
         self.db
-            .set_options_cf(column, &[("enable_blob_garbage_collection", choice)])
-            .map_err(|error| StorageError::of(DURING, &error))
+            .set_options_cf(
+                column,
+                &[("blob_garbage_collection_age_cutoff", oldest), ("enable_blob_garbage_collection", choice)],
+            )
+            .map_err(|error| StorageError::of(DURING, &error))?;
+        Ok(if much && few { Reclaiming::AllFiles } else { Reclaiming::InPassing })
     }
 
     /// The files of fragments.

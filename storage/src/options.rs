@@ -86,7 +86,7 @@ fn of(column: Column, config: &StoreConfig, cache: &Cache) -> Options {
             options.set_blob_compression_type(DBCompressionType::None);
             options.set_enable_blob_gc(false);
             options.set_blob_gc_age_cutoff(0.5);
-            options.set_blob_gc_force_threshold(0.5);
+            options.set_blob_gc_force_threshold(0.25);
         }
         Column::State => {
             options.set_write_buffer_size(to_size(config.buffer_bytes / 16));

@@ -8,7 +8,7 @@
 
 use crate::model::{
     AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, NetworkView,
-    NodeView, PreviewView, QuoteView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer,
+    NodeView, PreviewView, QuoteView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer, VerdictsView,
 };
 use crate::problem::{Code, Problem};
 use crate::service::{Existing, Page, Persistence, Proposal, QuoteAsk, Undefended};
@@ -21,6 +21,8 @@ use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 /// The longest document in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
+/// The longest audit file, or genesis, in bytes.
+const AUDIT_BYTES_MAX: u64 = 64 << 20;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a document may take: above the node's own limit, so that the node's answer is seen.
@@ -112,6 +114,39 @@ impl Client {
     /// The node's refusal or the transport's.
     pub fn blob_status(&self, blob: &str) -> Result<BlobStatus, Problem> {
         self.document(&format!("/v1/blobs/{}/status", path_part(blob)))
+    }
+
+    /// An audit file about a blob in an epoch; `from` names the boundary that is trusted, genesis without it.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn audit(&self, blob: &str, epoch: Epoch, from: Option<Epoch>) -> Result<Vec<u8>, Problem> {
+        let from = from.map_or_else(String::new, |from| format!("&from={from}"));
+        let request = self.agent.get(format!("{}/v1/blobs/{}/audit?epoch={epoch}{from}", self.base, path_part(blob)));
+        let request = request.config().timeout_per_read(Some(PIECE_TIMEOUT)).build();
+        let response = refused(request.call().map_err(|error| self.transport(&error))?)?;
+        let limited = response.into_body().into_with_config().limit(AUDIT_BYTES_MAX).read_to_vec();
+        limited.map_err(|error| self.transport(&error))
+    }
+
+    /// The verdicts on a blob by change, newest first.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn verdicts(&self, blob: &str) -> Result<VerdictsView, Problem> {
+        self.document(&format!("/v1/blobs/{}/verdicts", path_part(blob)))
+    }
+
+    /// The genesis document as this node has it.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn genesis(&self) -> Result<String, Problem> {
+        let request: RequestBuilder<_> = self.agent.get(format!("{}/v1/genesis", self.base));
+        let request = request.config().timeout_per_read(Some(PIECE_TIMEOUT)).build();
+        let response = refused(request.call().map_err(|error| self.transport(&error))?)?;
+        let limited = response.into_body().into_with_config().limit(AUDIT_BYTES_MAX).read_to_string();
+        limited.map_err(|error| self.transport(&error))
     }
 
     /// A page of certified blobs.

@@ -129,6 +129,8 @@ codes! {
     BlobUnknown, "BLOB_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network does not know this blob";
     /// An epoch that has not come, or whose record is gone.
     EpochUnknown, "EPOCH_UNKNOWN", NotFound, 404, "NOT_FOUND", "No record of this epoch";
+    /// A part of the past that this node does not keep.
+    HistoryMissing, "HISTORY_MISSING", NotFound, 404, "NOT_FOUND", "This node does not keep that part of the past";
     /// An account that never held anything.
     AccountUnknown, "ACCOUNT_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network does not know this account";
     /// A node that is neither a candidate nor has a seat.
@@ -155,6 +157,8 @@ codes! {
     BlobDeleted, "BLOB_DELETED", Gone, 410, "NOT_FOUND", "The blob's owner deleted it";
     /// What was read does not give the id that was asked for.
     VerificationFailed, "VERIFICATION_FAILED", Verification, 502, "DATA_LOSS", "The bytes do not verify";
+    /// An audit that does not prove what it says.
+    ProofInvalid, "PROOF_INVALID", Verification, 422, "DATA_LOSS", "The proof is not valid";
     /// A write to a listener that takes none.
     WritesNotAllowed, "WRITES_NOT_ALLOWED", NotAllowed, 403, "PERMISSION_DENIED", "This listener takes no writes";
     /// The paying account holds too little.

@@ -7,7 +7,7 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
-    Health, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress, TransactionAnswer,
+    Health, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress, TransactionAnswer, VerdictsView,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
@@ -32,6 +32,15 @@ pub trait Service: Send + Sync + 'static {
 
     /// Everything about one blob, named in full or by a beginning that only one known blob has.
     fn blob_status(&self, blob: BlobRef) -> Answer<BlobStatus>;
+
+    /// An audit file: what anyone can check offline about a blob in an epoch.
+    fn audit(&self, ask: AuditAsk) -> Answer<Vec<u8>>;
+
+    /// The verdicts on a blob by change, newest first.
+    fn verdicts(&self, blob: BlobRef) -> Answer<VerdictsView>;
+
+    /// The network's genesis document, as JSON.
+    fn genesis(&self) -> Answer<String>;
 
     /// A page of certified blobs.
     fn list(&self, page: Page) -> Answer<BlobList>;
@@ -100,6 +109,17 @@ pub enum BlobRef {
     Id(BlobId),
     /// By the first characters of its text, at least [`PREFIX_MIN`].
     Prefix(String),
+}
+
+/// What an auditor asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditAsk {
+    /// About which blob.
+    pub blob: BlobRef,
+    /// About which epoch.
+    pub epoch: Epoch,
+    /// The epoch whose boundary is trusted; genesis for `None`.
+    pub from: Option<Epoch>,
 }
 
 /// The shortest beginning that names a blob: shorter ones are refused before they are looked up.

@@ -13,6 +13,7 @@ pub mod coordinator;
 pub mod fragments;
 pub mod gateway;
 pub mod network;
+pub mod newcomer;
 mod pipe;
 pub mod repairer;
 mod workers;

@@ -53,6 +53,10 @@ pub(super) enum Command {
     Delete(Delete),
     /// List certified blobs.
     List(List),
+    /// Prove what was decided about a blob, for anyone to check offline.
+    Audit(Audit),
+    /// Check an audit file. Needs no network.
+    Verify(Verify),
     /// Show what was decided in an epoch.
     Epoch(EpochArgs),
     /// Show who holds the shards.
@@ -104,6 +108,46 @@ pub(super) struct Read {
     /// Read also what the network no longer defends.
     #[arg(long)]
     pub(super) undefended: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Audit {
+    /// The blob's id or its first characters, at least 4.
+    #[arg(value_parser = unshield_id)]
+    pub(super) id: String,
+    /// The epoch that is asked about.
+    #[arg(long, required_unless_present = "epochs", conflicts_with = "epochs")]
+    pub(super) epoch: Option<u64>,
+    /// Where to write the proof.
+    #[arg(long, short, value_name = "FILE", required_unless_present = "epochs")]
+    pub(super) output: Option<PathBuf>,
+    /// Trust the boundary of this epoch instead of genesis: a shorter proof, for those who know that boundary.
+    #[arg(long, value_name = "EPOCH")]
+    pub(super) from: Option<u64>,
+    /// The genesis to check the proof against. Without it, the one that the node gives.
+    #[arg(long, value_name = "FILE")]
+    pub(super) genesis: Option<PathBuf>,
+    /// Show the verdicts of these epochs instead, one line for each change, such as 33..57.
+    #[arg(long, value_name = "FIRST..LAST", value_parser = epoch_range, conflicts_with_all = ["output", "from", "genesis"])]
+    pub(super) epochs: Option<(u64, u64)>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Verify {
+    /// The audit file.
+    pub(super) file: PathBuf,
+    /// The network's genesis document, from somebody you trust.
+    #[arg(long, value_name = "FILE")]
+    pub(super) genesis: PathBuf,
+    /// The id of the boundary block that the proof begins with, when it does not begin with genesis.
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) boundary: Option<floe_types::BlockId>,
+}
+
+/// `33..57`, both ends included.
+fn epoch_range(text: &str) -> Result<(u64, u64), String> {
+    let ends = text.split_once("..").and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    ends.filter(|(first, last)| first <= last).ok_or_else(|| "two epochs, such as 33..57".to_owned())
 }
 
 #[derive(Debug, ClapArgs)]

@@ -5,6 +5,7 @@
 //! | [`args`] | what can be typed |
 //! | [`blobs`] | `store`, `read`, `status`, `list` |
 //! | [`network`] | `status` without an id, `epoch`, `committee`, `account` |
+//! | [`evidence`] | `audit`, `verify` |
 //! | [`health`] | `health` |
 //! | [`node`] | `node init`, `node run`, `node status` |
 //! | [`genesis`] | `genesis new`, `genesis show` |
@@ -23,6 +24,7 @@ mod blobs;
 mod committee;
 mod devnet;
 mod draw;
+mod evidence;
 mod genesis;
 mod health;
 mod network;
@@ -79,6 +81,8 @@ fn run(args: &args::Args, output: &Output) -> Done {
             Some(id) => blobs::status(&target::client(common)?, id, status, output),
             None => network::status(&target::client(common)?, status, output),
         },
+        Command::Audit(audit) => evidence::audit(&target::client(common)?, audit, output),
+        Command::Verify(verify) => evidence::verify(verify, output),
         Command::Epoch(epoch) => network::epoch(&target::client(common)?, epoch, output),
         Command::Committee(committee) => {
             let command = committee.command.as_ref().unwrap_or(&CommitteeCommand::Show);

@@ -102,7 +102,7 @@ impl<'a> Look<'a> {
     }
 
     /// When `epoch` ends or ended.
-    fn end_of(&self, epoch: Epoch) -> Result<Time, Problem> {
+    pub(super) fn end_of(&self, epoch: Epoch) -> Result<Time, Problem> {
         if epoch >= self.head.epoch {
             let epochs = epoch.0 - self.head.epoch.0 + 1;
             let millis = self.context.params.epoch_millis.saturating_mul(epochs);
@@ -133,7 +133,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn find(&self, blob: &BlobId) -> Result<BlobView, Problem> {
+    pub(super) fn find(&self, blob: &BlobId) -> Result<BlobView, Problem> {
         let found = views::blob(self.state, blob).map_err(internal)?;
         found.ok_or_else(|| {
             Problem::new(Code::BlobUnknown, format!("no blob {blob} was ever registered in this network"))
@@ -141,7 +141,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    fn resolve(&self, blob: &BlobRef) -> Result<BlobId, Problem> {
+    pub(super) fn resolve(&self, blob: &BlobRef) -> Result<BlobId, Problem> {
         let prefix = match blob {
             BlobRef::Id(id) => return Ok(*id),
             BlobRef::Prefix(prefix) => prefix,

@@ -2,22 +2,23 @@
 //!
 //! Ledger reads see one snapshot each, on a blocking thread, so that a page never mixes two heights.
 
+mod audit;
 mod committee;
 mod health;
 mod look;
 mod network;
 mod transactions;
 
-pub use look::Look;
+pub use look::{Look, verdict_word};
 
 use crate::actors::gateway::GatewayHandle;
 use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer,
+    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer, VerdictsView,
 };
-use floe_api::service::{Answer, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended};
+use floe_api::service::{Answer, AuditAsk, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended};
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
 use floe_types::keys::SecretKey;
@@ -171,6 +172,20 @@ impl Service for NodeService {
 
     fn blob_status(&self, blob: BlobRef) -> Answer<BlobStatus> {
         self.look(move |look| look.blob_status(&blob))
+    }
+
+    fn audit(&self, ask: AuditAsk) -> Answer<Vec<u8>> {
+        let store = self.shared.store.clone();
+        self.look(move |look| look.audit(&ask, &store))
+    }
+
+    fn verdicts(&self, blob: BlobRef) -> Answer<VerdictsView> {
+        self.look(move |look| look.verdicts(&blob))
+    }
+
+    fn genesis(&self) -> Answer<String> {
+        let text = serde_json::to_string_pretty(&*self.genesis).map_err(internal);
+        Box::pin(std::future::ready(text))
     }
 
     fn list(&self, page: Page) -> Answer<BlobList> {

@@ -71,6 +71,36 @@ pub struct LastVerdict {
     pub decided_at: Time,
 }
 
+/// The verdicts on a blob, by change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictsView {
+    /// The blob.
+    pub blob_id: BlobId,
+    /// The lines of its ruler.
+    pub lines: super::Lines,
+    /// Newest first.
+    pub changes: Vec<VerdictChange>,
+}
+
+/// From this epoch on, until that of the next change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictChange {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// When it ended.
+    pub decided_at: Time,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Covered shards whose holder answered.
+    pub held: u16,
+    /// Covered shards whose holder did not.
+    pub absent: u16,
+    /// Shards that nobody attested.
+    pub uncovered: u16,
+}
+
 /// The newest verdict, never without its date: an old one is never shown bare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,6 +14,7 @@ mod store;
 
 pub use blob::{
     Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict,
+    VerdictChange, VerdictsView,
 };
 pub use blob::{PaidTerm, Standing, Verdict};
 pub use committee::{CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView};

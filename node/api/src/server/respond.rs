@@ -48,6 +48,24 @@ pub(super) fn with_json<T: Serialize>(mut response: HttpResponseBuilder, documen
         .body(json(document))
 }
 
+/// A file.
+pub(super) fn bytes(bytes: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .content_type("application/octet-stream")
+        .body(bytes)
+}
+
+/// A document that is JSON already.
+pub(super) fn text_as_json(text: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .content_type("application/json")
+        .body(text)
+}
+
 /// The JSON of a document of this crate.
 pub(super) fn json<T: Serialize>(document: &T) -> Vec<u8> {
     serde_json::to_vec(document).expect("documents have text keys and finite numbers only")

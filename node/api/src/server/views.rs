@@ -4,7 +4,7 @@ use super::query::Query;
 use super::{Shared, respond};
 use crate::model::HealthState;
 use crate::problem::{Code, Problem};
-use crate::service::{BlobRef, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk};
+use crate::service::{AuditAsk, BlobRef, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk};
 use actix_web::{HttpRequest, HttpResponse, web};
 use floe_types::{BlobId, Epoch, Frost, RegistrationNumber, SequenceNumber};
 
@@ -34,6 +34,42 @@ pub(super) async fn list(request: HttpRequest, shared: State) -> HttpResponse {
 pub(super) async fn blob_status(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
     match plain(&request).and_then(|()| blob_ref(&id)) {
         Ok(blob) => respond::document(shared.answer(shared.service.blob_status(blob)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn audit(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
+    let ask = || {
+        let query = Query::parse(request.query_string(), &["epoch", "from"])?;
+        let epoch = query.value("epoch", "an epoch")?.map(Epoch);
+        let epoch = epoch.ok_or_else(|| Problem::bad_request("epoch", "say which epoch the audit is about"))?;
+        let from = query.value("from", "an epoch")?.map(Epoch);
+        Ok(AuditAsk { blob: blob_ref(&id)?, epoch, from })
+    };
+    let made = match ask() {
+        Ok(ask) => shared.answer(shared.service.audit(ask)).await,
+        Err(problem) => Err(problem),
+    };
+    match made {
+        Ok(bytes) => respond::bytes(bytes),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn verdicts(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
+    match plain(&request).and_then(|()| blob_ref(&id)) {
+        Ok(blob) => respond::document(shared.answer(shared.service.verdicts(blob)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn genesis(request: HttpRequest, shared: State) -> HttpResponse {
+    let found = match plain(&request) {
+        Ok(()) => shared.answer(shared.service.genesis()).await,
+        Err(problem) => Err(problem),
+    };
+    match found {
+        Ok(text) => respond::text_as_json(text),
         Err(problem) => respond::refuse(&problem),
     }
 }

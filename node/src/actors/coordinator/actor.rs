@@ -168,7 +168,7 @@ impl CoordinatorActor {
                     tracing::error!(%error, "a past vote key could not be removed");
                 }
             }
-            Effect::FarBehind { height } => tracing::warn!(height = height.0, "far behind: a snapshot would be faster"),
+            Effect::FarBehind { height } => tracing::info!(height = height.0, "far behind: looking for a snapshot"),
             Effect::MemoryWhole => self.parts.store.memory_is_whole()?,
             Effect::Blame { node, cause } => tracing::warn!(node = %node.short(), cause, "a member misbehaved"),
         }
@@ -242,8 +242,13 @@ impl CoordinatorActor {
         self.parts.metrics.committed(&commit);
         let epoch = floe_ledger::views::head(&self.parts.store).map(|head| head.epoch);
         let epoch = epoch.map_err(Halt::State)?;
-        if commit.events.iter().any(|event| matches!(event, floe_ledger::Event::EpochEnded { .. })) {
+        let ended = commit.events.iter().find_map(|event| match event {
+            floe_ledger::Event::EpochEnded { epoch, .. } => Some(*epoch),
+            _ => None,
+        });
+        if let Some(ended) = ended {
             self.parts.network.set_members(crate::actors::network::members(&self.parts.store)?);
+            self.parts.history.epoch_ended(ended);
         }
         // No listener is fine: the state has it all.
         let _ = self.committed.send(Arc::new(Committed { height: commit.height, epoch, events: commit.events }));
@@ -307,6 +312,7 @@ fn live_view(machine: &Coordinator) -> Live {
         members: machine.attendance().live().iter().map(|(node, seen)| (*node, *seen)).collect(),
         undecided_since: machine.undecided_since(),
         behind: machine.is_behind(),
+        far_behind: machine.far_behind(),
         waiting_transactions: machine.waiting_transactions(),
     }
 }

@@ -27,6 +27,8 @@ pub struct CoordinatorParts {
     pub vote_keys: crate::keys::VoteKeyFiles,
     /// Told once when the coordinator cannot go on.
     pub failed: mpsc::Sender<String>,
+    /// What is kept of the past.
+    pub history: crate::history::History,
     /// What is counted.
     pub metrics: Arc<crate::telemetry::Metrics>,
 }
@@ -96,6 +98,8 @@ pub struct Live {
     pub undecided_since: Option<u64>,
     /// Whether others are known to be ahead.
     pub behind: bool,
+    /// The height that others claim, while a snapshot is the better way to it.
+    pub far_behind: Option<Height>,
     /// Transactions waiting for a block.
     pub waiting_transactions: usize,
 }
@@ -135,6 +139,12 @@ impl CoordinatorHandle {
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
         self.live.borrow().clone()
+    }
+
+    /// Follows what this node sees.
+    #[must_use]
+    pub fn watch_live(&self) -> watch::Receiver<Arc<Live>> {
+        self.live.clone()
     }
 
     /// Blocks from now on. A listener more than [`super::COMMITTED_MAX`] blocks behind is told that it missed some.

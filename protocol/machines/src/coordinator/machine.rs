@@ -315,6 +315,12 @@ impl Coordinator {
     pub fn is_behind(&self) -> bool {
         self.catch_up.is_behind(self.head.height)
     }
+
+    /// The height that others claim, while a snapshot is the better way to it than blocks.
+    #[must_use]
+    pub fn far_behind(&self) -> Option<Height> {
+        self.catch_up.is_far_behind(self.head.height, self.config.far_behind_heights)
+    }
 }
 
 /// The nodes of `committee` other than `node`.

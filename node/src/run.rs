@@ -94,7 +94,9 @@ fn start_again() -> RunError {
     let own = std::env::current_exe().ok().filter(|path| path.exists());
     let program = own.unwrap_or_else(|| "/proc/self/exe".into());
     let error = std::process::Command::new(program).arg0(name).args(words).exec();
-    RunError::System(format!("the node has a snapshot and must start again, which the system refuses: {error}; start it"))
+    RunError::System(format!(
+        "the node has a snapshot and must start again, which the system refuses: {error}; start it"
+    ))
 }
 
 /// A panic on any thread ends the process: what it held may be half done, and a restart replays the journal. Without

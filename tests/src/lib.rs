@@ -75,6 +75,15 @@ impl Devnet {
     /// When it does not come up.
     #[must_use]
     pub fn newcomer(&self, number: u16) -> Newcomer {
+        self.newcomer_with(number, |text| text)
+    }
+
+    /// The same, with a change to its configuration before it starts.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn newcomer_with(&self, number: u16, change: impl FnOnce(String) -> String) -> Newcomer {
         let name = format!("node-{number}");
         let address = format!("/ip4/127.0.0.1/tcp/{}", self.base_port + 100 + number - 1);
         let home = self.path().join(&name);
@@ -87,7 +96,7 @@ impl Devnet {
         let listen = format!("127.0.0.1:{}", self.base_port + number - 1);
         let text =
             text.replace("127.0.0.1:7101", &listen).replace("7100", &format!("{}", self.base_port + 100 + number - 1));
-        std::fs::write(&config, text).expect("there is room for a configuration");
+        std::fs::write(&config, change(text)).expect("there is room for a configuration");
         let mut newcomer = Newcomer { home, number, address, process: None };
         newcomer.start();
         wait_until("the newcomer is ready", || self.client(number).ready().is_ok());

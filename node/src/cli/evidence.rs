@@ -40,7 +40,7 @@ pub(super) fn audit(client: &Client, args: &args::Audit, output: &Output) -> Don
     let checked = check(&bytes, &genesis, start)?;
     std::fs::write(file, &bytes).map_err(|error| unusable(file, &error))?;
     let unknown = args.genesis.is_none();
-    output.result(&document(&checked, bytes.len()), || told(&checked, &genesis, (bytes.len(), file), output));
+    output.result(&document(&checked, bytes.len()), || told(&checked, (&genesis, start), (bytes.len(), file), output));
     if unknown {
         output.note(&format!(
             "checked against the genesis that the node gave: compare {} with somebody you trust",
@@ -113,7 +113,9 @@ fn answer(audit: &Audit, output: &Output) -> String {
             let numbers = format!("{} of {total} shards were covered and answered, {read} needed to read", record.held);
             match word(audit) {
                 "undecided" => format!("NOT DECIDED: too few members reported. As far as they did, {numbers}"),
-                "available" => format!("YES. Verdict {}: {numbers}", draw::verdict(verdict_word(record.verdict), output)),
+                "available" => {
+                    format!("YES. Verdict {}: {numbers}", draw::verdict(verdict_word(record.verdict), output))
+                }
                 _ => format!("NO. Verdict {}: {numbers}", draw::verdict(verdict_word(record.verdict), output)),
             }
         }
@@ -167,7 +169,12 @@ fn document(audit: &Audit, bytes: usize) -> Value {
     document
 }
 
-fn told(audit: &Audit, genesis: &Genesis, (bytes, file): (usize, &Path), output: &Output) -> String {
+fn told(
+    audit: &Audit,
+    (genesis, start): (&Genesis, Option<BlockId>),
+    (bytes, file): (usize, &Path),
+    output: &Output,
+) -> String {
     let clock = Clock::now();
     let decided = &audit.decided;
     let members = decided.signed.members.len() + decided.silent.members.len();
@@ -192,7 +199,10 @@ fn told(audit: &Audit, genesis: &Genesis, (bytes, file): (usize, &Path), output:
     if !decided.silent.members.is_empty() {
         let names: Vec<String> =
             decided.silent.members.iter().map(|(name, shards)| format!("{name} ({shards})")).collect();
-        rows.push(format!("           not in the proof, which has no more signatures than it needs: {}", names.join(", ")));
+        rows.push(format!(
+            "           not in the proof, which has no more signatures than it needs: {}",
+            names.join(", ")
+        ));
     }
     rows.push(
         "basis      coverage attested by holders; who answered is what members with more than a third of the shards saw"
@@ -208,7 +218,7 @@ fn told(audit: &Audit, genesis: &Genesis, (bytes, file): (usize, &Path), output:
         "proof      {}, from {from}; check it anywhere, without a network: floe verify {} --genesis FILE{}",
         text::size(bytes as u64),
         file.display(),
-        if audit.start.is_some() { " --boundary BLOCK" } else { "" },
+        start.map_or_else(String::new, |block| format!(" --boundary {block}")),
     ));
     rows.join("\n")
 }
@@ -232,7 +242,7 @@ fn steps(audit: &Audit, genesis: &Genesis, output: &Output) -> String {
     }];
     rows.push(match audit.terms {
         0 => format!("{ok} the committee has not changed since"),
-        terms => format!("{ok} {terms} changes of committee, each signed by more than two thirds of the one before"),
+        terms => format!("{ok} changes of committee: {terms}, each signed by more than two thirds of the one before"),
     });
     rows.push(format!(
         "{ok} boundary of epoch {} in block {}, signed by {} shards ({} needed)",
@@ -251,10 +261,17 @@ fn steps(audit: &Audit, genesis: &Genesis, output: &Output) -> String {
             ));
             let verdict = draw::verdict(verdict_word(record.verdict), output);
             let (first, last) = (text::count(run.first.0), text::count(run.last.0));
-            rows.push(format!("{ok} verdict record {first} to {last} {verdict} under the verdict root of epoch {}", audit.epoch));
+            rows.push(format!(
+                "{ok} verdict record {first} to {last} {verdict} under the verdict root of epoch {}",
+                audit.epoch
+            ));
         }
         Answer::Forgotten { number, .. } => {
-            rows.push(format!("{ok} entry of {blob}, sequence {}, under block {}", text::count(number.0), text::count(audit.anchor.0.0)));
+            rows.push(format!(
+                "{ok} entry of {blob}, sequence {}, under block {}",
+                text::count(number.0),
+                text::count(audit.anchor.0.0)
+            ));
         }
         Answer::NotCertified { .. } | Answer::NeverRegistered => {
             rows.push(format!("{ok} entry of {blob} under block {}", text::count(audit.anchor.0.0)));

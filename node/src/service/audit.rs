@@ -57,7 +57,9 @@ fn refused(error: AuditError) -> Problem {
     let words = error.to_string();
     match error {
         AuditError::NotOver { .. } => Problem::new(Code::EpochUnknown, words).hint("wait until the epoch has ended"),
-        AuditError::NotKept { .. } => Problem::new(Code::EpochUnknown, words).hint("verdicts are remembered for 400 epochs"),
+        AuditError::NotKept { .. } => {
+            Problem::new(Code::EpochUnknown, words).hint("verdicts are remembered for 400 epochs")
+        }
         AuditError::StartTooLate { .. } => {
             Problem::bad_request("from", words).hint("trust the boundary of an epoch before the one asked about")
         }

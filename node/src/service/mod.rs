@@ -16,9 +16,12 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer, VerdictsView,
+    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer,
+    VerdictsView,
 };
-use floe_api::service::{Answer, AuditAsk, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended};
+use floe_api::service::{
+    Answer, AuditAsk, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended,
+};
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
 use floe_types::keys::SecretKey;

@@ -170,6 +170,18 @@ impl Service for Shelf {
         now(id.and_then(|id| self.0.status(id)))
     }
 
+    fn audit(&self, ask: AuditAsk) -> Answer<Vec<u8>> {
+        now(Ok(format!("{} {:?}", ask.epoch, ask.from.map(|from| from.0)).into_bytes()))
+    }
+
+    fn verdicts(&self, _blob: BlobRef) -> Answer<VerdictsView> {
+        now(Ok(VerdictsView { blob_id: BlobId([7; 32]), lines: Lines::of(28), changes: Vec::new() }))
+    }
+
+    fn genesis(&self) -> Answer<String> {
+        now(Ok("{}".to_owned()))
+    }
+
     fn list(&self, page: Page) -> Answer<BlobList> {
         assert!(page.limit <= PAGE_MAX);
         let (blobs, total, next) = (Vec::new(), 0, None);
@@ -721,5 +733,19 @@ fn a_change_of_a_registration_is_quoted() {
         ["/v1/registrations/3/quote", "/v1/registrations/x/quote?delete", "/v1/registrations/3/quote?delete&last=4"]
     {
         assert!(rig.get(wrong).starts_with("HTTP/1.1 400"), "{wrong}");
+    }
+}
+
+#[test]
+fn an_audit_is_a_file_about_one_epoch() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let blob = BlobId([7; 32]).to_string();
+    assert_eq!(client.audit(&blob, Epoch(40), None).unwrap(), b"40 None");
+    assert_eq!(client.audit(&blob, Epoch(40), Some(Epoch(12))).unwrap(), b"40 Some(12)");
+    assert_eq!(client.verdicts(&blob).unwrap().lines.total, 28);
+    assert_eq!(client.genesis().unwrap(), "{}");
+    for wrong in ["audit", "audit?epoch=x", "audit?epoch=1&from=y", "audit?epoch=1&more=2", "verdicts?epoch=1"] {
+        assert!(rig.get(&format!("/v1/blobs/{blob}/{wrong}")).starts_with("HTTP/1.1 400"), "{wrong}");
     }
 }

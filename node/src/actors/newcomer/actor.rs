@@ -108,7 +108,8 @@ impl Newcomer {
         }
         let store = self.parts.shared.store.clone();
         let done = wrap_future::<_, Self>(async move {
-            tokio::task::spawn_blocking(move || jobs.into_iter().try_fold(Next::GoOn, |_, job| carry_out(&store, job))).await
+            tokio::task::spawn_blocking(move || jobs.into_iter().try_fold(Next::GoOn, |_, job| carry_out(&store, job)))
+                .await
         });
         context.wait(done.map(|done, actor, context| match done {
             Ok(Ok(Next::GoOn)) => {}
@@ -123,11 +124,21 @@ impl Newcomer {
     }
 
     fn say(&mut self) {
-        let Progress { height: Some(height), chunks, kept, bytes, signed, .. } = self.machine.progress() else { return };
+        let Progress { height: Some(height), chunks, kept, bytes, signed, .. } = self.machine.progress() else {
+            return;
+        };
         if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) || kept == chunks {
             self.said = Some(Instant::now());
             let (members, shards) = signed;
-            tracing::info!(height = height.0, kept, chunks, bytes, members, shards, "a snapshot is arriving, signed by members with shards");
+            tracing::info!(
+                height = height.0,
+                kept,
+                chunks,
+                bytes,
+                members,
+                shards,
+                "a snapshot is arriving, signed by members with shards"
+            );
         }
     }
 }
@@ -166,7 +177,8 @@ impl Actor for Newcomer {
         let address = context.address();
         actix::spawn(async move {
             loop {
-                let connected = peers.borrow_and_update().iter().filter(|peer| peer.connected).map(|peer| peer.node).collect();
+                let connected =
+                    peers.borrow_and_update().iter().filter(|peer| peer.connected).map(|peer| peer.node).collect();
                 if address.send(Told(Input::Peers(connected))).await.is_err() || peers.changed().await.is_err() {
                     return;
                 }

@@ -124,7 +124,7 @@ impl Coordinator {
         let known = self.context.versions_known;
         let is_member = self.committee.index_of(&self.node).is_some();
         let is_news = known > views::protocol(work.state)?.active && known > views::support(work.state, &self.node)?;
-        if is_member && is_news {
+        if is_member && is_news && self.is_at_head() {
             // Not taken, or lost: the next epoch says it again. Nobody waits for its ticket.
             self.submit(work, SAID_BY_ITSELF, Action::Support { member: self.node, version: known })?;
         }

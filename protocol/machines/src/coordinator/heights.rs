@@ -91,7 +91,8 @@ impl Coordinator {
             work.out.push(Effect::MemoryWhole);
         }
         self.begin_at_head(work, journal)?;
-        self.feed_unless_committing(work)
+        self.feed_unless_committing(work)?;
+        if self.committing.is_none() { self.look_after_vote_keys(work) } else { Ok(()) }
     }
 
     /// What was fetched while the guard was asking.

@@ -16,6 +16,9 @@ use floe_ledger::{Action, Context, Executed, Head, MempoolError, Refusal, Signed
 use floe_types::{AccountId, Committee, Epoch, Height, NodeId, TransactionId, VoteKey};
 use std::collections::BTreeMap;
 
+/// So near to what others claim a node is at the head.
+const HEAD_HEIGHTS: u64 = 2;
+
 /// Executed blocks of the height under way that are kept; a round more costs executing one again.
 pub(super) const EXECUTED_MAX: usize = 16;
 
@@ -314,6 +317,13 @@ impl Coordinator {
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.catch_up.is_behind(self.head.height)
+    }
+
+    /// Whether what the ledger says now is what the others' says, as far as is known: the memory of votes is settled, and
+    /// nobody claims to be more than [`HEAD_HEIGHTS`] ahead.
+    pub(super) fn is_at_head(&self) -> bool {
+        let near = Height(self.head.height.0.saturating_add(HEAD_HEIGHTS));
+        self.waiting.is_none() && !self.catch_up.is_behind(near)
     }
 
     /// The height that others claim, while a snapshot is the better way to it than blocks.

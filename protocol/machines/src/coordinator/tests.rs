@@ -631,6 +631,28 @@ fn a_node_with_an_empty_directory_votes_again_only_a_safe_distance_beyond_all_it
 }
 
 #[test]
+fn a_node_that_begins_anew_destroys_no_key_on_the_word_of_a_ledger_of_long_ago() {
+    let mut world = World::new(4, 3_000);
+    world.fresh_vote_keys = true;
+    world.queue.clear();
+    (0..4).for_each(|place| world.restart(place));
+    world.run_until(START + 31_500);
+    let state = world.fresh();
+    world.come_back(3, state, Vec::new(), Memory::Lost);
+    world.run_until(START + 37_500);
+    let committee = views::committee(&world.nodes[0].state).unwrap();
+    let index = committee.index_of(&world.ids[3]).unwrap();
+    let key = committee.member(index).unwrap().vote_key;
+    let kept = |secret: &[u8; 32]| VoteKey(SecretKey::from_bytes(*secret).public()) == key;
+    assert!(world.vote_secrets[3].iter().any(kept), "the key in office is still there");
+    // It is needed and votes.
+    world.nodes[2].up = false;
+    let before = world.nodes[0].machine.head().epoch;
+    world.run_until(START + 60_000);
+    assert!(world.nodes[0].machine.head().epoch.0 > before.0 + 4, "{before}");
+}
+
+#[test]
 fn an_older_copy_of_a_directory_is_found_out_by_the_votes_that_others_heard() {
     let mut world = World::new(4, 3_000);
     world.run_until(START + 4_000);

@@ -23,7 +23,13 @@ use std::collections::BTreeSet;
 
 impl Coordinator {
     /// At the start, and when an epoch has begun: destroys what is past, asks for what is missing.
+    ///
+    /// Only at the head of the chain, as far as is known: a ledger of long ago names other keys than those that are needed
+    /// now, and what is destroyed on its word is gone.
     pub(super) fn look_after_vote_keys(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        if !self.is_at_head() {
+            return Ok(());
+        }
         let Some(candidate) = views::candidate(work.state, &self.node)? else { return Ok(()) };
         let next = views::next_committee(work.state)?;
         let mine = |committee: &floe_types::Committee| {

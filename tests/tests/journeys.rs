@@ -1,0 +1,175 @@
+//! Journeys of those who come later: an auditor, a node that is new, a node whose disk is gone.
+//!
+//! Tests here run one after the other: seven nodes share the machine's cores with nobody else.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use floe_tests::{Devnet, wait_until};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn epoch_of(devnet: &Devnet, node: u16) -> u64 {
+    devnet.client(node).network().map_or(0, |network| network.epoch.0)
+}
+
+fn counted(devnet: &Devnet, node: u16, name: &str) -> f64 {
+    let text = devnet.client(node).metrics().unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Exit code and everything said.
+fn code(devnet: &Devnet, words: &[&str]) -> (Option<i32>, String) {
+    let output = devnet.floe(words);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Asks a node for a proof, and checks it as somebody would who has nothing but the file and the genesis.
+fn audit(devnet: &Devnet, id: &str, epoch: u64, file: &str) -> String {
+    devnet.floe_ok(&["audit", id, "--epoch", &epoch.to_string(), "-o", file]);
+    let (done, said) = code(devnet, &["verify", file, "--genesis", "devnet/genesis.json"]);
+    assert_eq!(done, Some(0), "{said}");
+    assert!(said.contains("VALID"), "{said}");
+    said
+}
+
+#[test]
+fn an_auditor_gets_answers_that_hold_without_a_network_and_names_what_was_tampered_with() {
+    let _alone = alone();
+    let devnet = Devnet::up(7, "3s");
+    wait_until("an epoch without the blob has ended", || epoch_of(&devnet, 1) >= 2);
+    let stored_in = epoch_of(&devnet, 1);
+    let file = devnet.file("asked-about", 20_000, 5);
+    let id = devnet.store(1, &file, 3);
+    let first = devnet.client(1).blob_status(&id).unwrap().certified_epoch.unwrap().0;
+    assert!(first >= stored_in);
+    let last = devnet.client(1).blob_status(&id).unwrap().term.last_epoch.0;
+    wait_until("it is forgotten, and an epoch more has ended", || epoch_of(&devnet, 1) > last + 2);
+
+    let paid = audit(&devnet, &id, first + 1, "paid.proof");
+    assert!(paid.contains("YES. Verdict INTACT: 28 of 28"), "{paid}");
+    assert!(audit(&devnet, &id, first - 1, "before.proof").contains("not certified before epoch"), "before");
+    assert!(audit(&devnet, &id, last + 1, "after.proof").contains("forgotten after it"), "after its term");
+    let unknown = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    assert!(audit(&devnet, unknown, first, "never.proof").contains("Nobody had registered"), "never");
+    let history = devnet.floe_ok(&["audit", &id, "--epochs", &format!("{first}..{}", last + 1)]);
+    assert!(history.contains("INTACT") && history.contains("FORGOTTEN"), "{history}");
+    assert_eq!(code(&devnet, &["audit", &id, "--epoch", "99999", "-o", "x"]).0, Some(3), "not over");
+    assert!(!devnet.path().join("x").exists());
+
+    // From a boundary that the auditor trusts.
+    let (epoch, from) = ((first + 1).to_string(), (first - 1).to_string());
+    let said = devnet.floe_ok(&["audit", &id, "--epoch", &epoch, "--from", &from, "-o", "short.proof"]);
+    let block = said.rsplit("--boundary ").next().unwrap().trim();
+    let short = ["verify", "short.proof", "--genesis", "devnet/genesis.json"];
+    assert_eq!(code(&devnet, &[&short[..], &["--boundary", block]].concat()).0, Some(0), "{said}");
+    assert_eq!(code(&devnet, &short).0, Some(6), "genesis is not where it begins");
+    let other = "ab".repeat(32);
+    assert_eq!(code(&devnet, &[&short[..], &["--boundary", &other]].concat()).0, Some(6), "another boundary");
+
+    // Nothing in the file can be changed, nor the genesis.
+    let bytes = std::fs::read(devnet.path().join("paid.proof")).unwrap();
+    for at in (0..bytes.len()).step_by(bytes.len() / 40) {
+        let mut tampered = bytes.clone();
+        tampered[at] ^= 0x10;
+        std::fs::write(devnet.path().join("tampered.proof"), tampered).unwrap();
+        let (done, said) = code(&devnet, &["verify", "tampered.proof", "--genesis", "devnet/genesis.json"]);
+        assert_eq!(done, Some(6), "byte {at}: {said}");
+        assert!(said.contains("INVALID: "), "byte {at}: {said}");
+    }
+    std::fs::write(devnet.path().join("cut.proof"), &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(code(&devnet, &["verify", "cut.proof", "--genesis", "devnet/genesis.json"]).0, Some(6));
+    let genesis = std::fs::read_to_string(devnet.path().join("devnet/genesis.json")).unwrap();
+    let name = devnet.client(1).network().unwrap().name;
+    std::fs::write(devnet.path().join("other.json"), genesis.replace(&name, "another")).unwrap();
+    let (done, said) = code(&devnet, &["verify", "paid.proof", "--genesis", "other.json"]);
+    assert_eq!(done, Some(6), "{said}");
+    assert!(said.contains("network"), "{said}");
+}
+
+#[test]
+fn a_new_node_starts_from_a_snapshot_and_says_what_the_others_say() {
+    let _alone = alone();
+    let devnet = Devnet::up(4, "2s");
+    let file = devnet.file("old", 30_000, 6);
+    let id = devnet.store(1, &file, 400);
+    // A snapshot is taken at the end of a term, of which an epoch takes part in each.
+    let height = |node: u16| devnet.client(node).node().map_or(0, |view| view.height.0);
+    wait_until("a snapshot of a later epoch is there", || epoch_of(&devnet, 1) >= 6);
+    let newcomer = devnet.newcomer_with(5, |text| text.replace("snapshot_ahead = 10000", "snapshot_ahead = 3"));
+    let log = || std::fs::read_to_string(newcomer.home().join("node.log")).unwrap();
+    wait_until("it has started from a snapshot", || log().matches("ready").count() >= 2);
+    assert!(log().contains("a snapshot is arriving"), "{}", log());
+    wait_until("it has caught up", || devnet.client(5).ready().is_ok() && height(5) + 2 >= height(1));
+    devnet.read_back(5, &id, &file);
+    let decided = epoch_of(&devnet, 5) - 1;
+    let root = |node: u16| {
+        let view = devnet.client(node).epoch(Some(floe_types::Epoch(decided))).unwrap();
+        (view.block, view.decision.map(|decision| decision.verdict_root))
+    };
+    wait_until("the others know that epoch too", || (1..=5).all(|node| epoch_of(&devnet, node) > decided));
+    assert!((2..=5).all(|node| root(node) == root(1)), "all say the same of epoch {decided}");
+    let audited = ["audit", &id, "--epoch", &decided.to_string(), "-o", "new.proof", "--url", &devnet.url(5)];
+    devnet.floe_ok(&audited);
+}
+
+#[test]
+fn a_member_whose_disk_is_gone_comes_back_with_its_key_and_signs_nothing_twice() {
+    let _alone = alone();
+    let devnet = Devnet::up(4, "3s");
+    let file = devnet.file("kept", 30_000, 7);
+    let id = devnet.store(1, &file, 400);
+    for round in 0..3 {
+        devnet.floe_ok(&["devnet", "kill", "node-4"]);
+        let data = devnet.path().join("devnet/node-4/data");
+        let copy = devnet.path().join("copy");
+        match round {
+            // An empty directory, a copy that is out of date, and the empty one again.
+            1 => {
+                devnet.floe_ok(&["devnet", "start", "node-4"]);
+                wait_until("it is back", || devnet.client(4).ready().is_ok());
+                devnet.floe_ok(&["devnet", "kill", "node-4"]);
+                copied(&data, &copy);
+                devnet.floe_ok(&["devnet", "start", "node-4"]);
+                let epoch = epoch_of(&devnet, 1);
+                wait_until("the copy is old", || epoch_of(&devnet, 1) >= epoch + 2);
+                devnet.floe_ok(&["devnet", "kill", "node-4"]);
+                std::fs::remove_dir_all(&data).unwrap();
+                copied(&copy, &data);
+            }
+            _ => std::fs::remove_dir_all(&data).unwrap(),
+        }
+        devnet.floe_ok(&["devnet", "start", "node-4"]);
+        wait_until("it has caught up", || devnet.client(4).ready().is_ok());
+        let epoch = epoch_of(&devnet, 4);
+        wait_until("it goes on", || epoch_of(&devnet, 4) >= epoch + 2);
+    }
+    // It votes again: without it and one more nothing would be decided.
+    devnet.floe_ok(&["devnet", "kill", "node-3"]);
+    let epoch = epoch_of(&devnet, 4);
+    wait_until("it is needed and votes", || epoch_of(&devnet, 4) >= epoch + 1);
+    devnet.read_back(1, &id, &file);
+    for node in [1, 2, 4] {
+        let twice = counted(&devnet, node, "floe_consensus_equivocations_total");
+        assert!(twice.abs() < f64::EPSILON, "node-{node} saw {twice} votes signed twice");
+    }
+}
+
+fn copied(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copied(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -45,7 +45,7 @@ impl History {
     #[must_use]
     pub fn new(store: Store, params: &Params, chosen: &HistorySection) -> History {
         let block_epochs = (!chosen.archive).then_some(chosen.block_epochs);
-        History { store, snapshot_epochs: u64::from(params.term_epochs.0), block_epochs, running: None }
+        History { store, snapshot_epochs: params.term_epochs.0, block_epochs, running: None }
     }
 
     /// The block that ended `epoch` is committed and the next one is not. What goes wrong here is said in the log: the node

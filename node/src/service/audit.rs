@@ -28,7 +28,7 @@ impl Look<'_> {
         let network = self.context.network;
         let certificates = CommitCertificates::of(network);
         let proof = evidence::audit(&question, network, self.state, headers, &certificates);
-        Ok(proof.map_err(|error| refused(error))?.encode())
+        Ok(proof.map_err(refused)?.encode())
     }
 
     /// The verdicts on a blob by change, newest first.

@@ -8,7 +8,7 @@
 use crate::keys::{KeyError, KeyPaths, NodeKeys};
 use floe_storage::StoreConfig;
 use floe_types::genesis::{GENESIS_BYTES_MAX, GenesisError};
-use floe_types::{Genesis, NetworkId};
+use floe_types::{EpochCount, Genesis, NetworkId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -44,6 +44,9 @@ pub struct NodeConfig {
     /// The past.
     #[serde(default)]
     pub history: HistorySection,
+    /// What nobody pays for any more.
+    #[serde(default)]
+    pub forgetting: ForgettingSection,
 }
 
 /// Where peers find this node and where it finds them.
@@ -70,6 +73,22 @@ pub struct HttpSection {
     pub reads_max: usize,
     /// Connections at once, from 8 to 100000.
     pub connections_max: usize,
+}
+
+/// When forgotten fragments leave the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForgettingSection {
+    /// Epochs for which they stay while there is room, up to 1000000.
+    pub keep_epochs: u64,
+    /// Percent of what fragments may use, from 1 to 100: above it they go at once.
+    pub full_percent: u8,
+}
+
+impl Default for ForgettingSection {
+    fn default() -> Self {
+        ForgettingSection { keep_epochs: 24, full_percent: 85 }
+    }
 }
 
 /// What is kept of the past.
@@ -221,6 +240,15 @@ impl NodeConfig {
         server
     }
 
+    /// The choices of the fragments actor.
+    #[must_use]
+    pub fn fragments(&self) -> crate::actors::fragments::Config {
+        let mut chosen = crate::actors::fragments::Config::default();
+        chosen.custody.reclaim_after = EpochCount(self.forgetting.keep_epochs);
+        chosen.full_percent = self.forgetting.full_percent;
+        chosen
+    }
+
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let value = |key, reason: String| ConfigError::Value { path: path.to_owned(), key, reason };
         let range = |key, found: usize, allowed: std::ops::RangeInclusive<usize>| match allowed.contains(&found) {
@@ -242,6 +270,12 @@ impl NodeConfig {
         }
         if !(1..=1_000_000).contains(&self.history.snapshot_ahead) {
             return Err(value("history.snapshot_ahead", "must be from 1 to 1000000".to_owned()));
+        }
+        if self.forgetting.keep_epochs > 1_000_000 {
+            return Err(value("forgetting.keep_epochs", "must be at most 1000000".to_owned()));
+        }
+        if !(1..=100).contains(&self.forgetting.full_percent) {
+            return Err(value("forgetting.full_percent", "must be from 1 to 100".to_owned()));
         }
         self.storage.check().map_err(|error| value("storage", error.to_string()))?;
         self.check_ports(path)
@@ -383,6 +417,13 @@ archive = false
 block_epochs = 96
 # Blocks that others must be ahead before this node fetches a snapshot instead of blocks.
 snapshot_ahead = 10000
+
+# Fragments that nobody pays for any more: reclaimable, and served to readers who ask for undefended bytes.
+[forgetting]
+# Epochs for which they stay while there is room.
+keep_epochs = 24
+# Percent of what fragments may use, above which they go at once.
+full_percent = 85
 "#;
 
 #[cfg(test)]
@@ -404,6 +445,7 @@ mod tests {
         let least = loaded(LEAST).unwrap();
         assert_eq!((&example.network, &example.http), (&least.network, &least.http));
         assert_eq!((&example.storage, &example.history), (&least.storage, &least.history));
+        assert_eq!(example.forgetting, least.forgetting);
         let shown = toml::to_string(&example).unwrap();
         let keys = |text: &str| -> Vec<String> {
             let named = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
@@ -442,6 +484,7 @@ mod tests {
             (format!("{LEAST}[http]\nuploads_max = 0\n"), "http.uploads_max must be from 1 to 1000"),
             (format!("{LEAST}[http]\nuploads_max = -1\n"), "invalid value"),
             (format!("{LEAST}[storage]\ncache_bytes = 1\n"), "cache_bytes"),
+            (format!("{LEAST}[forgetting]\nfull_percent = 0\n"), "forgetting.full_percent must be from 1 to 100"),
             (format!("{LEAST}[history]\nblock_epochs = 0\n"), "history.block_epochs must be from 1"),
             (format!("{LEAST}[network]\nlisten = []\n"), "network.listen must be from 1 to 64"),
             (format!("{LEAST}[network]\nlisten = [\"0.0.0.0:7100\"]\n"), "an address looks like"),

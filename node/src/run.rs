@@ -146,7 +146,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         metrics: metrics.clone(),
     })?;
     let shared = Shared { context, node, store, network, coordinator, metrics };
-    let fragments = fragments::start(&shared, keys.confirmation.clone())?;
+    let fragments = fragments::start(&shared, keys.confirmation.clone(), config.fragments())?;
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
     repairer::start(&shared, fragments.clone())?;
     network::start(&shared, fragments, lanes.requests);

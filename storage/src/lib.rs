@@ -50,5 +50,5 @@ pub use error::StorageError;
 pub use fragments::{BlobFiles, RECORD_BYTES_MAX};
 pub use open::{Holder, Identity, OpenError};
 pub use space::{Disk, Totals};
-pub use statistics::{Statistics, Writes};
+pub use statistics::{RoomLeft, Statistics, Writes};
 pub use store::{OpeningReport, Store};

@@ -64,7 +64,26 @@ pub enum Writes {
     Stopped,
 }
 
+/// How full the disk is with fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomLeft {
+    /// Bytes of kept fragments.
+    pub used: u64,
+    /// Bytes that fragments may still use.
+    pub left: u64,
+}
+
 impl Store {
+    /// How full the disk is with fragments. Asks the system, nothing else.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn room(&self) -> Result<RoomLeft, StorageError> {
+        let disk = Disk::of(&self.inner.directory);
+        let disk = disk.map_err(|error| StorageError::Io { during: "asking for room", reason: error.to_string() })?;
+        Ok(RoomLeft { used: self.inner.space.kept().bytes, left: self.inner.space.room(disk) })
+    }
+
     /// A look at the store. Costs well below a millisecond.
     ///
     /// # Errors

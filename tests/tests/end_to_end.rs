@@ -193,14 +193,31 @@ fn wrong_input_is_answered_with_what_to_do() {
 fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
     let _alone = alone();
     let devnet = Devnet::up(4, "3s");
-    let file = devnet.file("short", 5_000, 4);
+    let file = devnet.file("short", 3_000_000, 4);
+    // One operator lets go of what is forgotten at the next boundary, the others keep it for a while.
+    let config = devnet.path().join("devnet/node-2/floe.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("keep_epochs = 24", "keep_epochs = 0");
+    std::fs::write(&config, text).unwrap();
+    devnet.floe_ok(&["devnet", "kill", "node-2"]);
+    devnet.floe_ok(&["devnet", "start", "node-2"]);
+    wait_until("node-2 is back", || devnet.client(2).ready().is_ok());
     let id = devnet.store(1, &file, 2);
+    let on_disk = |node: u16| devnet.client(node).node().unwrap().store;
+    assert!(on_disk(2).live > 1_000_000, "its share of the file");
     devnet.read_back(2, &id, &file);
     let forgotten = || devnet.floe(&["read", &id, "-o", "late", "--url", &devnet.url(3)]).status.code() == Some(5);
     wait_until("the paid term has ended", forgotten);
     let output = devnet.floe(&["read", &id, "-o", "late"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("BLOB_FORGOTTEN") && said.contains("--undefended"), "{said}");
+    wait_until("the disk of who lets go shows it", || (on_disk(2).live, on_disk(2).reclaimable) == (0, 0));
+    let files = std::fs::read_dir(devnet.path().join("devnet/node-2/data")).unwrap().flatten();
+    let blobs = files.filter(|file| file.path().extension().is_some_and(|end| end == "blob"));
+    assert!(blobs.map(|file| file.metadata().unwrap().len()).sum::<u64>() < 500_000, "files are gone too");
+    assert!(on_disk(1).reclaimable > 1_000_000, "the others keep it");
+    let undefended = ["read", &id, "-o", "late", "--undefended", "--url", &devnet.url(3)];
+    devnet.floe_ok(&undefended);
+    assert!(std::fs::read(devnet.path().join("late")).unwrap() == std::fs::read(&file).unwrap());
 }
 
 /// A journey: what an operator types to bring a node into the committee. Gives the owner's key file.

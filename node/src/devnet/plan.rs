@@ -1,7 +1,7 @@
 //! What a devnet is, before any file: genesis, keys and configurations as a function of a seed and a few numbers.
 
 use super::{Node, State, failed};
-use crate::config::{HistorySection, HttpSection, NetworkSection, NodeConfig};
+use crate::config::{ForgettingSection, HistorySection, HttpSection, NetworkSection, NodeConfig};
 use crate::keys::{KeyFile, KeyPaths, NodeKeys, Purpose};
 use crate::member::{Described, Secrets};
 use floe_api::{Code, Problem};
@@ -170,6 +170,7 @@ impl Laid {
             http: HttpSection { listen: node.http, ..HttpSection::default() },
             storage: StoreConfig::small(),
             history: HistorySection::default(),
+            forgetting: ForgettingSection::default(),
         }
     }
 

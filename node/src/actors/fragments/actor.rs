@@ -8,7 +8,7 @@ use crate::run::Shared;
 use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use floe_ledger::{Event, StateError, views};
-use floe_machines::custody::{Custody, Effect, Input, StreamId};
+use floe_machines::custody::{Custody, Effect, Input, Room, StreamId};
 use floe_machines::ledger_view::LedgerAt;
 use floe_machines::wire::fragment::Answer;
 use floe_types::{Committee, Epoch};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+
+/// How often it is looked how full the disk is.
+const ROOM_EVERY: Duration = Duration::from_secs(15);
 
 /// What changes only with epochs.
 pub(super) struct Ledger {
@@ -169,6 +172,21 @@ impl FragmentsActor {
         }
     }
 
+    /// Tells the machine how full the disk is.
+    fn look_at_room(&self, context: &mut Context<Self>) {
+        let (parts, address) = (Arc::clone(&self.parts), context.address());
+        context.spawn(wrap_future(async move {
+            let (store, full) = (parts.shared.store.clone(), u128::from(parts.config.full_percent));
+            // What cannot be found out changes nothing: the next look is soon.
+            let Ok(Ok(room)) = parts.workers.run(move || store.room()).await else { return };
+            let all = u128::from(room.used).saturating_add(u128::from(room.left));
+            let scarce = u128::from(room.used) * 100 > all * full;
+            let input = Input::Room(if scarce { Room::Scarce } else { Room::Ample });
+            // Closed: the node is stopping.
+            let _ = address.send(Told { input, staged: None }).await;
+        }));
+    }
+
     fn reread(&mut self) {
         match Ledger::read(&self.parts.shared) {
             Ok(ledger) => self.ledger = ledger,
@@ -198,6 +216,8 @@ impl Actor for FragmentsActor {
         self.reread();
         self.check_confirmations(context);
         self.input(Input::Started, context);
+        self.look_at_room(context);
+        context.run_interval(ROOM_EVERY, |actor, context| actor.look_at_room(context));
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Config {
     pub exchanges_max: usize,
     /// Pause before each fragment that is moved to a later group: moving is never in a hurry.
     pub refile_pause_millis: u64,
+    /// Percent of what fragments may use: above it what is forgotten goes at once.
+    pub full_percent: u8,
 }
 
 impl Default for Config {
@@ -20,6 +22,7 @@ impl Default for Config {
             threads: 4,
             exchanges_max: 512,
             refile_pause_millis: 20,
+            full_percent: 85,
         }
     }
 }

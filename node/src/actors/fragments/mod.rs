@@ -45,8 +45,7 @@ pub(in crate::actors::fragments) struct Parts {
 ///
 /// # Errors
 /// When the system gives no threads, or the ledger cannot be read.
-pub fn start(shared: &Shared, key: BlsSecretKey) -> Result<FragmentsHandle, RunError> {
-    let config = Config::default();
+pub fn start(shared: &Shared, key: BlsSecretKey, config: Config) -> Result<FragmentsHandle, RunError> {
     let workers = Workers::start("fragments", config.threads, config.exchanges_max);
     let workers = workers.map_err(|error| RunError::System(error.to_string()))?;
     let ledger = actor::Ledger::read(shared).map_err(|error| RunError::System(error.to_string()))?;

@@ -4,8 +4,10 @@
 //! moves nothing. So before a group goes, its records are walked page by page, and what the ledger still defends is
 //! *refiled* under its present last epoch. Only when the whole walk succeeded is the group dropped; else the next epoch
 //! tries again. What is not refiled for a day is only late: the group is still there.
+//!
+//! What is forgotten stays for a number of epochs, and shorter when room is scarce: then every group that has passed goes.
 
-use super::{Custody, Effect, StoreFailure};
+use super::{Custody, Effect, Room, StoreFailure};
 use crate::fragments::FragmentKey;
 use crate::ledger_view::LedgerView;
 use floe_types::Epoch;
@@ -16,6 +18,7 @@ use std::collections::BTreeSet;
 pub(super) struct Collector {
     /// Every group up to this one is gone.
     dropped: Epoch,
+    pub(super) room: Room,
     walk: Option<Walk>,
 }
 
@@ -38,10 +41,14 @@ impl Collector {
 }
 
 impl Custody {
-    /// Starts a walk when a group's epoch and the reserve after it have passed.
+    /// Starts a walk when a group's epoch has passed, and the time after it for which there is room.
     pub(super) fn begin_collecting(&mut self, view: &dyn LedgerView, effects: &mut Vec<Effect>) {
         let passed = view.epoch().0.saturating_sub(1);
-        let up_to = Epoch(passed.saturating_sub(self.config.reclaim_after.0));
+        let kept = match self.collector.room {
+            Room::Ample => self.config.reclaim_after.0,
+            Room::Scarce => 0,
+        };
+        let up_to = Epoch(passed.saturating_sub(kept));
         if self.collector.walk.is_some() || up_to <= self.collector.dropped {
             return;
         }

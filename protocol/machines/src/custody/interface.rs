@@ -153,8 +153,20 @@ pub enum Input {
         /// Whether the new copy is durable.
         outcome: Result<(), StoreFailure>,
     },
+    /// How the disk stands, whenever the shell has looked.
+    Room(Room),
     /// Time passed; see [`super::Custody::wake_at`].
     Tick,
+}
+
+/// Whether there is room for more fragments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Enough that what is forgotten may stay for a while.
+    #[default]
+    Ample,
+    /// Above the operator's watermark: what is forgotten goes now.
+    Scarce,
 }
 
 /// What the shell does.

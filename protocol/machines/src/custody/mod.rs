@@ -50,7 +50,7 @@ use floe_ledger::ShardSet;
 use floe_types::bls::{BlsSecretKey, BlsSignature};
 use floe_types::{BlobId, Committee, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 use intake::Intake;
-pub use interface::{Effect, Input, KeepId, Offer, StoreFailure, StreamId};
+pub use interface::{Effect, Input, KeepId, Offer, Room, StoreFailure, StreamId};
 use reads::Reads;
 use std::collections::BTreeMap;
 pub use verify::{ReceiveFailure, verify_staged};
@@ -142,6 +142,10 @@ impl Custody {
             Input::LookedUp { blob, held } => self.looked_up(now, view, &blob, &held, &mut effects),
             Input::Listed { keys } => self.listed(view, keys, &mut effects),
             Input::Refiled { key, outcome } => self.refiled(&key, outcome.map_err(drop), &mut effects),
+            Input::Room(room) => {
+                self.collector.room = room;
+                self.begin_collecting(view, &mut effects);
+            }
             Input::Tick => {}
         }
         self.on_time(now, view, &mut effects);

@@ -340,6 +340,21 @@ fn groups_go_when_their_epoch_and_the_reserve_have_passed() {
 }
 
 #[test]
+fn when_room_is_scarce_what_is_forgotten_goes_at_once_and_nothing_else() {
+    let (mut custody, mut ledger, _) = setting();
+    ledger.epoch = Epoch(12);
+    assert_eq!(custody.step(0, &ledger, Input::EpochBegan), vec![], "there is time");
+    assert_eq!(custody.step(0, &ledger, Input::Room(Room::Ample)), vec![]);
+    let list = Effect::ListRecords { after: None, limit: 4 };
+    assert_eq!(custody.step(0, &ledger, Input::Room(Room::Scarce)), vec![list.clone()]);
+    assert_eq!(custody.step(0, &ledger, Input::Room(Room::Scarce)), vec![], "one walk at a time");
+    let dropped = custody.step(0, &ledger, Input::Listed { keys: Ok(vec![]) });
+    assert_eq!(dropped, vec![Effect::DropGroups { up_to: Epoch(11) }], "the running epoch's is still paid for");
+    ledger.epoch = Epoch(13);
+    assert_eq!(custody.step(0, &ledger, Input::EpochBegan), vec![list], "as long as room is scarce");
+}
+
+#[test]
 fn what_was_extended_is_refiled_before_its_group_goes() {
     let (_, mut ledger, number) = setting();
     let mut custody = Custody::new(node(ME), Config { refile_page: 2, ..Config::default() });

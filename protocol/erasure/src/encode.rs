@@ -13,10 +13,11 @@
 //! step 3 writes. The `(n-p) x (n-c)` symbols that nobody stores are hashed and dropped. With the last stripe
 //! the hashes of all `n x n` symbols are there: step 2 makes the roots of rows, step 3 those of columns.
 //!
-//! Within a step columns, or rows, are independent: they are what threads share. Within a row or column
+//! Within a step columns, or rows, are independent: they are what threads share, which are started once. Within a row or column
 //! the work goes in pieces of one BLAKE3 chunk, which keeps it in the second-level cache.
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use crate::commitment::Commitment;
@@ -27,7 +28,7 @@ use crate::io::{ReadAt, WriteAt};
 use crate::layout::Layout;
 use crate::medium::{Medium, fragment_offset, pair_index};
 use crate::options::Options;
-use crate::parallel::{run_all, share};
+use crate::parallel::{Team, share};
 use crate::proof::{FragmentProof, SliverRoots};
 use crate::stripe::{Stripe, Stripes};
 use crate::symbols::SymbolHashes;
@@ -107,12 +108,15 @@ const STRIPES_BYTES_ENOUGH: usize = 1 << 20;
 const STRIPES_BYTES_SHARED: usize = 4 << 20;
 /// Bytes of hashing, of symbols and above them, that are worth other threads than the caller's.
 const THREADS_BYTES_MIN: usize = 1 << 20;
-/// Secondary slivers that are written by one task.
+/// Secondary slivers that are written by one task, at most.
 const SLIVERS_TOGETHER: usize = 8;
 /// Trees of columns that are made to roots together: their hashes stay in the second-level cache.
 const TREES_TOGETHER: usize = 64;
 /// Hashes of rows that are made to roots together, for the same reason.
 const LEAVES_TOGETHER: usize = 4096;
+
+/// The threads of one call.
+type Crew<'t> = Team<'t, Worker>;
 
 /// One call of [`encode`] or [`identify`].
 struct Encoding<'a> {
@@ -166,7 +170,8 @@ impl Encoding<'_> {
     fn run(&self) -> Result<Commitment, EncodeError> {
         let kernel = Kernel::detect();
         let layout = *self.medium.layout();
-        let geometry = Geometry::new(&layout, self.threads());
+        let threads = self.threads();
+        let geometry = Geometry::new(&layout, threads.get());
         let Geometry { n, p, c, .. } = geometry;
         let beyond = if self.medium.keeps() { p * (n - c) } else { 0 };
         let source = (p - self.medium.rows_in_place().min(p)) * c;
@@ -174,7 +179,7 @@ impl Encoding<'_> {
         let hash_bytes = n * n * SymbolHashes::state_bytes(size);
         let symbols = source + (n - p) * c + beyond;
         // Every stripe wakes the other threads anew.
-        let enough = if self.threads() == 1 { STRIPES_BYTES_ENOUGH } else { STRIPES_BYTES_SHARED };
+        let enough = if threads.get() == 1 { STRIPES_BYTES_ENOUGH } else { STRIPES_BYTES_SHARED };
         let enough = enough.max(symbols * CHUNK_BYTES);
         let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes).min(enough);
         let stripes = Stripes::new(size, symbols, memory);
@@ -182,26 +187,32 @@ impl Encoding<'_> {
         let bytes = |symbols: usize| vec![0; symbols * stripes.bytes()];
         let mut buffers = Buffers { source: bytes(source), computed: bytes((n - p) * c), beyond: bytes(beyond) };
         let mut sums = Sums::new(&geometry, size);
-        let mut workers: Vec<Worker> = (0..self.threads()).map(|_| Worker::new(&geometry, kernel)).collect();
-        for stripe in stripes.iter() {
-            if self.options.is_cancelled() {
-                return Err(EncodeError::Cancelled);
-            }
-            let end = stripe.start + stripe.bytes as u64;
-            let at = At { geometry: &geometry, stripe, kernel, is_last: end == size };
-            self.stripe(at, &mut buffers, &mut sums, &mut workers)?;
-            self.options.report((end * (p * c) as u64).min(layout.blob_bytes()));
-        }
+        Team::with(
+            threads,
+            || Worker::new(&geometry, kernel),
+            |team| {
+                for stripe in stripes.iter() {
+                    if self.options.is_cancelled() {
+                        return Err(EncodeError::Cancelled);
+                    }
+                    let end = stripe.start + stripe.bytes as u64;
+                    let at = At { geometry: &geometry, stripe, kernel, is_last: end == size };
+                    self.stripe(at, &mut buffers, &mut sums, team)?;
+                    self.options.report((end * (p * c) as u64).min(layout.blob_bytes()));
+                }
+                Ok(())
+            },
+        )?;
         drop(buffers);
         Ok(Commitment::new(&layout, sums.primaries, sums.secondaries))
     }
 
     /// How many threads are worth it.
-    fn threads(&self) -> usize {
+    fn threads(&self) -> NonZeroUsize {
         let n = u64::from(self.medium.layout().shards());
         // A tree node or two, and starting a hash at all, cost about as much as 128 bytes.
         let bytes = (n * n).saturating_mul(self.medium.layout().symbol_bytes() + 128);
-        if bytes < THREADS_BYTES_MIN as u64 { 1 } else { self.options.threads.get() }
+        if bytes < THREADS_BYTES_MIN as u64 { NonZeroUsize::MIN } else { self.options.threads }
     }
 
     /// All steps for one stripe.
@@ -210,26 +221,29 @@ impl Encoding<'_> {
         at: At<'_>,
         buffers: &mut Buffers,
         sums: &mut Sums,
-        workers: &mut [Worker],
+        team: &mut Crew<'_>,
     ) -> Result<(), EncodeError> {
         let (Geometry { p, .. }, width) = (*at.geometry, at.stripe.bytes);
         let in_place = self.medium.rows_in_place().min(p);
         let (medium, row_bytes) = (self.medium, at.row_bytes());
         let source = &mut buffers.source[..(p - in_place) * row_bytes];
         // One row or two, those with the padding, are not worth waking others.
-        let readers = if p - in_place > 2 { workers.len() } else { 1 };
-        run_all(&mut workers[..readers], source.chunks_mut(row_bytes).enumerate(), |_, (index, row)| {
-            medium.read_row(in_place + index, at.stripe, row)
-        })?;
+        let mut sources = source.chunks_mut(row_bytes).enumerate();
+        let read = |(index, row): (usize, &mut [u8])| medium.read_row(in_place + index, at.stripe, row);
+        if p - in_place > 2 {
+            team.run_all(sources, |_, row| read(row))?
+        } else {
+            sources.try_for_each(read)?
+        }
         let buffered = |bytes| RowView { bytes, stride: width };
         let mut rows: Vec<RowView<'_>> = (0..in_place).map(|row| medium.row(row, at.stripe)).collect();
         rows.extend(source.chunks(row_bytes).map(buffered));
 
         let computed = &mut buffers.computed[..(at.geometry.n - p) * row_bytes];
-        extend_columns(at, &rows, computed, workers);
+        extend_columns(at, &rows, computed, team);
         rows.extend(computed.chunks(row_bytes).map(buffered));
-        self.rows(at, &rows, sums, &mut buffers.beyond, workers)?;
-        self.columns(at, &rows, sums, &buffers.beyond, workers)
+        self.rows(at, &rows, sums, &mut buffers.beyond, team)?;
+        self.columns(at, &rows, sums, &buffers.beyond, team)
     }
 
     /// Step 2.
@@ -239,7 +253,7 @@ impl Encoding<'_> {
         rows: &[RowView<'_>],
         sums: &mut Sums,
         beyond: &mut [u8],
-        workers: &mut [Worker],
+        team: &mut Crew<'_>,
     ) -> Result<(), EncodeError> {
         let Geometry { n, p, c, group_rows, .. } = *at.geometry;
         let (medium, width) = (self.medium, at.stripe.bytes);
@@ -253,7 +267,7 @@ impl Encoding<'_> {
             beyond = later;
             tasks.push((group, now, roots));
         }
-        run_all(workers, tasks.into_iter(), |worker, (group, beyond, roots)| {
+        team.run_all(tasks.into_iter(), |worker, (group, beyond, roots)| {
             worker.extend_rows(at.geometry, rows, group, (beyond, width));
             if at.is_last {
                 row_roots(at, group, roots);
@@ -269,9 +283,10 @@ impl Encoding<'_> {
         rows: &[RowView<'_>],
         sums: &mut Sums,
         beyond: &[u8],
-        workers: &mut [Worker],
+        team: &mut Crew<'_>,
     ) -> Result<(), EncodeError> {
         let (n, medium) = (at.geometry.n, self.medium);
+        let together = share(n, team.threads()).min(SLIVERS_TOGETHER);
         let mut tasks = Vec::new();
         let mut hashes: Vec<&[Hash]> = Vec::new();
         if at.is_last {
@@ -280,14 +295,14 @@ impl Encoding<'_> {
             tasks.extend(roots.map(|(index, roots)| ColumnTask::Roots { first: index * TREES_TOGETHER, roots }));
         }
         if self.medium.keeps() {
-            tasks.extend((0..n).step_by(SLIVERS_TOGETHER).map(|first| ColumnTask::Write { first }));
+            tasks.extend((0..n).step_by(together).map(|first| ColumnTask::Write { first }));
         }
-        run_all(workers, tasks.into_iter(), |_, task| match task {
+        team.run_all(tasks.into_iter(), |_, task| match task {
             ColumnTask::Roots { first, roots } => {
                 column_roots(at, &hashes, first, roots);
                 Ok(())
             }
-            ColumnTask::Write { first } => (first..n.min(first + SLIVERS_TOGETHER))
+            ColumnTask::Write { first } => (first..n.min(first + together))
                 .try_for_each(|column| write_secondary(medium, at, rows, beyond, column)),
         })
     }
@@ -302,20 +317,28 @@ enum ColumnTask<'a> {
 }
 
 /// Step 1.
-fn extend_columns(at: At<'_>, source: &[RowView<'_>], computed: &mut [u8], workers: &mut [Worker]) {
+fn extend_columns(at: At<'_>, source: &[RowView<'_>], computed: &mut [u8], team: &mut Crew<'_>) {
     let (Geometry { n, p, c, .. }, width) = (*at.geometry, at.stripe.bytes);
     let words = at.geometry.column_words(width.min(CHUNK_BYTES));
-    let per_task = share(c, workers.len()).next_multiple_of(words);
-    let starts = (0..c).step_by(per_task);
-    let group =
-        |start: usize| ColumnGroup { columns: start..c.min(start + per_task), computed: Vec::with_capacity(n - p) };
-    let mut groups: Vec<ColumnGroup<'_>> = starts.map(group).collect();
+    let per_task = share(c, team.threads()).next_multiple_of(words);
+    // So few columns that they cannot be shared evenly are cut.
+    let cut = if per_task == 1 { share(width, team.threads()).next_multiple_of(CHUNK_BYTES).min(width) } else { width };
+    let mut groups: Vec<ColumnGroup<'_>> = Vec::with_capacity(c.div_ceil(per_task) * width.div_ceil(cut));
+    for first in (0..c).step_by(per_task) {
+        let columns = first..c.min(first + per_task);
+        let group = |start| ColumnGroup {
+            columns: columns.clone(),
+            bytes: start..width.min(start + cut),
+            computed: Vec::with_capacity(n - p),
+        };
+        groups.extend((0..width).step_by(cut).map(group));
+    }
     for row in computed.chunks_mut(at.row_bytes()) {
-        let parts = row.chunks_mut(per_task * width);
+        let parts = row.chunks_mut(per_task * width).flat_map(|part| part.chunks_mut(per_task * cut));
         groups.iter_mut().zip(parts).for_each(|(group, part)| group.computed.push(part));
     }
-    let Ok(()) = run_all(workers, groups.into_iter(), |worker, group| {
-        worker.extend_columns(at.geometry, source, group, width);
+    let Ok(()) = team.run_all(groups.into_iter(), |worker, group| {
+        worker.extend_columns(at.geometry, source, group);
         Ok::<(), Infallible>(())
     });
 }

@@ -110,6 +110,8 @@ impl RowGroup {
 /// Some columns of the rows that are computed: those rows' symbols of these columns, side by side.
 pub(crate) struct ColumnGroup<'a> {
     pub(crate) columns: Range<usize>,
+    /// Which part of the stripe.
+    pub(crate) bytes: Range<usize>,
     /// By row from `p` on.
     pub(crate) computed: Vec<&'a mut [u8]>,
 }
@@ -132,16 +134,11 @@ impl Worker {
         Self { kernel, machine: Machine::detect(), column_code, row_code, work: Vec::new(), parity: Vec::new() }
     }
 
-    /// Extends the columns of a group from the rows of `source`; `width` bytes of each symbol.
-    pub(crate) fn extend_columns(
-        &mut self,
-        geometry: &Geometry,
-        source: &[RowView<'_>],
-        group: ColumnGroup<'_>,
-        width: usize,
-    ) {
-        let ColumnGroup { columns, mut computed } = group;
-        for piece in pieces(width) {
+    /// Extends the columns of a group from the rows of `source`.
+    pub(crate) fn extend_columns(&mut self, geometry: &Geometry, source: &[RowView<'_>], group: ColumnGroup<'_>) {
+        let ColumnGroup { columns, bytes, mut computed } = group;
+        for into in pieces(bytes.len()) {
+            let piece = bytes.start + into.start..bytes.start + into.end;
             let most = geometry.column_words(piece.len());
             for first in columns.clone().step_by(most) {
                 let shape = Shape::new(piece.len(), most.min(columns.end - first));
@@ -150,9 +147,9 @@ impl Worker {
                 let from = |row: usize, word: usize| source[row].symbol(first + word, piece.clone());
                 self.column_code.extend_from(self.machine, shape, from, &mut self.work);
                 for (row, symbol) in computed.iter_mut().zip(self.work.chunks(blocks)) {
-                    let symbols = row.chunks_mut(width).skip(first - columns.start);
-                    for (word, into) in symbols.take(shape.words()).enumerate() {
-                        shape.take(symbol, word, &mut into[piece.clone()]);
+                    let symbols = row.chunks_mut(bytes.len()).skip(first - columns.start);
+                    for (word, computed) in symbols.take(shape.words()).enumerate() {
+                        shape.take(symbol, word, &mut computed[into.clone()]);
                     }
                 }
             }

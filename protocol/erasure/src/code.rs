@@ -164,6 +164,34 @@ impl Code {
         });
     }
 
+    /// The same for pieces so short ([`SHORT_BYTES_MAX`]) that they are numbers: `source` says which, by symbol and word.
+    pub(crate) fn extend_short(
+        &self,
+        machine: Machine,
+        shape: Shape,
+        source: impl Fn(usize, usize) -> u64,
+        work: &mut [Block],
+    ) {
+        let blocks = shape.blocks();
+        self.transform(machine, work, blocks, |work, start, count| {
+            let part = &mut work[start * blocks..(start + self.chunk) * blocks];
+            for (index, symbol) in part.chunks_mut(blocks).enumerate() {
+                if index < count {
+                    shape.put_short(symbol, |word| source(start + index, word));
+                } else {
+                    symbol.fill([0; 64]);
+                }
+            }
+            machine.ifft(
+                &mut ShardsRefMut::new(self.chunk, blocks, part),
+                0,
+                self.chunk,
+                count,
+                self.skew_delta(start),
+            );
+        });
+    }
+
     fn skew_delta(&self, start: usize) -> usize {
         match self.transform {
             Transform::High => start + self.chunk,
@@ -376,9 +404,100 @@ impl Shape {
         }
     }
 
+    /// Writes the short pieces of all words to their places in a symbol.
+    fn put_short(self, symbol: &mut [Block], piece: impl Fn(usize) -> u64) {
+        match self.tail.map_or(0, |lanes| lanes.bytes / 2) {
+            1 => put_short::<1>(symbol, self.words, piece),
+            2 => put_short::<2>(symbol, self.words, piece),
+            3 => put_short::<3>(symbol, self.words, piece),
+            _ => put_short::<4>(symbol, self.words, piece),
+        }
+    }
+
+    /// Reads the short pieces of all words from their places in a symbol.
+    pub(crate) fn take_short(self, symbol: &[Block], take: impl FnMut(usize, u64)) {
+        match self.tail.map_or(0, |lanes| lanes.bytes / 2) {
+            1 => take_short::<1>(symbol, self.words, take),
+            2 => take_short::<2>(symbol, self.words, take),
+            3 => take_short::<3>(symbol, self.words, take),
+            _ => take_short::<4>(symbol, self.words, take),
+        }
+    }
+
     /// The piece of a word where it is, if it is there in one piece.
     pub(crate) fn in_place(self, symbol: &[Block], word: usize) -> Option<&[u8]> {
         self.tail.is_none().then(|| symbol[word * self.whole..(word + 1) * self.whole].as_flattened())
+    }
+}
+
+/// Bytes of the longest piece that is handled as a number, its bytes in little-endian order. At `n` = 1000 a blob below 1.7 MB
+/// has no longer symbols, and millions of them are copied.
+pub(crate) const SHORT_BYTES_MAX: usize = 8;
+
+/// What of a number is the first `bytes` bytes, at most eight.
+fn mask(bytes: usize) -> u64 {
+    u64::MAX >> (64 - 8 * bytes)
+}
+
+/// Packs pieces of twice `HALF` bytes. Each is written four bytes wide: what it writes beyond its own is zeros, and is
+/// where the next one goes.
+#[inline]
+fn put_short<const HALF: usize>(symbol: &mut [Block], words: usize, piece: impl Fn(usize) -> u64) {
+    let slots = 32 / HALF;
+    for (index, block) in symbol.iter_mut().enumerate() {
+        let first = index * slots;
+        let (mut low, mut high) = ([0; 36], [0; 36]);
+        for slot in 0..slots.min(words.saturating_sub(first)) {
+            let piece = piece(first + slot);
+            let (head, tail) = (piece & mask(HALF), piece >> (8 * HALF) & mask(HALF));
+            low[slot * HALF..][..4].copy_from_slice(&(head as u32).to_le_bytes());
+            high[slot * HALF..][..4].copy_from_slice(&(tail as u32).to_le_bytes());
+        }
+        block[..32].copy_from_slice(&low[..32]);
+        block[32..].copy_from_slice(&high[..32]);
+    }
+}
+
+/// The opposite of [`put_short`].
+#[inline]
+fn take_short<const HALF: usize>(symbol: &[Block], words: usize, mut take: impl FnMut(usize, u64)) {
+    let slots = 32 / HALF;
+    for (index, block) in symbol.iter().enumerate() {
+        let first = index * slots;
+        let mut bytes = [0; 68];
+        bytes[..64].copy_from_slice(block);
+        let part = |start: usize| {
+            let mut part = [0; 4];
+            part.copy_from_slice(&bytes[start..start + 4]);
+            u64::from(u32::from_le_bytes(part)) & mask(HALF)
+        };
+        for slot in 0..slots.min(words.saturating_sub(first)) {
+            take(first + slot, part(slot * HALF) | part(32 + slot * HALF) << (8 * HALF));
+        }
+    }
+}
+
+/// The piece of `bytes` bytes, at most eight, at the beginning of `from`, as a number.
+#[inline]
+pub(crate) fn short(from: &[u8], bytes: usize) -> u64 {
+    let whole = from.first_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut last = [0; 8];
+        last[..bytes].copy_from_slice(&from[..bytes]);
+        last
+    });
+    u64::from_le_bytes(whole) & mask(bytes)
+}
+
+/// Writes pieces of `bytes` bytes, at most eight, one after the other: all that `into` has room for.
+pub(crate) fn write_shorts(into: &mut [u8], bytes: usize, pieces: &[u64]) {
+    debug_assert_eq!(into.len(), pieces.len() * bytes);
+    for (index, piece) in pieces.iter().enumerate() {
+        // What is written too much is where the next one goes.
+        let into = &mut into[index * bytes..];
+        match into.first_chunk_mut::<8>() {
+            Some(into) => *into = piece.to_le_bytes(),
+            None => into[..bytes].copy_from_slice(&piece.to_le_bytes()[..bytes]),
+        }
     }
 }
 
@@ -425,7 +544,7 @@ mod tests {
                     }
                 }
                 code.extend(engine, &mut work, blocks);
-                let shapes = [Shape::new(bytes, lanes.slots()), Shape::fitting(bytes, 7)];
+                let shapes = [Shape::new(bytes, lanes.slots()), Shape::fitting(bytes, 7), Shape::new(bytes, 3)];
                 let machines = [Machine::detect(), Machine::stock()];
                 for (shape, machine) in shapes.into_iter().flat_map(|shape| machines.map(|machine| (shape, machine))) {
                     let mut from_afar = vec![[0xa5; 64]; code.work_symbols() * shape.blocks()];
@@ -439,6 +558,23 @@ mod tests {
                             assert_eq!(found, expected, "{k} of {n}, {bytes} bytes, symbol {index}, {shape:?}");
                             assert!(shape.in_place(symbol, word).is_none_or(|bytes| bytes == expected));
                         }
+                    }
+                }
+                for (shape, machine) in shapes.into_iter().flat_map(|shape| machines.map(|machine| (shape, machine))) {
+                    if bytes > SHORT_BYTES_MAX {
+                        continue;
+                    }
+                    let mut from_numbers = vec![[0xa5; 64]; code.work_symbols() * shape.blocks()];
+                    let source = |symbol: usize, word: usize| short(&words[word % words.len()][symbol], bytes);
+                    code.extend_short(machine, shape, source, &mut from_numbers);
+                    for (index, symbol) in from_numbers.chunks(shape.blocks()).take(n - k).enumerate() {
+                        shape.take_short(symbol, |word, found| {
+                            let mut expected = vec![0; bytes];
+                            lanes.take(&work[index * blocks..(index + 1) * blocks], word % words.len(), &mut expected);
+                            let mut written = vec![0; 2 * bytes];
+                            write_shorts(&mut written, bytes, &[found, found]);
+                            assert_eq!(written, [&expected[..], &expected].concat(), "{k} of {n}, {shape:?}");
+                        });
                     }
                 }
                 for (slot, word) in words.iter().enumerate() {

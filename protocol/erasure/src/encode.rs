@@ -18,8 +18,8 @@
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 
+use crate::code::write_shorts;
 use crate::commitment::Commitment;
 use crate::error::EncodeError;
 use crate::hash::{CHUNK_BYTES, Domain, Hash, Kernel};
@@ -171,25 +171,29 @@ impl Encoding<'_> {
         let kernel = Kernel::detect();
         let layout = *self.medium.layout();
         let threads = self.threads();
-        let geometry = Geometry::new(&layout, threads.get());
+        let mut geometry = Geometry::new(&layout, threads.get());
         let Geometry { n, p, c, .. } = geometry;
         let beyond = if self.medium.keeps() { p * (n - c) } else { 0 };
         let source = (p - self.medium.rows_in_place().min(p)) * c;
         let size = layout.symbol_bytes();
-        let hash_bytes = n * n * SymbolHashes::state_bytes(size);
         let symbols = source + (n - p) * c + beyond;
         // Every stripe wakes the other threads anew.
         let enough = if threads.get() == 1 { STRIPES_BYTES_ENOUGH } else { STRIPES_BYTES_SHARED };
         let enough = enough.max(symbols * CHUNK_BYTES);
-        let memory = self.options.memory_bytes_max.saturating_sub(hash_bytes).min(enough);
-        let stripes = Stripes::new(size, symbols, memory);
+        let stripes = |hash_bytes: usize| {
+            Stripes::new(size, symbols, self.options.memory_bytes_max.saturating_sub(hash_bytes).min(enough))
+        };
+        let stripes = stripes(n * n * SymbolHashes::state_bytes(size));
+        if stripes.bytes() as u64 == size {
+            geometry = geometry.of_one_stripe();
+        }
 
         let bytes = |symbols: usize| vec![0; symbols * stripes.bytes()];
         let mut buffers = Buffers { source: bytes(source), computed: bytes((n - p) * c), beyond: bytes(beyond) };
         let mut sums = Sums::new(&geometry, size);
         Team::with(
             threads,
-            || Worker::new(&geometry, kernel),
+            || Worker::new(&geometry, size, kernel),
             |team| {
                 for stripe in stripes.iter() {
                     if self.options.is_cancelled() {
@@ -255,12 +259,15 @@ impl Encoding<'_> {
         beyond: &mut [u8],
         team: &mut Crew<'_>,
     ) -> Result<(), EncodeError> {
-        let Geometry { n, p, c, group_rows, .. } = *at.geometry;
+        let Geometry { n, p, c, joins, .. } = *at.geometry;
         let (medium, width) = (self.medium, at.stripe.bytes);
         let row_bytes = if medium.keeps() { (n - c) * width } else { 0 };
         let mut beyond = &mut beyond[..p * row_bytes];
+        let mut primaries = sums.primaries.as_mut_slice();
         let mut tasks = Vec::with_capacity(sums.groups.len());
-        for (group, roots) in sums.groups.iter_mut().zip(sums.primaries.chunks_mut(group_rows)) {
+        for group in &mut sums.groups {
+            let (roots, later) = std::mem::take(&mut primaries).split_at_mut(group.rows.len());
+            primaries = later;
             // Rows from p on have nothing beyond that is kept.
             let kept = group.rows.end.min(p).saturating_sub(group.rows.start);
             let (now, later) = std::mem::take(&mut beyond).split_at_mut(kept * row_bytes);
@@ -268,9 +275,18 @@ impl Encoding<'_> {
             tasks.push((group, now, roots));
         }
         team.run_all(tasks.into_iter(), |worker, (group, beyond, roots)| {
+            if joins {
+                std::mem::swap(&mut group.hashes, &mut worker.hashes);
+                group.hashes.restart(group.rows.len() * n);
+            }
             worker.extend_rows(at.geometry, rows, group, (beyond, width));
             if at.is_last {
-                row_roots(at, group, roots);
+                let leaves = group.hashes.finish(at.kernel);
+                row_roots(at, leaves, roots);
+                if joins {
+                    group.joined = join_columns(at, leaves);
+                    std::mem::swap(&mut group.hashes, &mut worker.hashes);
+                }
             }
             group.rows.clone().try_for_each(|row| medium.write_primary(at.stripe, row, &rows[row]))
         })
@@ -290,7 +306,7 @@ impl Encoding<'_> {
         let mut tasks = Vec::new();
         let mut hashes: Vec<&[Hash]> = Vec::new();
         if at.is_last {
-            hashes.extend(sums.groups.iter().flat_map(|group| group.hashes.finished().chunks(n)));
+            hashes.extend(sums.groups.iter().flat_map(|group| group.rows_of_hashes(at.geometry)));
             let roots = sums.secondaries.chunks_mut(TREES_TOGETHER).enumerate();
             tasks.extend(roots.map(|(index, roots)| ColumnTask::Roots { first: index * TREES_TOGETHER, roots }));
         }
@@ -351,32 +367,41 @@ fn write_secondary(
     beyond: &[u8],
     column: usize,
 ) -> Result<(), EncodeError> {
-    let Geometry { n, p, c, .. } = *at.geometry;
+    let Geometry { n, p, c, short, .. } = *at.geometry;
     let (layout, width) = (medium.layout(), at.stripe.bytes);
     let offset = fragment_offset(layout, pair_index(n - 1 - column)) + layout.primary_bytes();
-    if column < c {
-        let symbols = rows[..p].iter().map(|row| row.symbol(column, 0..width));
-        return medium.write_symbols(at.stripe, symbols, offset);
+    let beyond = beyond[..if column < c { 0 } else { p * (n - c) * width }].chunks(((n - c) * width).max(1));
+    let beyond = beyond.map(|bytes| RowView { bytes, stride: width });
+    let rows = rows[..if column < c { p } else { 0 }].iter().copied();
+    let (rows, column) = (rows.chain(beyond), if column < c { column } else { column - c });
+    if let Some(bytes) = short {
+        let numbers: Vec<u64> = rows.map(|row| row.short(column, bytes)).collect();
+        let mut sliver = vec![0; p * bytes];
+        write_shorts(&mut sliver, bytes, &numbers);
+        return medium.write_whole(&sliver, offset);
     }
-    let rows = beyond[..p * (n - c) * width].chunks((n - c) * width);
-    let symbols = rows.map(|row| &row[(column - c) * width..(column - c + 1) * width]);
-    medium.write_symbols(at.stripe, symbols, offset)
+    medium.write_symbols(at.stripe, rows.map(|row| row.symbol(column, 0..width)), offset)
 }
 
-/// The roots of the primary slivers of a group, when all their symbols are hashed.
-fn row_roots(at: At<'_>, group: &mut RowGroup, roots: &mut [SliverRoots]) {
+/// The roots of the primary slivers of a group, from the hashes of all their symbols.
+fn row_roots(at: At<'_>, leaves: &[Hash], roots: &mut [SliverRoots]) {
     let Geometry { n, c, .. } = *at.geometry;
     let together = (LEAVES_TOGETHER / n).max(1);
-    for (rows, roots) in group.hashes.finish(at.kernel).chunks(together * n).zip(roots.chunks_mut(together)) {
-        let side = |columns: Range<usize>| {
-            let count = columns.len();
-            let mut leaves: Vec<Hash> = Vec::with_capacity(roots.len() * count);
-            rows.chunks(n).for_each(|row| leaves.extend_from_slice(&row[columns.clone()]));
-            trees::roots_end_to_end(at.kernel, Domain::SymbolNode, &mut leaves, count)
-        };
-        let (stored, extension) = (side(0..c), side(c..n));
-        fill(roots, stored, extension);
+    for (rows, roots) in leaves.chunks(together * n).zip(roots.chunks_mut(together)) {
+        let side = |columns| trees::roots_of_rows(at.kernel, Domain::SymbolNode, (rows, n), columns);
+        fill(roots, side(0..c), side(c..n));
     }
+}
+
+/// By column the root of its subtree over the rows of a group.
+fn join_columns(at: At<'_>, leaves: &[Hash]) -> Vec<Hash> {
+    let n = at.geometry.n;
+    let mut joined = Vec::with_capacity(n);
+    for first in (0..n).step_by(TREES_TOGETHER) {
+        let rows: Vec<&[Hash]> = leaves.chunks(n).map(|row| &row[first..n.min(first + TREES_TOGETHER)]).collect();
+        joined.extend(trees::roots_side_by_side(at.kernel, Domain::SymbolNode, &rows));
+    }
+    joined
 }
 
 /// The roots of the secondary slivers from `first` on, from the hashes of all rows.
@@ -386,7 +411,7 @@ fn column_roots(at: At<'_>, rows: &[&[Hash]], first: usize, roots: &mut [SliverR
         let rows: Vec<&[Hash]> = rows.iter().map(|row| &row[columns.clone()]).collect();
         trees::roots_side_by_side(at.kernel, Domain::SymbolNode, &rows)
     };
-    let (stored, extension) = rows.split_at(at.geometry.p);
+    let (stored, extension) = rows.split_at(at.geometry.stored_rows());
     fill(roots, side(stored), side(extension));
 }
 

@@ -164,7 +164,7 @@ impl Code {
         });
     }
 
-    /// The same for pieces so short ([`SHORT_BYTES_MAX`]) that they are numbers: `source` says which, by symbol and word.
+    /// The same for pieces so short ([`NUMBER_BYTES_MAX`]) that they are numbers: `source` says which, by symbol and word.
     pub(crate) fn extend_short(
         &self,
         machine: Machine,
@@ -432,7 +432,7 @@ impl Shape {
 
 /// Bytes of the longest piece that is handled as a number, its bytes in little-endian order. At `n` = 1000 a blob below 1.7 MB
 /// has no longer symbols, and millions of them are copied.
-pub(crate) const SHORT_BYTES_MAX: usize = 8;
+pub(crate) const NUMBER_BYTES_MAX: usize = 8;
 
 /// What of a number is the first `bytes` bytes, at most eight.
 fn mask(bytes: usize) -> u64 {
@@ -561,7 +561,7 @@ mod tests {
                     }
                 }
                 for (shape, machine) in shapes.into_iter().flat_map(|shape| machines.map(|machine| (shape, machine))) {
-                    if bytes > SHORT_BYTES_MAX {
+                    if bytes > NUMBER_BYTES_MAX {
                         continue;
                     }
                     let mut from_numbers = vec![[0xa5; 64]; code.work_symbols() * shape.blocks()];

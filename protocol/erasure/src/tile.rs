@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::code::{Block, Code, SHORT_BYTES_MAX, Shape, short, write_shorts};
+use crate::code::{Block, Code, NUMBER_BYTES_MAX, Shape, short, write_shorts};
 use crate::engine::Machine;
 use crate::hash::{CHUNK_BYTES, Hash, Kernel};
 use crate::layout::Layout;
@@ -57,7 +57,7 @@ impl Geometry {
         let (p, c) = (usize::from(layout.rows()), usize::from(layout.columns()));
         let symbols = Code::new(p, n).work_symbols().max(Code::new(c, n).work_symbols());
         let symbol_blocks = (WORK_BYTES / 64 / symbols).max(1);
-        let short = (layout.symbol_bytes() <= SHORT_BYTES_MAX as u64).then_some(layout.symbol_bytes() as usize);
+        let short = (layout.symbol_bytes() <= NUMBER_BYTES_MAX as u64).then_some(layout.symbol_bytes() as usize);
         let group_rows_max = n.div_ceil(threads);
         let mut geometry = Self { n, p, c, group_rows: 1, joins: false, short, symbol_blocks, group_rows_max };
         let piece = layout.symbol_bytes().min(CHUNK_BYTES as u64) as usize;

@@ -218,7 +218,7 @@ pub(crate) fn read_through(
     Ok(())
 }
 
-fn read(source: &dyn ReadAt, buffer: &mut [u8], offset: u64) -> Result<(), FragmentError> {
+pub(crate) fn read(source: &dyn ReadAt, buffer: &mut [u8], offset: u64) -> Result<(), FragmentError> {
     let bytes = buffer.len();
     source.read_exact_at(buffer, offset).map_err(|source| FragmentError::Read { offset, bytes, source })
 }

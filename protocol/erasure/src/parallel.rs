@@ -213,7 +213,7 @@ impl Drop for Dismissal<'_> {
 
 /// How many items make a task, so that `threads` threads end at about the same time.
 pub(crate) fn share(items: usize, threads: usize) -> usize {
-    if threads <= 1 { items } else { items.div_ceil(4 * threads) }
+    if threads <= 1 { items } else { items.div_ceil(8 * threads) }
 }
 
 #[cfg(test)]

@@ -61,7 +61,9 @@ impl Geometry {
         let group_rows_max = n.div_ceil(threads);
         let mut geometry = Self { n, p, c, group_rows: 1, joins: false, short, symbol_blocks, group_rows_max };
         let piece = layout.symbol_bytes().min(CHUNK_BYTES as u64) as usize;
-        geometry.group_rows = geometry.row_words(piece);
+        // As many groups for one thread as for another.
+        let groups = n.div_ceil(geometry.row_words(piece)).next_multiple_of(threads);
+        geometry.group_rows = n.div_ceil(groups);
         geometry
     }
 

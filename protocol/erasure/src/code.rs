@@ -278,6 +278,7 @@ impl Lanes {
     }
 
     /// Writes the stripe `from` to its `slot` of the symbol's blocks.
+    #[inline]
     pub(crate) fn put(self, symbol: &mut [Block], slot: usize, from: &[u8]) {
         let (whole, tail) = from.split_at(self.bytes / 64 * 64);
         symbol.as_flattened_mut()[..whole.len()].copy_from_slice(whole);
@@ -290,6 +291,7 @@ impl Lanes {
     }
 
     /// Reads the stripe in `slot` of the symbol's blocks.
+    #[inline]
     pub(crate) fn take(self, symbol: &[Block], slot: usize, into: &mut [u8]) {
         let (whole, tail) = into.split_at_mut(self.bytes / 64 * 64);
         whole.copy_from_slice(&symbol.as_flattened()[..whole.len()]);
@@ -303,6 +305,7 @@ impl Lanes {
 }
 
 /// Copies less than 32 bytes, of both as many, without a call: there are millions of one byte or two.
+#[inline(always)]
 fn copy_short(to: &mut [u8], from: &[u8]) {
     let length = to.len();
     // Beginning and end may overlap.
@@ -387,6 +390,7 @@ impl Shape {
     }
 
     /// Writes what is left of a piece after its whole blocks.
+    #[inline]
     pub(crate) fn put_tail(self, symbol: &mut [Block], word: usize, from: &[u8]) {
         if let Some(lanes) = self.tail {
             let block = self.words * self.whole + word / lanes.slots();
@@ -395,6 +399,7 @@ impl Shape {
     }
 
     /// Reads the piece of a word from its places in a symbol.
+    #[inline]
     pub(crate) fn take(self, symbol: &[Block], word: usize, into: &mut [u8]) {
         let (whole, tail) = into.split_at_mut(self.whole_bytes());
         whole.copy_from_slice(symbol[word * self.whole..(word + 1) * self.whole].as_flattened());

@@ -21,6 +21,7 @@ use std::num::NonZeroUsize;
 
 use crate::code::write_shorts;
 use crate::commitment::Commitment;
+use crate::engine::Machine;
 use crate::error::EncodeError;
 use crate::hash::{CHUNK_BYTES, Domain, Hash, Kernel};
 use crate::id::{BlobId, PairIndex};
@@ -168,7 +169,10 @@ impl At<'_> {
 
 impl Encoding<'_> {
     fn run(&self) -> Result<Commitment, EncodeError> {
-        let kernel = Kernel::detect();
+        self.run_on(Kernel::detect(), Machine::detect())
+    }
+
+    fn run_on(&self, kernel: Kernel, machine: Machine) -> Result<Commitment, EncodeError> {
         let layout = *self.medium.layout();
         let threads = self.threads();
         let mut geometry = Geometry::new(&layout, threads.get());
@@ -193,7 +197,7 @@ impl Encoding<'_> {
         let mut sums = Sums::new(&geometry, size);
         Team::with(
             threads,
-            || Worker::new(&geometry, size, kernel),
+            || Worker::new(&geometry, size, (kernel, machine)),
             |team| {
                 for stripe in stripes.iter() {
                     if self.options.is_cancelled() {
@@ -418,5 +422,34 @@ fn column_roots(at: At<'_>, rows: &[&[Hash]], first: usize, roots: &mut [SliverR
 fn fill(roots: &mut [SliverRoots], stored: Vec<Hash>, extension: Vec<Hash>) {
     for ((roots, stored), extension) in roots.iter_mut().zip(stored).zip(extension) {
         *roots = SliverRoots { stored, extension };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_is_the_same_on_every_machine_with_any_threads_and_memory() {
+        // Numbers, packed symbols, whole blocks with a rest, symbols of several chunks; few shards, and enough to join rows.
+        for (n, symbol) in [(10, 2), (31, 30), (10, 4000), (130, 6), (130, 78), (130, 1100), (200, 8)] {
+            let layout = Layout::new(n, 0).unwrap();
+            let length = u64::from(layout.rows()) * u64::from(layout.columns()) * symbol - 1;
+            let blob: Vec<u8> = (0..length).map(|i| (i * i / 7 % 251) as u8).collect();
+            let layout = Layout::new(n, length).unwrap();
+            let expected = identify(&blob, length, n, &Options::default()).unwrap();
+            for (kernel, machine) in Kernel::all()
+                .into_iter()
+                .flat_map(|kernel| [Machine::detect(), Machine::stock()].map(|it| (kernel, it)))
+            {
+                for (threads, memory_bytes_max) in [(1, 0), (1, 32 << 20), (3, 0), (3, 32 << 20)] {
+                    let threads = NonZeroUsize::new(threads).unwrap();
+                    let options = Options { threads, memory_bytes_max, ..Options::default() };
+                    let encoding = Encoding { medium: Medium::new(layout, &blob, None), options: &options };
+                    let commitment = encoding.run_on(kernel, machine).unwrap();
+                    assert_eq!(commitment.blob(), expected, "{n} shards, {symbol} bytes, {machine:?}, {options:?}");
+                }
+            }
+        }
     }
 }

@@ -181,11 +181,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(geometry: &Geometry, symbol_bytes: u64, kernel: Kernel) -> Self {
+    pub(crate) fn new(geometry: &Geometry, symbol_bytes: u64, (kernel, machine): (Kernel, Machine)) -> Self {
         let Geometry { n, p, c, .. } = *geometry;
         Self {
             kernel,
-            machine: Machine::detect(),
+            machine,
             column_code: Code::new(p, n),
             row_code: Code::new(c, n),
             work: Vec::new(),

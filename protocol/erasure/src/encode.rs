@@ -19,7 +19,6 @@
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
 
-use crate::code::write_shorts;
 use crate::commitment::Commitment;
 use crate::engine::Machine;
 use crate::error::EncodeError;
@@ -31,6 +30,7 @@ use crate::medium::{Medium, fragment_offset, pair_index};
 use crate::options::Options;
 use crate::parallel::{Team, share};
 use crate::proof::{FragmentProof, SliverRoots};
+use crate::short::write_shorts;
 use crate::stripe::{Stripe, Stripes};
 use crate::symbols::SymbolHashes;
 use crate::tile::{ColumnGroup, Geometry, RowGroup, RowView, Worker};

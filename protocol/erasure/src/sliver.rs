@@ -4,7 +4,7 @@
 //! stripe of all symbols is needed at a time ([`check_whole`]): the sliver is read in strips, extended, and all
 //! `n` symbols are hashed side by side.
 
-use crate::code::{Block, Code, NUMBER_BYTES_MAX, Shape, short};
+use crate::code::{Block, Code, Shape};
 use crate::engine::Machine;
 use crate::error::FragmentError;
 use crate::hash::{CHUNK_BYTES, ChunkPlace, Domain, Hash, Kernel};
@@ -14,6 +14,7 @@ use crate::layout::{Axis, Layout};
 use crate::merkle;
 use crate::options::Options;
 use crate::proof::SliverRoots;
+use crate::short::{NUMBER_BYTES_MAX, short};
 use crate::stripe::Stripes;
 use crate::symbols::SymbolHashes;
 

@@ -7,10 +7,11 @@
 
 use std::ops::Range;
 
-use crate::code::{Block, Code, NUMBER_BYTES_MAX, Shape, short, write_shorts};
+use crate::code::{Block, Code, Shape};
 use crate::engine::Machine;
 use crate::hash::{CHUNK_BYTES, Hash, Kernel};
 use crate::layout::Layout;
+use crate::short::{NUMBER_BYTES_MAX, short, write_shorts};
 use crate::symbols::SymbolHashes;
 
 /// Lanes of the widest machine's hash.

@@ -34,6 +34,10 @@ fn openings(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("open chunk", &name), |bencher| {
             bencher.iter(|| open_chunk(&layout, &proof, place, &hashes, black_box(&fragment)).unwrap());
         });
+        let units = hashes.clone().with_units(&layout, &fragment, &options).unwrap();
+        group.bench_function(BenchmarkId::new("open chunk, units kept", &name), |bencher| {
+            bencher.iter(|| open_chunk(&layout, &proof, place, &units, black_box(&fragment)).unwrap());
+        });
         group.bench_function(BenchmarkId::new("verify chunk", &name), |bencher| {
             bencher.iter(|| verify_chunk(&id, &layout, pair, place, black_box(&opened)).unwrap());
         });

@@ -6,7 +6,8 @@
 //!   chunk     1 KiB, or what the symbol has left                            little more than 2 KiB in all
 //! ```
 //!
-//! The holder reads the one symbol, and with the sliver's [`SliverHashes`] nothing else. The judge needs the blob id and
+//! The holder reads the one symbol, and with the sliver's [`SliverHashes`] nothing else; with those of its units, 64 KiB of it.
+//! The judge needs the blob id and
 //! the layout and hashes about 3 KiB. Both axes can be asked for: who keeps only one of its slivers is caught.
 
 use crate::error::OpeningError;
@@ -41,7 +42,8 @@ pub fn nth_chunk(layout: &Layout, axis: Axis, number: u64) -> Option<Place> {
     (place.exists(layout) && place.is_stored(layout)).then_some(place)
 }
 
-/// Opens a chunk of the fragment of `pair`, reading the symbol that it is in.
+/// Opens a chunk of the fragment of `pair`, reading the symbol that it is in, or only its unit
+/// ([`SliverHashes::with_units`]).
 ///
 /// `hashes` are those of the sliver that the place is in; `fragment` is the primary sliver, then the secondary one.
 ///

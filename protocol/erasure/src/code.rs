@@ -17,6 +17,7 @@ use reed_solomon_simd::engine::{DefaultEngine, Engine, ShardsRefMut};
 use reed_solomon_simd::rate::{HighRate, Rate};
 
 use crate::engine::Machine;
+use crate::short::{put_short, take_short};
 
 /// A block of 32 elements.
 pub(crate) type Block = [u8; 64];
@@ -164,6 +165,34 @@ impl Code {
         });
     }
 
+    /// The same for pieces so short ([`crate::short`]) that they are numbers: `source` says which, by symbol and word.
+    pub(crate) fn extend_short(
+        &self,
+        machine: Machine,
+        shape: Shape,
+        source: impl Fn(usize, usize) -> u64,
+        work: &mut [Block],
+    ) {
+        let blocks = shape.blocks();
+        self.transform(machine, work, blocks, |work, start, count| {
+            let part = &mut work[start * blocks..(start + self.chunk) * blocks];
+            for (index, symbol) in part.chunks_mut(blocks).enumerate() {
+                if index < count {
+                    shape.put_short(symbol, |word| source(start + index, word));
+                } else {
+                    symbol.fill([0; 64]);
+                }
+            }
+            machine.ifft(
+                &mut ShardsRefMut::new(self.chunk, blocks, part),
+                0,
+                self.chunk,
+                count,
+                self.skew_delta(start),
+            );
+        });
+    }
+
     fn skew_delta(&self, start: usize) -> usize {
         match self.transform {
             Transform::High => start + self.chunk,
@@ -250,6 +279,7 @@ impl Lanes {
     }
 
     /// Writes the stripe `from` to its `slot` of the symbol's blocks.
+    #[inline]
     pub(crate) fn put(self, symbol: &mut [Block], slot: usize, from: &[u8]) {
         let (whole, tail) = from.split_at(self.bytes / 64 * 64);
         symbol.as_flattened_mut()[..whole.len()].copy_from_slice(whole);
@@ -262,6 +292,7 @@ impl Lanes {
     }
 
     /// Reads the stripe in `slot` of the symbol's blocks.
+    #[inline]
     pub(crate) fn take(self, symbol: &[Block], slot: usize, into: &mut [u8]) {
         let (whole, tail) = into.split_at_mut(self.bytes / 64 * 64);
         whole.copy_from_slice(&symbol.as_flattened()[..whole.len()]);
@@ -275,6 +306,7 @@ impl Lanes {
 }
 
 /// Copies less than 32 bytes, of both as many, without a call: there are millions of one byte or two.
+#[inline(always)]
 fn copy_short(to: &mut [u8], from: &[u8]) {
     let length = to.len();
     // Beginning and end may overlap.
@@ -359,6 +391,7 @@ impl Shape {
     }
 
     /// Writes what is left of a piece after its whole blocks.
+    #[inline]
     pub(crate) fn put_tail(self, symbol: &mut [Block], word: usize, from: &[u8]) {
         if let Some(lanes) = self.tail {
             let block = self.words * self.whole + word / lanes.slots();
@@ -367,12 +400,33 @@ impl Shape {
     }
 
     /// Reads the piece of a word from its places in a symbol.
+    #[inline]
     pub(crate) fn take(self, symbol: &[Block], word: usize, into: &mut [u8]) {
         let (whole, tail) = into.split_at_mut(self.whole_bytes());
         whole.copy_from_slice(symbol[word * self.whole..(word + 1) * self.whole].as_flattened());
         if let Some(lanes) = self.tail {
             let block = self.words * self.whole + word / lanes.slots();
             lanes.take(&symbol[block..=block], word % lanes.slots(), tail);
+        }
+    }
+
+    /// Writes the short pieces of all words to their places in a symbol.
+    fn put_short(self, symbol: &mut [Block], piece: impl Fn(usize) -> u64) {
+        match self.tail.map_or(0, |lanes| lanes.bytes / 2) {
+            1 => put_short::<1>(symbol, self.words, piece),
+            2 => put_short::<2>(symbol, self.words, piece),
+            3 => put_short::<3>(symbol, self.words, piece),
+            _ => put_short::<4>(symbol, self.words, piece),
+        }
+    }
+
+    /// Reads the short pieces of all words from their places in a symbol.
+    pub(crate) fn take_short(self, symbol: &[Block], take: impl FnMut(usize, u64)) {
+        match self.tail.map_or(0, |lanes| lanes.bytes / 2) {
+            1 => take_short::<1>(symbol, self.words, take),
+            2 => take_short::<2>(symbol, self.words, take),
+            3 => take_short::<3>(symbol, self.words, take),
+            _ => take_short::<4>(symbol, self.words, take),
         }
     }
 
@@ -385,6 +439,7 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::short::{NUMBER_BYTES_MAX, short, write_shorts};
 
     fn symbol(seed: usize, bytes: usize) -> Vec<u8> {
         blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill_vec(bytes)
@@ -425,7 +480,7 @@ mod tests {
                     }
                 }
                 code.extend(engine, &mut work, blocks);
-                let shapes = [Shape::new(bytes, lanes.slots()), Shape::fitting(bytes, 7)];
+                let shapes = [Shape::new(bytes, lanes.slots()), Shape::fitting(bytes, 7), Shape::new(bytes, 3)];
                 let machines = [Machine::detect(), Machine::stock()];
                 for (shape, machine) in shapes.into_iter().flat_map(|shape| machines.map(|machine| (shape, machine))) {
                     let mut from_afar = vec![[0xa5; 64]; code.work_symbols() * shape.blocks()];
@@ -439,6 +494,23 @@ mod tests {
                             assert_eq!(found, expected, "{k} of {n}, {bytes} bytes, symbol {index}, {shape:?}");
                             assert!(shape.in_place(symbol, word).is_none_or(|bytes| bytes == expected));
                         }
+                    }
+                }
+                for (shape, machine) in shapes.into_iter().flat_map(|shape| machines.map(|machine| (shape, machine))) {
+                    if bytes > NUMBER_BYTES_MAX {
+                        continue;
+                    }
+                    let mut from_numbers = vec![[0xa5; 64]; code.work_symbols() * shape.blocks()];
+                    let source = |symbol: usize, word: usize| short(&words[word % words.len()][symbol], bytes);
+                    code.extend_short(machine, shape, source, &mut from_numbers);
+                    for (index, symbol) in from_numbers.chunks(shape.blocks()).take(n - k).enumerate() {
+                        shape.take_short(symbol, |word, found| {
+                            let mut expected = vec![0; bytes];
+                            lanes.take(&work[index * blocks..(index + 1) * blocks], word % words.len(), &mut expected);
+                            let mut written = vec![0; 2 * bytes];
+                            write_shorts(&mut written, bytes, &[found, found]);
+                            assert_eq!(written, [&expected[..], &expected].concat(), "{k} of {n}, {shape:?}");
+                        });
                     }
                 }
                 for (slot, word) in words.iter().enumerate() {

@@ -75,12 +75,28 @@ impl Domain {
 
     /// The hash of `parts`, one after the other.
     pub(crate) fn hash(self, parts: &[&[u8]]) -> Hash {
+        if let Some((block, bytes)) = one_block(parts) {
+            // Most are inner nodes, and a hasher takes longer to set up than they take.
+            let mut words = words_from_le_bytes_32(self.key());
+            Platform::detect().compress_in_place(&mut words, &block, bytes, 0, NODE);
+            return le_bytes_from_words_32(&words);
+        }
         let mut hasher = blake3::Hasher::new_keyed(self.key());
         for part in parts {
             hasher.update(part);
         }
         *hasher.finalize().as_bytes()
     }
+}
+
+/// The parts, one after the other, and how many bytes that is, if it is no more than a block.
+fn one_block(parts: &[&[u8]]) -> Option<([u8; BLOCK_BYTES], u8)> {
+    let (mut block, mut end) = ([0; BLOCK_BYTES], 0);
+    for part in parts {
+        block.get_mut(end..)?.get_mut(..part.len())?.copy_from_slice(part);
+        end += part.len();
+    }
+    Some((block, end as u8))
 }
 
 /// The kernel for this machine, chosen at run time.
@@ -178,7 +194,24 @@ impl Kernel {
         }
     }
 
-    /// The same without lanes of our own: whole blocks of a new chunk side by side, the rest one by one.
+    /// The hashes of inputs of `bytes` bytes, 1 to 8. An input is a number, its bytes in little-endian order and
+    /// none beyond.
+    pub(crate) fn shorts(self, inputs: &[u64], bytes: usize, out: &mut [Hash]) {
+        const FLAGS: u8 = CHUNK_START | CHUNK_END | ROOT;
+        #[cfg(target_arch = "x86_64")]
+        if self.wide.is_some_and(|wide| wide.compress_short(inputs, bytes, out, (&IV, FLAGS))) {
+            return;
+        }
+        for (inputs, out) in inputs.chunks(LANES).zip(out.chunks_mut(LANES)) {
+            let mut copies = [[0; 8]; LANES];
+            copies.iter_mut().zip(inputs).for_each(|(copy, input)| *copy = input.to_le_bytes());
+            let mut slices: [&[u8]; LANES] = [&[]; LANES];
+            slices.iter_mut().zip(&copies).for_each(|(slice, copy)| *slice = &copy[..bytes]);
+            self.chunks(&slices[..inputs.len()], ChunkPlace { index: 0, only: true }, out);
+        }
+    }
+
+    /// [`Kernel::chunk_parts`] without lanes of our own: whole blocks of a new chunk side by side, the rest one by one.
     fn narrow_parts(self, inputs: &[&[u8]], part: ChunkPart, (first, last): (u8, u8), states: &mut [Hash]) {
         let length = inputs.first().map_or(0, |input| input.len());
         let whole = if part.start == 0 { length / BLOCK_BYTES } else { 0 };
@@ -267,27 +300,50 @@ impl Kernel {
         level.len().div_ceil(2)
     }
 
-    /// Nodes of Merkle trees under the key of `domain`, each over two neighbours among `children`.
-    pub(crate) fn node_pairs(self, domain: Domain, children: &[[u8; BLOCK_BYTES]], out: &mut [Hash]) {
-        self.blocks(children, &words_from_le_bytes_32(domain.key()), NODE, out);
+    /// Nodes of Merkle trees under the key of `domain`, each over the two hashes of a pair, which are read where they are.
+    /// `put` gets them in order.
+    pub(crate) fn node_pairs<'a>(
+        self,
+        domain: Domain,
+        pairs: impl Iterator<Item = &'a [Hash; 2]>,
+        put: impl FnMut(&Hash),
+    ) {
+        let key = words_from_le_bytes_32(domain.key());
+        let (mut nodes, mut put, mut pairs) = ([[0; HASH_BYTES]; LANES], put, pairs.peekable());
+        while pairs.peek().is_some() {
+            let mut lanes = [&[0; BLOCK_BYTES]; LANES];
+            let mut count = 0;
+            // Two hashes are a block.
+            for (lane, block) in
+                lanes.iter_mut().zip(pairs.by_ref().filter_map(|pair| pair.as_flattened().first_chunk()))
+            {
+                *lane = block;
+                count += 1;
+            }
+            self.lane_blocks(&lanes[..count], &key, NODE, &mut nodes[..count]);
+            nodes[..count].iter().for_each(&mut put);
+        }
     }
 
     /// One compression for each block.
     fn blocks(self, blocks: &[[u8; BLOCK_BYTES]], key: &[u32; 8], flags: u8, out: &mut [Hash]) {
         for (blocks, out) in blocks.chunks(LANES).zip(out.chunks_mut(LANES)) {
-            #[cfg(target_arch = "x86_64")]
-            if let Some(wide) = self.wide.filter(|wide| (blocks.len() % wide.lanes()).count_ones() > 1) {
-                let mut lanes: [&[u8]; LANES] = [&[]; LANES];
-                lanes.iter_mut().zip(blocks).for_each(|(lane, block)| *lane = block);
-                let run = Run { key: Some(key), counter: 0, first: flags, last: 0 };
-                wide.compress(&lanes[..blocks.len()], out, run);
-                continue;
-            }
             let mut lanes = [&[0; BLOCK_BYTES]; LANES];
             lanes.iter_mut().zip(blocks).for_each(|(lane, block)| *lane = block);
-            let (lanes, out) = (&lanes[..blocks.len()], out.as_flattened_mut());
-            self.platform.hash_many(lanes, key, 0, IncrementCounter::No, flags, 0, 0, out);
+            self.lane_blocks(&lanes[..blocks.len()], key, flags, out);
         }
+    }
+
+    /// The same for at most [`LANES`] blocks, wherever each is.
+    fn lane_blocks(self, blocks: &[&[u8; BLOCK_BYTES]], key: &[u32; 8], flags: u8, out: &mut [Hash]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = self.wide.filter(|wide| (blocks.len() % wide.lanes()).count_ones() > 1) {
+            let mut lanes: [&[u8]; LANES] = [&[]; LANES];
+            lanes.iter_mut().zip(blocks).for_each(|(lane, block)| *lane = *block);
+            let run = Run { key: Some(key), counter: 0, first: flags, last: 0 };
+            return wide.compress(&lanes[..blocks.len()], out, run);
+        }
+        self.platform.hash_many(blocks, key, 0, IncrementCounter::No, flags, 0, 0, out.as_flattened_mut());
     }
 }
 
@@ -312,6 +368,24 @@ mod tests {
     }
 
     #[test]
+    fn short_inputs_hash_as_blake3() {
+        for kernel in Kernel::all() {
+            for bytes in 1..=8 {
+                for count in [1, 2, 15, 16, 17, 50] {
+                    let inputs: Vec<u64> = (1..=count)
+                        .map(|i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64) >> (64 - 8 * bytes))
+                        .collect();
+                    let mut out = vec![[0; 32]; inputs.len()];
+                    kernel.shorts(&inputs, bytes as usize, &mut out);
+                    for (input, out) in inputs.iter().zip(&out) {
+                        assert_eq!(blake3::hash(&input.to_le_bytes()[..bytes as usize]).as_bytes(), out, "{bytes}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn chunk_in_parts_is_the_chunk() {
         let bytes: Vec<u8> = (0..2 * CHUNK_BYTES).map(|i| (i * 31 % 251) as u8).collect();
         let place = ChunkPlace { index: 0, only: true };
@@ -326,6 +400,17 @@ mod tests {
                     assert_eq!(blake3::hash(input).as_bytes(), state);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn hashes_of_every_length_are_keyed_blake3() {
+        let bytes = [7; 200];
+        for length in 0..bytes.len() {
+            let expected = *blake3::keyed_hash(Domain::Pair.key(), &bytes[..length]).as_bytes();
+            assert_eq!(Domain::Pair.hash(&[&bytes[..length]]), expected);
+            let (head, tail) = bytes[..length].split_at(length / 3);
+            assert_eq!(Domain::Pair.hash(&[head, &[], tail]), expected, "{length}");
         }
     }
 

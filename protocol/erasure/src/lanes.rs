@@ -18,9 +18,11 @@ use std::arch::x86_64::{
     __m256i, __m512i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
     _mm256_set1_epi32, _mm256_setr_epi8, _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srli_epi32,
     _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
-    _mm256_xor_si256, _mm512_add_epi32, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_loadu_si512,
-    _mm512_maskz_loadu_epi8, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm256_xor_si256, _mm512_add_epi32, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_extracti64x4_epi64,
+    _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_permutex2var_epi32, _mm512_permutex2var_epi64,
+    _mm512_ror_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setr_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_xor_si512,
 };
 
 use crate::hash::{BLOCK_BYTES, Hash, IV};
@@ -108,6 +110,27 @@ impl Wide {
             }
         }
     }
+
+    /// Compresses inputs of `bytes` bytes, 1 to 8, each the only block of a chunk that begins with `key`. An input is a
+    /// number, its bytes in little-endian order and none beyond. Says whether it did: only the widest kernel has a form for
+    /// this.
+    pub(crate) fn compress_short(
+        self,
+        inputs: &[u64],
+        bytes: usize,
+        states: &mut [Hash],
+        (key, flags): (&[u32; 8], u8),
+    ) -> bool {
+        assert!(inputs.len() == states.len() && (1..=8).contains(&bytes));
+        if self.width != Width::Avx512 {
+            return false;
+        }
+        for (inputs, states) in inputs.chunks(16).zip(states.chunks_mut(16)) {
+            // SAFETY: a `Wide` of this width exists only where the instructions do.
+            unsafe { compress_short_16(inputs, bytes as u32, states, key, flags) }
+        }
+        true
+    }
 }
 
 /// The rounds, for either width: the macro's arguments are the operations on a register of lanes.
@@ -183,12 +206,60 @@ fn compress_16(inputs: &[&[u8]], states: &mut [Hash], run: Run<'_>) {
         transpose_16(&mut words);
         compress_block_16(&mut chain, &words, run.counter, bytes as u32, run.flags(block, blocks));
     }
-    let mut rows = [_mm512_setzero_si512(); 16];
-    rows[..8].copy_from_slice(&chain);
-    transpose_16(&mut rows);
-    for (row, state) in rows.iter().zip(states) {
-        // SAFETY: writes 32 bytes, all of the state, at any alignment.
-        unsafe { _mm256_storeu_si256(state.as_mut_ptr().cast(), _mm512_castsi512_si256(*row)) };
+    store_16(&chain, states);
+}
+
+/// At most sixteen inputs of `bytes` bytes each, 1 to 8: numbers whose other bytes are zero.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn compress_short_16(inputs: &[u64], bytes: u32, states: &mut [Hash], key: &[u32; 8], flags: u8) {
+    let mut lanes = [0; 16];
+    lanes.iter_mut().zip(inputs).for_each(|(lane, input)| *lane = *input);
+    // SAFETY: reads 64 bytes, the first and the second half of the array, at any alignment.
+    let (head, tail) =
+        unsafe { (_mm512_loadu_si512(lanes.as_ptr().cast()), _mm512_loadu_si512(lanes[8..].as_ptr().cast())) };
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    let mut words = [_mm512_setzero_si512(); 16];
+    words[0] = _mm512_permutex2var_epi32(head, even, tail);
+    words[1] = _mm512_permutex2var_epi32(head, odd, tail);
+    let mut chain: [__m512i; 8] = std::array::from_fn(|word| _mm512_set1_epi32(key[word] as i32));
+    compress_block_16(&mut chain, &words, 0, bytes, flags);
+    store_16(&chain, states);
+}
+
+/// Writes chaining values, word by word of all lanes, to their states.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn store_16(chain: &[__m512i; 8], states: &mut [Hash]) {
+    let mut pairs = *chain;
+    for i in 0..4 {
+        pairs[2 * i] = _mm512_unpacklo_epi32(chain[2 * i], chain[2 * i + 1]);
+        pairs[2 * i + 1] = _mm512_unpackhi_epi32(chain[2 * i], chain[2 * i + 1]);
+    }
+    // `fours[4h + c]`: in quarter `q` the words of half `h` of lane `4q + c`.
+    let mut fours = pairs;
+    for h in 0..2 {
+        fours[4 * h] = _mm512_unpacklo_epi64(pairs[4 * h], pairs[4 * h + 2]);
+        fours[4 * h + 1] = _mm512_unpackhi_epi64(pairs[4 * h], pairs[4 * h + 2]);
+        fours[4 * h + 2] = _mm512_unpacklo_epi64(pairs[4 * h + 1], pairs[4 * h + 3]);
+        fours[4 * h + 3] = _mm512_unpackhi_epi64(pairs[4 * h + 1], pairs[4 * h + 3]);
+    }
+    let (first, last) = (_mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15));
+    for c in 0..4 {
+        let low = _mm512_permutex2var_epi64(fours[c], first, fours[4 + c]);
+        let high = _mm512_permutex2var_epi64(fours[c], last, fours[4 + c]);
+        let lanes = [
+            (c, _mm512_castsi512_si256(low)),
+            (4 + c, _mm512_extracti64x4_epi64::<1>(low)),
+            (8 + c, _mm512_castsi512_si256(high)),
+            (12 + c, _mm512_extracti64x4_epi64::<1>(high)),
+        ];
+        for (lane, value) in lanes {
+            if let Some(state) = states.get_mut(lane) {
+                // SAFETY: writes 32 bytes, all of the state, at any alignment.
+                unsafe { _mm256_storeu_si256(state.as_mut_ptr().cast(), value) };
+            }
+        }
     }
 }
 

@@ -54,6 +54,7 @@ mod range;
 mod rebuild;
 mod recover;
 mod roots;
+mod short;
 mod sliver;
 mod solve;
 mod spool;

@@ -91,9 +91,18 @@ impl<'a> Medium<'a> {
 
     /// Writes the stripe of all symbols of the primary sliver `row`.
     pub(crate) fn write_primary(&self, stripe: Stripe, row: usize, view: &RowView<'_>) -> Result<(), EncodeError> {
-        let columns = usize::from(self.layout.columns());
+        let (columns, offset) = (usize::from(self.layout.columns()), fragment_offset(&self.layout, pair_index(row)));
+        if view.stride == stripe.bytes && stripe.bytes as u64 == self.layout.symbol_bytes() {
+            return self.write_whole(&view.bytes[..columns * stripe.bytes], offset);
+        }
         let symbols = (0..columns).map(|column| view.symbol(column, 0..stripe.bytes));
-        self.write_symbols(stripe, symbols, fragment_offset(&self.layout, pair_index(row)))
+        self.write_symbols(stripe, symbols, offset)
+    }
+
+    /// Writes bytes that follow each other, `offset` bytes from the sink's beginning.
+    pub(crate) fn write_whole(&self, bytes: &[u8], offset: u64) -> Result<(), EncodeError> {
+        let error = |source: io::Error| EncodeError::Write { offset, bytes: bytes.len(), source };
+        self.sink.map_or(Ok(()), |sink| sink.write_all_at(bytes, offset).map_err(error))
     }
 
     /// Writes the stripe of all symbols of a sliver that begins at `offset` in the sink.

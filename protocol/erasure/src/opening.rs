@@ -261,8 +261,8 @@ impl CheckedProof {
 }
 
 impl SliverHashes {
-    /// Opens a part of a stored symbol of `sliver`, whose hashes these are, reading that symbol only. For a whole
-    /// symbol, also of the extension, see [`SliverHashes::open_symbol`].
+    /// Opens a part of a stored symbol of `sliver`, whose hashes these are, reading that symbol only; with the hashes of
+    /// units ([`SliverHashes::with_units`]) only the unit that the part is in. For a whole symbol, also of the extension, see [`SliverHashes::open_symbol`].
     ///
     /// Returns the part's bytes and its opening.
     ///
@@ -277,7 +277,8 @@ impl SliverHashes {
         if place.axis != self.axis() || !place.exists(layout) || !place.is_stored(layout) {
             return Err(OpeningError::Place { place });
         }
-        let symbol = Symbol { sliver, offset: u64::from(place.symbol) * layout.symbol_bytes() };
+        let offset = u64::from(place.symbol) * layout.symbol_bytes();
+        let symbol = Symbol { sliver, offset, units: self.units_of(place.symbol) };
         let range = place.range(layout);
         // A whole symbol is asked for by whoever has room for it.
         let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -296,6 +297,8 @@ impl SliverHashes {
 struct Symbol<'a> {
     sliver: &'a dyn ReadAt,
     offset: u64,
+    /// The chaining values of its units, or nothing.
+    units: &'a [Hash],
 }
 
 impl Symbol<'_> {
@@ -304,7 +307,8 @@ impl Symbol<'_> {
         self.sliver.read_exact_at(buffer, offset).map_err(|source| OpeningError::Read { offset, bytes, source })
     }
 
-    /// The subtrees beside `place` and its ancestors, lowest first: each is read and hashed once.
+    /// The subtrees beside `place` and its ancestors, lowest first: each is read and hashed once, or joined from units that
+    /// are known.
     fn siblings(&self, layout: &Layout, place: &Place) -> Result<Vec<Hash>, OpeningError> {
         let (part_bytes, parts) = (place.grain.part_bytes(layout), place.grain.parts(layout));
         let mut siblings = Vec::new();
@@ -314,7 +318,15 @@ impl Symbol<'_> {
             if sibling < parts.div_ceil(1 << depth) {
                 let start = (sibling << depth) * part_bytes;
                 let end = layout.symbol_bytes().min(start + (part_bytes << depth));
-                siblings.push(self.subtree(start..end)?);
+                let units = if part_bytes << depth < UNIT_BYTES {
+                    None
+                } else {
+                    self.units.get((start / UNIT_BYTES) as usize..end.div_ceil(UNIT_BYTES) as usize)
+                };
+                siblings.push(match units {
+                    Some(units) => joined(units),
+                    None => self.subtree(start..end)?,
+                });
             }
             depth += 1;
         }
@@ -337,8 +349,22 @@ impl Symbol<'_> {
     }
 }
 
+/// The chaining value of the subtree over neighbouring `units`, of which there is one, and which is not all of the symbol.
+fn joined(units: &[Hash]) -> Hash {
+    let mut level = units.to_vec();
+    while level.len() > 1 {
+        let join = |pair: &[Hash]| match pair {
+            [left, right] => merge_subtrees_non_root(left, right, Mode::Hash),
+            // The odd last one moves up.
+            odd => odd[0],
+        };
+        level = level.chunks(2).map(join).collect();
+    }
+    level[0]
+}
+
 /// The chaining value of an aligned part that begins at `start` of its symbol, or the symbol's hash when it is all.
-fn subtree(bytes: &[u8], start: u64, whole: bool) -> Hash {
+pub(crate) fn subtree(bytes: &[u8], start: u64, whole: bool) -> Hash {
     if whole {
         return *blake3::hash(bytes).as_bytes();
     }
@@ -398,7 +424,8 @@ mod tests {
                 let parts = grain.parts(&layout);
                 for part in (0..parts).filter(|part| parts < 100 || part % 97 == 0 || part + 1 == parts) {
                     let place = Place { axis: Axis::Primary, symbol: 0, grain, part };
-                    let path = Symbol { sliver: &symbol, offset: 0 }.siblings(&layout, &place).unwrap();
+                    let read = Symbol { sliver: &symbol, offset: 0, units: &[] };
+                    let path = read.siblings(&layout, &place).unwrap();
                     let range = place.range(&layout);
                     let bytes = &symbol[range.start as usize..range.end as usize];
                     let leaf = subtree(bytes, range.start, parts == 1);

@@ -14,6 +14,7 @@ use crate::layout::{Axis, Layout};
 use crate::merkle;
 use crate::options::Options;
 use crate::proof::SliverRoots;
+use crate::short::{NUMBER_BYTES_MAX, short};
 use crate::stripe::Stripes;
 use crate::symbols::SymbolHashes;
 
@@ -23,7 +24,8 @@ const READ_BYTES: usize = 1 << 18;
 const LANES: usize = 16;
 /// Longest symbol that is hashed side by side with others: as many chunks as lanes.
 const SHORT_BYTES_MAX: usize = LANES * CHUNK_BYTES;
-/// Bytes of short symbols that are hashed side by side, or as many symbols as lanes if those are more: up to 256 KiB.
+/// Bytes of short symbols that are hashed side by side, as many as fill all lanes, or as many symbols as lanes if those are
+/// more: up to 256 KiB.
 const BATCH_BYTES: usize = LANES * CHUNK_BYTES;
 
 /// What was found in the bytes of a sliver.
@@ -68,7 +70,9 @@ impl StoredHasher {
         let (sliver, symbols) = (layout.sliver_of(axis, pair), layout.sliver_symbols(axis));
         let whole = |symbol: &usize| layout.symbol_content_bytes(axis, sliver, *symbol) == layout.symbol_bytes();
         let pace = match usize::try_from(layout.symbol_bytes()).ok().filter(|size| *size <= SHORT_BYTES_MAX) {
-            Some(size) => Pace::Short { batch: Vec::new(), batch_bytes: size * (BATCH_BYTES / size).max(LANES) },
+            Some(size) => {
+                Pace::Short { batch: Vec::new(), batch_bytes: size * (BATCH_BYTES / size / LANES).max(1) * LANES }
+            }
             None => Pace::Long(Box::new(blake3::Hasher::new())),
         };
         Self {
@@ -118,8 +122,9 @@ impl StoredHasher {
                     hash_symbols(self.kernel, size as usize, batch, &mut self.hashes);
                     batch.clear();
                 }
-                // What makes whole batches is hashed where it is.
-                let (now, later) = rest.split_at(rest.len() / *batch_bytes * *batch_bytes);
+                // What makes whole batches is hashed where it is, and so is the end.
+                let whole = if actual == expected { rest.len() } else { rest.len() / *batch_bytes * *batch_bytes };
+                let (now, later) = rest.split_at(if batch.is_empty() { whole } else { 0 });
                 hash_symbols(self.kernel, size as usize, now, &mut self.hashes);
                 batch.extend_from_slice(later);
             }
@@ -163,6 +168,10 @@ fn hash_symbols(kernel: Kernel, size: usize, symbols: &[u8], hashes: &mut Vec<Ha
     }
     let start = hashes.len();
     hashes.resize(start + symbols.len() / size, [0; 32]);
+    if size <= NUMBER_BYTES_MAX {
+        let numbers: Vec<u64> = (0..symbols.len()).step_by(size).map(|at| short(&symbols[at..], size)).collect();
+        return kernel.shorts(&numbers, size, &mut hashes[start..]);
+    }
     if size <= CHUNK_BYTES {
         let inputs: Vec<&[u8]> = symbols.chunks(size).collect();
         kernel.chunks(&inputs, ChunkPlace { index: 0, only: true }, &mut hashes[start..]);
@@ -210,7 +219,7 @@ pub(crate) fn read_through(
     Ok(())
 }
 
-fn read(source: &dyn ReadAt, buffer: &mut [u8], offset: u64) -> Result<(), FragmentError> {
+pub(crate) fn read(source: &dyn ReadAt, buffer: &mut [u8], offset: u64) -> Result<(), FragmentError> {
     let bytes = buffer.len();
     source.read_exact_at(buffer, offset).map_err(|source| FragmentError::Read { offset, bytes, source })
 }

@@ -55,6 +55,19 @@ impl SymbolHashes {
         kernel.chunk_parts(inputs, part, &mut self.chunk[first..first + inputs.len()]);
     }
 
+    /// The same for whole symbols of at most eight bytes, as [`Kernel::shorts`] takes them.
+    pub(crate) fn add_shorts(&mut self, kernel: Kernel, first: usize, inputs: &[u64]) {
+        let bytes = self.symbol_bytes as usize;
+        kernel.shorts(inputs, bytes, &mut self.chunk[first..first + inputs.len()]);
+    }
+
+    /// Begins anew with `count` other symbols of the same length.
+    pub(crate) fn restart(&mut self, count: usize) {
+        self.done_bytes = 0;
+        self.spare.append(&mut self.stack);
+        self.spare.iter_mut().chain([&mut self.chunk]).for_each(|row| row.resize(count, [0; 32]));
+    }
+
     /// Says that `bytes` bytes of every symbol have been added.
     pub(crate) fn advance(&mut self, kernel: Kernel, bytes: usize) {
         let start = (self.done_bytes % CHUNK_BYTES as u64) as usize;
@@ -119,9 +132,10 @@ mod tests {
         let kernel = Kernel::detect();
         let bytes: Vec<u8> = (0..20_000_usize).map(|i| (i * i / 7 % 253) as u8).collect();
         for length in [2, 62, 64, 66, 1022, 1024, 1026, 2048, 3072, 3074, 8192, 9000, 16_386] {
-            for stripe in [64, 128, 512, 1024] {
-                let symbols: Vec<&[u8]> = (0..5).map(|i| &bytes[i * 3..i * 3 + length]).collect();
-                let mut hashes = SymbolHashes::new(5, length as u64);
+            let mut hashes = SymbolHashes::new(5, length as u64);
+            for (stripe, count) in [(64, 5), (128, 7), (512, 2), (1024, 5)] {
+                let symbols: Vec<&[u8]> = (0..count).map(|i| &bytes[i * 3..i * 3 + length]).collect();
+                hashes.restart(count);
                 for start in (0..length).step_by(stripe) {
                     let end = length.min(start + stripe);
                     let inputs: Vec<&[u8]> = symbols.iter().map(|symbol| &symbol[start..end]).collect();

@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use crate::code::{Block, Code, Shape};
 use crate::engine::Machine;
-use crate::hash::{CHUNK_BYTES, Kernel};
+use crate::hash::{CHUNK_BYTES, Hash, Kernel};
 use crate::layout::Layout;
+use crate::short::{NUMBER_BYTES_MAX, short, write_shorts};
 use crate::symbols::SymbolHashes;
 
 /// Lanes of the widest machine's hash.
@@ -22,6 +23,14 @@ const SYMBOL_BLOCKS: usize = 16;
 /// Working memory of the code: half of a small second-level cache.
 const WORK_BYTES: usize = 512 << 10;
 
+/// Shards from which on hashes of rows are joined to those of columns' subtrees while they are in the cache, if all of a
+/// symbol is hashed at once. Of fewer all fit there.
+const JOINED_SHARDS_MIN: usize = 128;
+/// Hashes that are joined together: a MiB, half of a second-level cache. A power of two.
+const JOINED_HASHES: usize = 1 << 15;
+/// Most rows that are: enough of them to be shared by threads. A power of two.
+const JOINED_ROWS_MAX: usize = 32;
+
 /// The numbers of a layout as sizes in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
@@ -31,6 +40,11 @@ pub(crate) struct Geometry {
     pub(crate) c: usize,
     /// Rows in a group.
     pub(crate) group_rows: usize,
+    /// Whether a group's rows are a subtree of all columns' trees, of which the root is all that is kept. Then groups
+    /// begin anew at row `p`, as those trees do.
+    pub(crate) joins: bool,
+    /// Bytes of a symbol, if it is so short that it is handled as a number.
+    pub(crate) short: Option<usize>,
     /// Blocks of a symbol that the working memory has room for.
     symbol_blocks: usize,
     /// Rows beyond which a group leaves other threads without work.
@@ -44,10 +58,28 @@ impl Geometry {
         let (p, c) = (usize::from(layout.rows()), usize::from(layout.columns()));
         let symbols = Code::new(p, n).work_symbols().max(Code::new(c, n).work_symbols());
         let symbol_blocks = (WORK_BYTES / 64 / symbols).max(1);
-        let mut geometry = Self { n, p, c, group_rows: 1, symbol_blocks, group_rows_max: n.div_ceil(threads) };
+        let short = (layout.symbol_bytes() <= NUMBER_BYTES_MAX as u64).then_some(layout.symbol_bytes() as usize);
+        let group_rows_max = n.div_ceil(threads);
+        let mut geometry = Self { n, p, c, group_rows: 1, joins: false, short, symbol_blocks, group_rows_max };
         let piece = layout.symbol_bytes().min(CHUNK_BYTES as u64) as usize;
-        geometry.group_rows = geometry.row_words(piece);
+        // As many groups for one thread as for another.
+        let groups = n.div_ceil(geometry.row_words(piece)).next_multiple_of(threads);
+        geometry.group_rows = n.div_ceil(groups);
         geometry
+    }
+
+    /// The same when the only stripe is the whole symbol.
+    pub(crate) fn of_one_stripe(mut self) -> Self {
+        if self.n >= JOINED_SHARDS_MIN {
+            self.joins = true;
+            self.group_rows = (JOINED_HASHES / self.n.next_power_of_two()).clamp(1, JOINED_ROWS_MAX);
+        }
+        self
+    }
+
+    /// How many rows of hashes there are of the stored symbols of all columns.
+    pub(crate) fn stored_rows(&self) -> usize {
+        if self.joins { self.p.div_ceil(self.group_rows) } else { self.p }
     }
 
     /// How many columns are worked on together when pieces have `bytes` bytes.
@@ -85,31 +117,51 @@ impl<'a> RowView<'a> {
     pub(crate) fn symbol(&self, column: usize, part: Range<usize>) -> &'a [u8] {
         &self.bytes[column * self.stride..][part]
     }
+
+    /// A symbol of at most eight bytes as a number.
+    #[inline]
+    pub(crate) fn short(&self, column: usize, bytes: usize) -> u64 {
+        short(&self.bytes[column * self.stride..], bytes)
+    }
 }
 
-/// Some rows that are worked on together, and the state of hashing their symbols: row by row, `n` each.
+/// Some rows that are worked on together.
 #[derive(Debug)]
 pub(crate) struct RowGroup {
     pub(crate) rows: Range<usize>,
+    /// The state of hashing their symbols: row by row, `n` each.
     pub(crate) hashes: SymbolHashes,
+    /// By column the root of its subtree over these rows, where groups are joined.
+    pub(crate) joined: Vec<Hash>,
 }
 
 impl RowGroup {
     /// All rows in groups of [`Geometry::group_rows`], the last one perhaps smaller.
     pub(crate) fn all(geometry: &Geometry, symbol_bytes: u64) -> Vec<Self> {
-        let starts = (0..geometry.n).step_by(geometry.group_rows);
-        let group = |start: usize| {
-            let rows = start..geometry.n.min(start + geometry.group_rows);
-            let hashes = SymbolHashes::new(rows.len() * geometry.n, symbol_bytes);
-            Self { rows, hashes }
+        let Geometry { n, p, group_rows, joins, .. } = *geometry;
+        let group = |rows: Range<usize>| {
+            // Where they are joined it is a worker's that is used.
+            let count = if joins { 0 } else { rows.len() * n };
+            Self { rows, hashes: SymbolHashes::new(count, symbol_bytes), joined: Vec::new() }
         };
-        starts.map(group).collect()
+        let parts = if joins { [0..p, p..n] } else { [0..n, n..n] };
+        let starts = |part: Range<usize>| {
+            part.clone().step_by(group_rows).map(move |start| start..part.end.min(start + group_rows))
+        };
+        parts.into_iter().flat_map(starts).map(group).collect()
+    }
+
+    /// Once all symbols are hashed: rows of hashes by column, the lowest that are kept.
+    pub(crate) fn rows_of_hashes(&self, geometry: &Geometry) -> std::slice::Chunks<'_, Hash> {
+        if geometry.joins { self.joined.chunks(geometry.n) } else { self.hashes.finished().chunks(geometry.n) }
     }
 }
 
 /// Some columns of the rows that are computed: those rows' symbols of these columns, side by side.
 pub(crate) struct ColumnGroup<'a> {
     pub(crate) columns: Range<usize>,
+    /// Which part of the stripe.
+    pub(crate) bytes: Range<usize>,
     /// By row from `p` on.
     pub(crate) computed: Vec<&'a mut [u8]>,
 }
@@ -123,25 +175,35 @@ pub(crate) struct Worker {
     work: Vec<Block>,
     /// Pieces of computed symbols that are not in one piece in `work`.
     parity: Vec<u8>,
+    /// Short symbols as numbers.
+    numbers: Vec<u64>,
+    /// The state of hashing the group at hand, where groups are joined.
+    pub(crate) hashes: SymbolHashes,
 }
 
 impl Worker {
-    pub(crate) fn new(geometry: &Geometry, kernel: Kernel) -> Self {
+    pub(crate) fn new(geometry: &Geometry, symbol_bytes: u64, (kernel, machine): (Kernel, Machine)) -> Self {
         let Geometry { n, p, c, .. } = *geometry;
-        let (column_code, row_code) = (Code::new(p, n), Code::new(c, n));
-        Self { kernel, machine: Machine::detect(), column_code, row_code, work: Vec::new(), parity: Vec::new() }
+        Self {
+            kernel,
+            machine,
+            column_code: Code::new(p, n),
+            row_code: Code::new(c, n),
+            work: Vec::new(),
+            parity: Vec::new(),
+            numbers: Vec::new(),
+            hashes: SymbolHashes::new(0, symbol_bytes),
+        }
     }
 
-    /// Extends the columns of a group from the rows of `source`; `width` bytes of each symbol.
-    pub(crate) fn extend_columns(
-        &mut self,
-        geometry: &Geometry,
-        source: &[RowView<'_>],
-        group: ColumnGroup<'_>,
-        width: usize,
-    ) {
-        let ColumnGroup { columns, mut computed } = group;
-        for piece in pieces(width) {
+    /// Extends the columns of a group from the rows of `source`.
+    pub(crate) fn extend_columns(&mut self, geometry: &Geometry, source: &[RowView<'_>], group: ColumnGroup<'_>) {
+        if let Some(bytes) = geometry.short {
+            return self.extend_short_columns(geometry, source, group, bytes);
+        }
+        let ColumnGroup { columns, bytes, mut computed } = group;
+        for into in pieces(bytes.len()) {
+            let piece = bytes.start + into.start..bytes.start + into.end;
             let most = geometry.column_words(piece.len());
             for first in columns.clone().step_by(most) {
                 let shape = Shape::new(piece.len(), most.min(columns.end - first));
@@ -150,11 +212,35 @@ impl Worker {
                 let from = |row: usize, word: usize| source[row].symbol(first + word, piece.clone());
                 self.column_code.extend_from(self.machine, shape, from, &mut self.work);
                 for (row, symbol) in computed.iter_mut().zip(self.work.chunks(blocks)) {
-                    let symbols = row.chunks_mut(width).skip(first - columns.start);
-                    for (word, into) in symbols.take(shape.words()).enumerate() {
-                        shape.take(symbol, word, &mut into[piece.clone()]);
+                    let symbols = row.chunks_mut(bytes.len()).skip(first - columns.start);
+                    for (word, computed) in symbols.take(shape.words()).enumerate() {
+                        shape.take(symbol, word, &mut computed[into.clone()]);
                     }
                 }
+            }
+        }
+    }
+
+    /// The same for symbols that are handled as numbers.
+    fn extend_short_columns(
+        &mut self,
+        geometry: &Geometry,
+        source: &[RowView<'_>],
+        group: ColumnGroup<'_>,
+        bytes: usize,
+    ) {
+        let ColumnGroup { columns, mut computed, .. } = group;
+        let most = geometry.column_words(bytes);
+        for first in columns.clone().step_by(most) {
+            let shape = Shape::new(bytes, most.min(columns.end - first));
+            grow(&mut self.work, self.column_code.work_symbols() * shape.blocks());
+            let from = |row: usize, word: usize| source[row].short(first + word, bytes);
+            self.column_code.extend_short(self.machine, shape, from, &mut self.work);
+            self.numbers.resize(shape.words(), 0);
+            for (row, symbol) in computed.iter_mut().zip(self.work.chunks(shape.blocks())) {
+                shape.take_short(symbol, |word, piece| self.numbers[word] = piece);
+                let into = &mut row[(first - columns.start) * bytes..][..shape.words() * bytes];
+                write_shorts(into, bytes, &self.numbers);
             }
         }
     }
@@ -168,6 +254,9 @@ impl Worker {
         group: &mut RowGroup,
         (beyond, width): (&mut [u8], usize),
     ) {
+        if let Some(bytes) = geometry.short {
+            return self.extend_short_rows(geometry, rows, group, (beyond, bytes));
+        }
         let first_row = group.rows.start;
         let beyond_bytes = (geometry.n - geometry.c) * width;
         for piece in pieces(width) {
@@ -187,6 +276,37 @@ impl Worker {
             }
             group.hashes.advance(self.kernel, piece.len());
         }
+    }
+
+    /// The same for symbols that are handled as numbers.
+    fn extend_short_rows(
+        &mut self,
+        geometry: &Geometry,
+        rows: &[RowView<'_>],
+        group: &mut RowGroup,
+        (beyond, bytes): (&mut [u8], usize),
+    ) {
+        let Geometry { n, c, .. } = *geometry;
+        let mut kept = beyond.chunks_mut(((n - c) * bytes).max(1));
+        for first in group.rows.clone().step_by(geometry.row_words(bytes)) {
+            let rows = &rows[first..group.rows.end.min(first + geometry.row_words(bytes))];
+            let shape = Shape::new(bytes, rows.len());
+            grow(&mut self.work, self.row_code.work_symbols() * shape.blocks());
+            self.numbers.resize(rows.len() * n, 0);
+            for (row, numbers) in rows.iter().zip(self.numbers.chunks_mut(n)) {
+                numbers[..c].iter_mut().enumerate().for_each(|(column, number)| *number = row.short(column, bytes));
+            }
+            let from = |column: usize, word: usize| self.numbers[word * n + column];
+            self.row_code.extend_short(self.machine, shape, from, &mut self.work);
+            for (column, symbol) in (c..n).zip(self.work.chunks(shape.blocks())) {
+                shape.take_short(symbol, |word, piece| self.numbers[word * n + column] = piece);
+            }
+            for (numbers, beyond) in self.numbers.chunks(n).zip(kept.by_ref()) {
+                write_shorts(beyond, bytes, &numbers[c..]);
+            }
+            group.hashes.add_shorts(self.kernel, (first - group.rows.start) * n, &self.numbers);
+        }
+        group.hashes.advance(self.kernel, bytes);
     }
 
     /// Hashes a piece of all symbols of some rows, the computed ones of which are in `work`. The first row is the

@@ -3,37 +3,50 @@
 //!
 //! Shapes are those of [`crate::merkle`]; tests compare with it.
 
+use std::ops::Range;
+
 use crate::hash::{Domain, Hash, Kernel};
 
-/// The roots of trees whose leaves lie end to end, `leaves` of each. Leaves are used up as memory.
-pub(crate) fn roots_end_to_end(kernel: Kernel, domain: Domain, hashes: &mut [Hash], leaves: usize) -> Vec<Hash> {
-    let trees = hashes.len() / leaves;
-    let mut count = leaves;
-    let mut pairs: Vec<[u8; 64]> = Vec::with_capacity(trees * (leaves / 2));
-    let mut nodes: Vec<Hash> = Vec::new();
+/// The roots of trees whose leaves are the `columns` of each of the rows of `width` hashes that lie end to end in `rows`.
+/// There is a column.
+pub(crate) fn roots_of_rows(
+    kernel: Kernel,
+    domain: Domain,
+    (rows, width): (&[Hash], usize),
+    columns: Range<usize>,
+) -> Vec<Hash> {
+    let leaves = || rows.chunks_exact(width).map(|row| &row[columns.clone()]);
+    let mut level = join_neighbours(kernel, domain, leaves(), columns.len());
+    let mut count = columns.len().div_ceil(2);
     while count > 1 {
-        pairs.clear();
-        for level in hashes[..trees * count].chunks(count) {
-            pairs.extend(level.as_chunks::<2>().0.iter().map(|pair| {
-                let mut node = [0; 64];
-                node.copy_from_slice(pair.as_flattened());
-                node
-            }));
-        }
-        nodes.resize(pairs.len(), [0; 32]);
-        kernel.node_pairs(domain, &pairs, &mut nodes);
-        let (half, next) = (count / 2, count.div_ceil(2));
-        for tree in 0..trees {
-            // The odd last one moves up; where it goes, nothing is still to be read.
-            let odd = hashes[tree * count + count - 1];
-            hashes[tree * next..tree * next + half].copy_from_slice(&nodes[tree * half..(tree + 1) * half]);
-            if next > half {
-                hashes[tree * next + half] = odd;
-            }
-        }
-        count = next;
+        level = join_neighbours(kernel, domain, level.chunks_exact(count), count);
+        count = count.div_ceil(2);
     }
-    hashes[..trees].to_vec()
+    level
+}
+
+/// The next level above levels of `count` hashes each, end to end.
+fn join_neighbours<'a>(
+    kernel: Kernel,
+    domain: Domain,
+    levels: impl Iterator<Item = &'a [Hash]> + Clone,
+    count: usize,
+) -> Vec<Hash> {
+    let (half, next) = (count / 2, count.div_ceil(2));
+    let mut above = vec![[0; 32]; levels.clone().count() * next];
+    if next > half {
+        // The odd last one moves up.
+        levels.clone().zip(above.chunks_exact_mut(next)).for_each(|(level, above)| above[half] = level[count - 1]);
+    }
+    let (mut place, mut within) = (0, 0);
+    kernel.node_pairs(domain, levels.flat_map(|level| level.as_chunks::<2>().0), |node| {
+        above[place + within] = *node;
+        within += 1;
+        if within == half {
+            (place, within) = (place + next, 0);
+        }
+    });
+    above
 }
 
 /// The roots of trees that stand side by side: leaf `i` of tree `t` is `rows[i][t]`. There is a row, and all are as
@@ -72,8 +85,11 @@ mod tests {
             let tree = |tree: usize| (0..leaves).map(|leaf| hash(tree, leaf)).collect::<Vec<_>>();
             let expected: Vec<Hash> =
                 (0..trees).map(|i| merkle::root(kernel, Domain::SymbolNode, &mut tree(i))).collect();
-            let mut end_to_end: Vec<Hash> = (0..trees).flat_map(tree).collect();
-            assert_eq!(roots_end_to_end(kernel, Domain::SymbolNode, &mut end_to_end, leaves), expected);
+            // Each row has something before the leaves and after them.
+            let row = |i: usize| [vec![[1; 32]; 3], tree(i), vec![[2; 32]; 2]].concat();
+            let end_to_end: Vec<Hash> = (0..trees).flat_map(row).collect();
+            let rows = (end_to_end.as_slice(), leaves + 5);
+            assert_eq!(roots_of_rows(kernel, Domain::SymbolNode, rows, 3..3 + leaves), expected);
             let rows: Vec<Vec<Hash>> = (0..leaves).map(|leaf| (0..trees).map(|i| hash(i, leaf)).collect()).collect();
             let rows: Vec<&[Hash]> = rows.iter().map(Vec::as_slice).collect();
             assert_eq!(roots_side_by_side(kernel, Domain::SymbolNode, &rows), expected);

@@ -5,10 +5,12 @@
 mod common;
 mod twin;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use common::Stored;
 use floe_erasure::{
-    Axis, ChunkOpening, Grain, Opening, OpeningError, PairIndex, Place, SliverHashes, SliverId, chunk_count, nth_chunk,
-    open_chunk, verify_chunk,
+    Axis, ChunkOpening, Grain, Opening, OpeningError, Options, PairIndex, Place, ReadAt, SliverHashes, SliverId,
+    UNIT_BYTES, chunk_count, nth_chunk, open_chunk, verify_chunk,
 };
 
 /// Symbols of 2 bytes, some hundred, just over a chunk, and 25 chunks.
@@ -173,6 +175,55 @@ fn units_and_whole_symbols_are_opened_also_those_of_the_extension() {
             let kept = SliverHashes::from_bytes(&layout, axis, hashes.as_bytes()).unwrap();
             assert_eq!((kept.roots(), kept), (proof.roots(axis), hashes.clone()));
             assert!(SliverHashes::from_bytes(&layout, axis, &hashes.as_bytes()[1..]).is_none());
+        }
+    }
+}
+
+/// Counts what is read of it.
+struct Counted {
+    bytes: Vec<u8>,
+    read: AtomicU64,
+}
+
+impl ReadAt for Counted {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        self.bytes.read_exact_at(buffer, offset)
+    }
+}
+
+#[test]
+fn with_the_hashes_of_units_a_chunk_is_opened_by_reading_its_unit() {
+    for length in [3000, 6 * 65_536, 6 * 65_538, 6 * 200_000, 6 * (1 << 20) - 7, 6 * 720_898] {
+        let stored = Stored::new(4, length);
+        let (layout, proof, options) = (stored.layout, stored.proof(1), Options::default());
+        for axis in [Axis::Primary, Axis::Secondary] {
+            let sliver = SliverId { pair: PairIndex(1), axis };
+            let (hashes, bytes) = (stored.hashes(sliver), stored.sliver(sliver));
+            let kept = hashes.clone().with_units(&layout, &bytes, &options).unwrap();
+            let again = SliverHashes::from_bytes(&layout, axis, kept.as_bytes()).unwrap();
+            assert_eq!(again.with_unit_bytes(&layout, kept.unit_bytes()).as_ref(), Some(&kept));
+            if layout.symbol_bytes() > UNIT_BYTES {
+                let short = &kept.unit_bytes()[32..];
+                assert_eq!(hashes.clone().with_unit_bytes(&layout, short), None);
+                assert_eq!(hashes.clone().with_unit_bytes(&layout, &short[1..]), None);
+                assert!(hashes.clone().with_units(&layout, &Vec::new(), &options).is_err());
+            } else {
+                assert!(kept.unit_bytes().is_empty());
+            }
+            let fragment = Counted { bytes: stored.fragment(1), read: AtomicU64::new(0) };
+            for number in (0..chunk_count(&layout, axis)).step_by(7).chain([chunk_count(&layout, axis) - 1]) {
+                let place = nth_chunk(&layout, axis, number).unwrap();
+                let expected = open_chunk(&layout, &proof, place, &hashes, &fragment).unwrap();
+                fragment.read.store(0, Ordering::Relaxed);
+                assert_eq!(open_chunk(&layout, &proof, place, &kept, &fragment).unwrap(), expected);
+                assert!(fragment.read.load(Ordering::Relaxed) <= UNIT_BYTES);
+            }
+            for part in 0..Grain::Unit.parts(&layout) {
+                let place = Place { axis, symbol: 1, grain: Grain::Unit, part };
+                let opened = [&hashes, &kept].map(|hashes| hashes.open_part(&layout, place, &bytes).unwrap());
+                assert_eq!(opened[0], opened[1]);
+            }
         }
     }
 }

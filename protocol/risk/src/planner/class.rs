@@ -137,7 +137,11 @@ impl Spread {
             weight: vec![0; network.nodes.len()],
             standing_in: vec![0; network.nodes.len()],
         };
-        let rank = |row: &CoveringRow| (network.load(row.holder, 1, &network.loss).loss, row.kind, row.holder);
+        // Who answers first: a rate learned in bad times may make a poor record look worse than a fresh silence.
+        let rank = |row: &CoveringRow| {
+            let loss = network.load(row.holder, 1, &network.loss).loss;
+            (!network.answers(row.holder), loss, row.kind, row.holder)
+        };
         let mut best: Vec<Option<&CoveringRow>> = vec![None; spread.at.len()];
         for row in &class.rows {
             if row.kind == RowKind::StandIn

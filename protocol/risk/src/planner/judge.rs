@@ -7,7 +7,7 @@
 //! without a seat, may be the only ones to hold: a knapsack. A silent holder may be gone, so that a stand-in of its may be the
 //! only one; a shard that two answering nodes hold is counted at one of them, which can only make `b` larger.
 
-use super::class::{Class, Flag, RowKind, Spread};
+use super::class::{Class, CoveringRow, Flag, RowKind, Spread};
 use super::network::{Network, NodeIndex};
 use crate::hazard::Presence;
 use crate::loss::{Risks, Scratch, Thresholds};
@@ -146,8 +146,11 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether the bound may speak for a class.
-    pub(crate) fn bound_applies(class: &Class) -> bool {
-        class.flag == Flag::Calm && class.rows.iter().all(|row| row.kind == RowKind::Seat)
+    pub(crate) fn bound_applies(&self, class: &Class) -> bool {
+        let at_seat = |row: &CoveringRow| {
+            row.kind == RowKind::Seat && self.network.seat(row.shard.0) == Some(row.holder)
+        };
+        class.flag == Flag::Calm && class.rows.iter().all(at_seat)
     }
 
     /// The ruler of a class.

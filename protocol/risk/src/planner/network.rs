@@ -169,7 +169,8 @@ impl Network {
     /// A node's load. A node that is gone carries nothing: what it held is not counted as covered either.
     pub(crate) fn load(&self, at: NodeIndex, weight: u16, loss: &[Probability]) -> Load {
         let loss = loss.get(usize::from(at.0)).copied().unwrap_or(Probability::ONE);
-        let weight = if loss == Probability::ONE { 0 } else { weight };
+        let gone = self.node(at).is_none_or(|node| node.presence == Presence::Gone);
+        let weight = if gone { 0 } else { weight };
         Load { domain: self.domain(at), weight, loss }
     }
 

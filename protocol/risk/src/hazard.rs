@@ -139,8 +139,7 @@ mod tests {
             let mut before = 0.0;
             for age in 0..=params.silences.table_epochs.0 {
                 let hour = (age * hours) as f64;
-                let lasting =
-                    0.7 * (-hour / 2.0).exp() + 0.25 * (-hour / 8.0).exp() + 0.05 * (-hour / 36.0).exp();
+                let lasting = 0.7 * (-hour / 2.0).exp() + 0.25 * (-hour / 8.0).exp() + 0.05 * (-hour / 36.0).exp();
                 let exact = 0.06 / (0.06 + 0.94 * lasting);
                 let ours = real(hazard.final_after(EpochCount(age)));
                 assert!(ours >= exact * (1.0 - 1e-14) && ours <= exact + 1e-10, "{age}: {ours} {exact}");
@@ -157,7 +156,8 @@ mod tests {
         let percent = ages.map(|age| (real(hazard.final_after(EpochCount(age))) * 100.0).round() as u64);
         assert_eq!(percent, [8, 11, 18, 25, 41, 63, 75, 82, 90, 97, 99]);
         let devnet = Hazard::new(&Params::devnet(), &Experience::default());
-        let percent = [1, 2, 3, 4, 5, 6, 8, 12].map(|age| (real(devnet.final_after(EpochCount(age))) * 100.0).round() as u64);
+        let percent =
+            [1, 2, 3, 4, 5, 6, 8, 12].map(|age| (real(devnet.final_after(EpochCount(age))) * 100.0).round() as u64);
         assert_eq!(percent, [25, 41, 53, 63, 70, 75, 82, 90]);
     }
 
@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn numbers_without_end_give_a_probability() {
-        let most = Experience { departures: u64::MAX, node_epochs: u64::MAX, shocks: u64::MAX, domain_epochs: u64::MAX };
+        let most =
+            Experience { departures: u64::MAX, node_epochs: u64::MAX, shocks: u64::MAX, domain_epochs: u64::MAX };
         let hazard = Hazard::new(&Params::standard(), &most);
         assert!(hazard.of_node(Presence::Answering, Reliability::FULL) <= Probability::ONE);
         assert!(hazard.final_after(EpochCount(u64::MAX)) < Probability::ONE);

@@ -201,9 +201,8 @@ fn convolve(total: &[u64], domain: &[u64], next: &mut Vec<u64>, tail: Tail) -> u
         let last = at.min(domain.len() - 1);
         // Cells of both sum to one and rounding: the sum of products stays below 2^127.
         let pairs = domain[first..=last].iter().zip(total[at - last..=at - first].iter().rev());
-        let products = pairs.fold(0u128, |sum, (one, other)| {
-            sum.wrapping_add(u128::from(*one).wrapping_mul(u128::from(*other)))
-        });
+        let products =
+            pairs.fold(0u128, |sum, (one, other)| sum.wrapping_add(u128::from(*one).wrapping_mul(u128::from(*other))));
         *cell = up(products);
     }
     sum

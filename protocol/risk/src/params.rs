@@ -343,7 +343,9 @@ mod tests {
     fn bounds_are_those_of_the_document() {
         let bits = |p: Probability| p.bits() as f64 / 2f64.powi(63);
         let devnet = Params::devnet().bounds(7);
-        assert!((bits(devnet.loss) / 6.845e-6 - 1.0).abs() < 1e-3 && (bits(devnet.margin) / 3.422e-4 - 1.0).abs() < 1e-3);
+        assert!(
+            (bits(devnet.loss) / 6.845e-6 - 1.0).abs() < 1e-3 && (bits(devnet.margin) / 3.422e-4 - 1.0).abs() < 1e-3
+        );
         let large = Params::standard().bounds(31);
         assert!((bits(large.loss) / 6.845e-13 - 1.0).abs() < 1e-3, "{large:?}");
     }

@@ -123,7 +123,11 @@ fn series(part: u64, whole: u64) -> u64 {
     let x = (u128::from(part) << 63) / u128::from(whole);
     let (mut above, mut below, mut term) = (0u128, 0u128, u128::from(UNIT));
     for index in 0..24u128 {
-        if index % 2 == 0 { above += term } else { below += term }
+        if index % 2 == 0 {
+            above += term
+        } else {
+            below += term
+        }
         term = ((term * x) >> 63) / (index + 1);
     }
     u64::try_from(above.saturating_sub(below)).unwrap_or(UNIT).saturating_sub(SLACK).min(UNIT)

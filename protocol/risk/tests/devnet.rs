@@ -81,7 +81,9 @@ fn a_second_silent_node_passes_the_bound_at_once_and_both_are_rebuilt_together()
     let tickets = &started.groups[0].tickets;
     // All four of the older one, and of the younger so many that it and one more are not enough.
     assert_eq!(tickets.len(), 5);
-    assert!(tickets.iter().take(4).all(|ticket| setting.class.rows[usize::from(ticket.shard.0)].holder == NodeIndex(0)));
+    assert!(
+        tickets.iter().take(4).all(|ticket| setting.class.rows[usize::from(ticket.shard.0)].holder == NodeIndex(0))
+    );
     setting.attest(tickets);
     setting.class.flag = Flag::Repairing;
     let done = judge(&setting, 102);

@@ -78,7 +78,9 @@ fn main() {
         Policy::Risk(1_000),
     ];
     println!("{years} years, {seeds} seeds, 40 blobs, one seat a node");
-    println!("| case | policy | pairs/blob-yr | x floor | wasted | peak 1 h | classic RS | E[< k+f]/yr | E[< k+b]/yr | E[loss]/yr | lost |");
+    println!(
+        "| case | policy | pairs/blob-yr | x floor | wasted | peak 1 h | classic RS | E[< k+f]/yr | E[< k+b]/yr | E[loss]/yr | lost |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut rows = Vec::new();
     for profile in PROFILES.iter().filter(|profile| value("--profile").is_none_or(|name| name == profile.name)) {

@@ -29,8 +29,13 @@ pub fn svg(rows: &[Row]) -> String {
         let colour = if matches!(row.policy, crate::Policy::Risk(_)) { "#1a7f5a" } else { "#9aa4b2" };
         let width = place(row.over_floor()) - LEFT;
         let _ = writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", LEFT - 6.0, y + 11.0);
-        let _ = writeln!(out, "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{}\" fill=\"{colour}\"/>", BAR - 4.0);
-        let _ = writeln!(out, "<text x=\"{:.1}\" y=\"{}\">{:.2}</text>", LEFT + width + 4.0, y + 11.0, row.over_floor());
+        let _ = writeln!(
+            out,
+            "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{}\" fill=\"{colour}\"/>",
+            BAR - 4.0
+        );
+        let _ =
+            writeln!(out, "<text x=\"{:.1}\" y=\"{}\">{:.2}</text>", LEFT + width + 4.0, y + 11.0, row.over_floor());
     }
     out.push_str("</svg>\n");
     out

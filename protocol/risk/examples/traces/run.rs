@@ -403,7 +403,8 @@ impl Run<'_> {
 /// Names every shard that nobody covers any more.
 fn uncovered(blob: &mut Blob, cause: GapCause, hour: u64) {
     let shards = blob.class.rows.iter().map(|row| row.shard);
-    let covered: std::collections::BTreeSet<ShardIndex> = shards.chain(blob.class.gaps.iter().map(|gap| gap.shard)).collect();
+    let covered: std::collections::BTreeSet<ShardIndex> =
+        shards.chain(blob.class.gaps.iter().map(|gap| gap.shard)).collect();
     let most = blob.class.rows.iter().map(|row| row.shard.0).max().unwrap_or(0);
     for shard in (0..=most).map(ShardIndex).filter(|shard| !covered.contains(shard)) {
         blob.class.gaps.push(Gap { shard, cause, since: Epoch(hour) });

@@ -47,14 +47,7 @@ pub struct Profile {
 }
 
 pub const PROFILES: [Profile; 3] = [
-    Profile {
-        name: "mild",
-        outages_a_day: 0.2,
-        departure: 365.0,
-        domain_outage: 60.0,
-        disaster: 0.005,
-        killed: 0.5,
-    },
+    Profile { name: "mild", outages_a_day: 0.2, departure: 365.0, domain_outage: 60.0, disaster: 0.005, killed: 0.5 },
     Profile { name: "harsh", outages_a_day: 0.5, departure: 90.0, domain_outage: 20.0, disaster: 0.05, killed: 0.7 },
     Profile { name: "clean", outages_a_day: 0.2, departure: 365.0, domain_outage: 60.0, disaster: 0.0, killed: 0.0 },
 ];

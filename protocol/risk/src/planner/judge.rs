@@ -147,9 +147,8 @@ impl<'a> Judge<'a> {
 
     /// Whether the bound may speak for a class.
     pub(crate) fn bound_applies(&self, class: &Class) -> bool {
-        let at_seat = |row: &CoveringRow| {
-            row.kind == RowKind::Seat && self.network.seat(row.shard.0) == Some(row.holder)
-        };
+        let at_seat =
+            |row: &CoveringRow| row.kind == RowKind::Seat && self.network.seat(row.shard.0) == Some(row.holder);
         class.flag == Flag::Calm && class.rows.iter().all(at_seat)
     }
 

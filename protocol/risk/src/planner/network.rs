@@ -119,8 +119,19 @@ impl Network {
         let bounds = params.bounds(members);
         let shocks = vec![hazard.of_domain(); domains];
         let params = params.clone();
-        let mut network =
-            Network { params, shards, nodes, seats, seats_of, loss, shocks, by_domain, hazard, bounds, all: Vec::new() };
+        let mut network = Network {
+            params,
+            shards,
+            nodes,
+            seats,
+            seats_of,
+            loss,
+            shocks,
+            by_domain,
+            hazard,
+            bounds,
+            all: Vec::new(),
+        };
         let mut scratch = Scratch::new();
         for at in &network.by_domain {
             let weight = network.seats_of[usize::from(at.0)];

@@ -67,10 +67,7 @@ impl Lines {
             (trigger, stop)
         };
         let (loss, margin) = (each(&|risks| risks.loss), each(&|risks| risks.margin));
-        Lines {
-            trigger: Risks { loss: loss.0, margin: margin.0 },
-            stop: Risks { loss: loss.1, margin: margin.1 },
-        }
+        Lines { trigger: Risks { loss: loss.0, margin: margin.0 }, stop: Risks { loss: loss.1, margin: margin.1 } }
     }
 }
 
@@ -193,6 +190,8 @@ pub(crate) struct Builder<'a, 'b> {
     whom: For,
     pub spread: Spread,
     domains: Vec<u32>,
+    /// By node, what this plan gives it for others.
+    taken: Vec<u64>,
     /// By shard and node, whether the node has a row of the shard.
     held: std::collections::BTreeSet<(u16, u16)>,
 }
@@ -210,7 +209,8 @@ impl<'a, 'b> Builder<'a, 'b> {
             }
         }
         let held = class.rows.iter().map(|row| (row.shard.0, row.holder.0)).collect();
-        Builder { network, class, hosts, whom, spread, domains, held }
+        let taken = vec![0; network.nodes.len()];
+        Builder { network, class, hosts, whom, spread, domains, taken, held }
     }
 
     /// Places a candidate; none when nobody may take it.
@@ -221,7 +221,12 @@ impl<'a, 'b> Builder<'a, 'b> {
             None => (self.open_target(shard).or_else(|| self.stand_in(shard))?, RowKind::StandIn),
         };
         match row {
-            RowKind::StandIn => self.spread.stand_in(shard, target),
+            RowKind::StandIn => {
+                self.spread.stand_in(shard, target);
+                if let Some(taken) = self.taken.get_mut(usize::from(target.0)) {
+                    *taken = taken.saturating_add(self.whom.blobs);
+                }
+            }
             _ => self.spread.place(shard, target),
         }
         if let Some(sum) = self.domains.get_mut(usize::from(self.network.domain(target))) {
@@ -239,9 +244,10 @@ impl<'a, 'b> Builder<'a, 'b> {
     fn may(&self, shard: ShardIndex, node: NodeIndex) -> bool {
         let at = usize::from(node.0);
         let standing_in = self.spread.standing_in.get(at).copied().unwrap_or(u16::MAX);
+        let needed = self.taken.get(at).map_or(u64::MAX, |taken| taken.saturating_add(self.whom.blobs));
         self.network.answers(node)
             && standing_in < self.network.stand_in_cap(node)
-            && self.hosts.room.get(at).is_some_and(|room| *room >= self.whom.blobs)
+            && self.hosts.room.get(at).is_some_and(|room| *room >= needed)
             && !self.held.contains(&(shard.0, node.0))
     }
 
@@ -256,7 +262,9 @@ impl<'a, 'b> Builder<'a, 'b> {
             let at = usize::from(node.0);
             let domain = self.domains.get(usize::from(self.network.domain(*node))).copied().unwrap_or(u32::MAX);
             let turn = turn.and_then(|turn| turn.get(at)).copied().unwrap_or(0);
-            (domain, hosted.get(at).copied().unwrap_or(u64::MAX), turn, *node)
+            let hosted =
+                hosted.get(at).zip(self.taken.get(at)).map_or(u64::MAX, |(one, more)| one.saturating_add(*more));
+            (domain, hosted, turn, *node)
         };
         allowed.into_iter().min_by_key(key)
     }

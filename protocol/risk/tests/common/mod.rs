@@ -1,6 +1,8 @@
 //! Committees and classes for tests.
 #![allow(dead_code)]
 
+pub mod twin;
+
 use floe_risk::Params;
 use floe_risk::hazard::{Experience, Presence};
 use floe_risk::params::Life;

@@ -199,11 +199,11 @@ mod tests {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                if (state >> 20) % 120 == 0 {
+                if (state >> 20).is_multiple_of(120) {
                     began.push(node);
                 }
             }
-            if epoch % every == 0 {
+            if epoch.is_multiple_of(every) {
                 began.extend(group);
                 began.sort_unstable();
                 began.dedup();

@@ -124,8 +124,15 @@ impl Scratch {
         total.push(UNIT);
         let mut tail = 0u64;
         for group in loads.chunk_by(|one, other| one.domain == other.domain) {
-            let shock = group.first().and_then(|load| shocks.get(usize::from(load.domain)));
-            let inside = one_domain(domain, group, shock.copied().unwrap_or_default(), cap);
+            let shock =
+                group.first().and_then(|load| shocks.get(usize::from(load.domain))).copied().unwrap_or_default();
+            if let [alone] = group {
+                // A node that shares its domain with nobody is lost with it or by itself.
+                let loss = alone.loss.plus(shock.times_up(alone.loss.complement()));
+                tail = tail.saturating_add(one_node(total, Load { loss, ..*alone }, cap));
+                continue;
+            }
+            let inside = one_domain(domain, group, shock, cap);
             tail = convolve(total, domain, next, Tail { sum: tail, inside, cap });
             std::mem::swap(total, next);
         }
@@ -135,7 +142,26 @@ impl Scratch {
 
 /// Rounds a sum of products up to Q63.
 fn up(sum: u128) -> u64 {
-    u64::try_from((sum + u128::from(UNIT - 1)) >> 63).unwrap_or(u64::MAX)
+    // Products of two parts of distributions: at most 2^126 and rounding, so that the quotient fits.
+    debug_assert!(sum < 1 << 127);
+    (sum.wrapping_add(u128::from(UNIT - 1)) >> 63) as u64
+}
+
+/// Adds a node to a distribution below `cap`; returns what passes it.
+fn one_node(cells: &mut Vec<u64>, load: Load, cap: usize) -> u64 {
+    let (lost, kept) = (u128::from(load.loss.bits()), u128::from(load.loss.complement().bits()));
+    let step = usize::from(load.weight);
+    let passing = cells.iter().skip(cap.saturating_sub(step)).fold(0u64, |sum, cell| sum.saturating_add(*cell));
+    cells.resize((cells.len() + step).min(cap), 0);
+    for at in (step..cells.len()).rev() {
+        // Both cells are part of one distribution: the sum of products is at most 2^126 and rounding.
+        let stays = u128::from(cells[at]).wrapping_mul(kept);
+        cells[at] = up(stays.wrapping_add(u128::from(cells[at - step]).wrapping_mul(lost)));
+    }
+    for cell in cells.iter_mut().take(step) {
+        *cell = up(u128::from(*cell).wrapping_mul(kept));
+    }
+    up(u128::from(passing) * lost)
 }
 
 /// The distribution of what `group` loses, below `cap` into `cells`; returns its tail.
@@ -145,18 +171,8 @@ fn one_domain(cells: &mut Vec<u64>, group: &[Load], shock: Probability, cap: usi
     let mut tail = 0u64;
     let mut weight = 0usize;
     for load in group {
-        let (lost, kept) = (u128::from(load.loss.bits()), u128::from(load.loss.complement().bits()));
-        let step = usize::from(load.weight);
-        weight += step;
-        let passing = cells.iter().skip(cap.saturating_sub(step)).fold(0u64, |sum, cell| sum.saturating_add(*cell));
-        tail = tail.saturating_add(up(u128::from(passing) * lost));
-        let before = cells.len();
-        cells.resize((before + step).min(cap), 0);
-        for at in (0..cells.len()).rev() {
-            let stays = if at < before { u128::from(cells[at]) * kept } else { 0 };
-            let falls = if at >= step { u128::from(cells[at - step]) * lost } else { 0 };
-            cells[at] = up(stays + falls);
-        }
+        weight += usize::from(load.weight);
+        tail = tail.saturating_add(one_node(cells, *load, cap));
     }
     if shock > Probability::ZERO {
         let calm = u128::from(shock.complement().bits());

@@ -22,7 +22,7 @@ fn devnet(ages: &[u64]) -> Setting {
 }
 
 fn judge(setting: &Setting, now: u64) -> Outcome {
-    let plan = decide(&setting.network(), Decision::Decided, Epoch(now), &[setting.class.clone()]).unwrap();
+    let plan = decide(&setting.network(), Decision::Decided, Epoch(now), std::slice::from_ref(&setting.class)).unwrap();
     plan.classes.into_iter().next().unwrap()
 }
 

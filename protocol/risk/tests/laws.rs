@@ -257,7 +257,8 @@ fn one_outage_of_a_day_costs_nothing_in_committees_of_seven_and_more() {
         for age in 1..=24 {
             let mut setting = committee(Params::standard(), &vec![each; members]);
             setting.nodes[3].presence = Presence::of_age(EpochCount(age));
-            let plan = decide(&setting.network(), Decision::Decided, Epoch(NOW), &[setting.class.clone()]).unwrap();
+            let plan = decide(&setting.network(), Decision::Decided, Epoch(NOW), std::slice::from_ref(&setting.class))
+                .unwrap();
             let outcome = &plan.classes[0];
             assert!(outcome.groups.is_empty() && outcome.refill.is_empty(), "I10: {members} x {each} at {age}");
         }
@@ -276,7 +277,8 @@ fn who_comes_back_with_its_data_is_sent_nothing() {
             setting.cover(row.shard.0, other, RowKind::StandIn);
         }
         setting.class.flag = Flag::Repairing;
-        let plan = decide(&setting.network(), Decision::Decided, Epoch(NOW), &[setting.class.clone()]).unwrap();
+        let plan =
+            decide(&setting.network(), Decision::Decided, Epoch(NOW), std::slice::from_ref(&setting.class)).unwrap();
         let outcome = &plan.classes[0];
         assert_eq!((outcome.verdict, outcome.flag), (Verdict::Intact, Flag::Calm));
         assert!(outcome.groups.is_empty() && outcome.refill.is_empty(), "I11");
@@ -319,7 +321,7 @@ fn a_million_healthy_blobs_are_one_bound() {
     let mut setting = committee(Params::standard(), &[1; 100]);
     setting.class.groups[0].blobs = 1_000_000;
     setting.nodes[5].presence = Presence::of_age(EpochCount(30));
-    let plan = decide(&setting.network(), Decision::Decided, Epoch(NOW), &[setting.class.clone()]).unwrap();
+    let plan = decide(&setting.network(), Decision::Decided, Epoch(NOW), std::slice::from_ref(&setting.class)).unwrap();
     assert_eq!((plan.classes[0].precision, plan.classes[0].verdict), (Precision::Bound, Verdict::Tolerated));
 }
 
@@ -327,10 +329,12 @@ fn a_million_healthy_blobs_are_one_bound() {
 fn a_class_of_another_network_is_refused() {
     let mut setting = committee(Params::standard(), &[1; 7]);
     setting.cover(7, 0, RowKind::Former);
-    let refused = decide(&setting.network(), Decision::Decided, Epoch(NOW), &[setting.class.clone()]).unwrap_err();
+    let refused =
+        decide(&setting.network(), Decision::Decided, Epoch(NOW), std::slice::from_ref(&setting.class)).unwrap_err();
     assert_eq!(refused.to_string(), "class 0 names shard 7 of 7");
     setting.class.rows.pop();
     setting.cover(6, 7, RowKind::Former);
-    let refused = decide(&setting.network(), Decision::Decided, Epoch(NOW), &[setting.class.clone()]).unwrap_err();
+    let refused =
+        decide(&setting.network(), Decision::Decided, Epoch(NOW), std::slice::from_ref(&setting.class)).unwrap_err();
     assert_eq!(refused.to_string(), "shard 6 names node 7, beyond the 7 there are");
 }

@@ -128,7 +128,7 @@ fn the_byzantine_margin_is_the_best_of_all_coalitions() {
             (cost <= faulty).then_some(held)
         });
         let best = best.max().unwrap();
-        let plan = decide(&network, Decision::Decided, Epoch(9), &[setting.class.clone()]).unwrap();
+        let plan = decide(&network, Decision::Decided, Epoch(9), std::slice::from_ref(&setting.class)).unwrap();
         assert_eq!(plan.classes[0].counts.byzantine, best, "case {case}");
     }
 }

@@ -22,7 +22,8 @@ pub struct Experience {
     pub departures: u64,
     /// Epochs, one for each member in each.
     pub node_epochs: u64,
-    /// Domains of at least two nodes that were lost as a whole.
+    /// Domains that were lost: at least half their nodes, two or more, departed with the same onset. A disaster that spares
+    /// some is counted as a whole one, which errs on the safe side.
     pub shocks: u64,
     /// Epochs, one for each domain in each.
     pub domain_epochs: u64,

@@ -127,6 +127,7 @@ impl Run<'_> {
         for event in &trace.events[hour] {
             self.happen(*event, hour as u64);
         }
+        let mut left = vec![0usize; trace.domain_count];
         for (at, peer) in self.peers.iter_mut().enumerate() {
             let slots = u32::from(trace.up[hour][at]);
             peer.age = if slots * 2 > 6 { 0 } else { peer.age + 1 };
@@ -134,7 +135,12 @@ impl Run<'_> {
             if peer.dead && peer.age == EXCLUDED_AFTER as u64 {
                 peer.gone = true;
                 self.experience.departures += 1;
+                left[usize::from(trace.domains[at])] += 1;
             }
+        }
+        for (domain, left) in left.into_iter().enumerate() {
+            let size = trace.domains.iter().filter(|one| usize::from(**one) == domain).count();
+            self.experience.shocks += u64::from(left >= 2 && left * 2 >= size);
         }
         self.experience.node_epochs += self.peers.len() as u64;
         self.experience.domain_epochs += trace.domain_count as u64;
@@ -361,6 +367,7 @@ impl Run<'_> {
         for at in 0..self.blobs.len() {
             let mut youngest: Vec<Option<u64>> = vec![None; self.peers.len()];
             let mut weights = vec![0u16; self.peers.len()];
+            let mut seated = vec![false; self.peers.len()];
             for row in &self.blobs[at].class.rows {
                 let peer = &self.peers[usize::from(row.holder.0)];
                 let entry = &mut youngest[usize::from(row.shard.0)];
@@ -368,6 +375,7 @@ impl Run<'_> {
                     *entry = Some(entry.map_or(peer.age, |age| age.min(peer.age)));
                 }
                 weights[usize::from(row.holder.0)] += 1;
+                seated[usize::from(row.shard.0)] |= row.kind == RowKind::Seat && !peer.gone;
             }
             let held = youngest.iter().filter(|age| **age == Some(0)).count() as u32;
             if held >= line {
@@ -376,10 +384,7 @@ impl Run<'_> {
             let mut tickets = Vec::new();
             for (shard, age) in youngest.iter().enumerate() {
                 let own = self.peers[shard].age == 0;
-                let seated = self.blobs[at].class.rows.iter().any(|row| {
-                    row.kind == RowKind::Seat && usize::from(row.shard.0) == shard && !self.peers[shard].gone
-                });
-                if own && !seated {
+                if own && !seated[shard] {
                     tickets.push((ShardIndex(shard as u16), NodeIndex(shard as u16), RowKind::Seat));
                     continue;
                 }

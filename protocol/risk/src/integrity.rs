@@ -87,6 +87,31 @@ impl Gauge {
     }
 }
 
+/// A newcomer's proof before it has seats or counts for anybody's holding: clean samples in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vetting {
+    /// Clean samples since the last missing one.
+    pub clean: u32,
+}
+
+impl Vetting {
+    /// Takes in a decided sample: a missing one begins anew.
+    pub fn observe(&mut self, sample: Sample) {
+        match sample {
+            Sample::Shown => self.clean = self.clean.saturating_add(1),
+            Sample::Missing => self.clean = 0,
+            Sample::Unknown => {}
+        }
+    }
+
+    /// Whether it has shown enough.
+    #[must_use]
+    pub fn passed(&self, params: &Params) -> bool {
+        self.clean >= params.clean
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +180,20 @@ mod tests {
         gauge.level = 9_050;
         gauge.observe_good(&params, u64::MAX);
         assert_eq!((gauge.level, gauge.observe(&params, Epoch(9), Sample::Unknown)), (0, Outcome::Quiet));
+    }
+
+    #[test]
+    fn a_newcomer_shows_459_clean_samples_in_a_row() {
+        let params = All::standard().gauge;
+        let mut vetting = Vetting::default();
+        (0..458).for_each(|_| vetting.observe(Sample::Shown));
+        vetting.observe(Sample::Unknown);
+        assert!(!vetting.passed(&params));
+        let mut unlucky = vetting;
+        vetting.observe(Sample::Shown);
+        unlucky.observe(Sample::Missing);
+        unlucky.observe(Sample::Shown);
+        assert!(vetting.passed(&params) && !unlucky.passed(&params));
+        assert!(0.99f64.powi(459) < 0.01, "who lacks 1 % passes with less than 1 %");
     }
 }

@@ -64,6 +64,8 @@ pub struct Gauge {
     pub trip: u64,
     /// A second trip within so many epochs convicts: thirty days.
     pub window: EpochCount,
+    /// Clean samples in a row by which a newcomer shows that it lacks less than 1 %, with 99 % certainty.
+    pub clean: u32,
 }
 
 /// The search for nodes that fall silent together.
@@ -219,7 +221,7 @@ impl Params {
                 wait: epochs(168),
                 wait_max: epochs(2_160),
             },
-            gauge: Gauge { missing: 2_302_585, good: 9_050, trip: 13_814_510, window: epochs(720) },
+            gauge: Gauge { missing: 2_302_585, good: 9_050, trip: 13_814_510, window: epochs(720), clean: 459 },
             coincidence: Coincidence { alpha_ppm: 1_000, least: 3, window: epochs(2_160) },
         }
     }
@@ -266,6 +268,7 @@ impl Params {
         within("wait_max", standing.wait_max.0, standing.wait.0..=1 << 32, "must be at least the first wait")?;
         within("gauge.trip", self.gauge.trip, self.gauge.missing..=1 << 40, "must be at least one missing sample")?;
         within("gauge.good", self.gauge.good, 1..=self.gauge.missing, "must be from 1 to what a missing one adds")?;
+        within("gauge.clean", self.gauge.clean.into(), 1..=1_000_000, "must be from 1 to 1000000 samples")?;
         within("alpha_ppm", self.coincidence.alpha_ppm, 1..=100_000, "must be from 1 to 100000")?;
         within("coincidence.least", self.coincidence.least.into(), 2..=1_000, "must be from 2: one is chance")?;
         within("coincidence.window", self.coincidence.window.0, 1..=1 << 20, "must be from 1 to 2^20 epochs")

@@ -227,7 +227,8 @@ fn judge_class(judge: &mut Judge<'_>, hosts: &mut Hosts, class: &Class, decision
         Verdict::Intact | Verdict::Lost => judged.outcome.flag = Flag::Calm,
         Verdict::Tolerated if class.flag == Flag::Repairing || passes(&risks, &network.bounds) => {
             judged.candidates = repair::candidates(network, class, &judged.spread, now);
-            let whom = For { rotation: 0, blobs: 0 };
+            // One blob: who has no room at all is out of reach.
+            let whom = For { rotation: 0, blobs: 1 };
             let mut builder = Builder::new(network, class, judged.spread.clone(), hosts, whom);
             let reach = repair::reach(judge, &mut builder, &judged.candidates);
             judged.outcome.lines = Lines::of(network, &reach);

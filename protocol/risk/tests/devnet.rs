@@ -7,8 +7,10 @@
 
 mod common;
 
+use common::twin::{real, tail};
 use common::{Setting, committee};
 use floe_risk::hazard::Presence;
+use floe_risk::loss::Load;
 use floe_risk::planner::{Decision, Flag, Network, NodeIndex, Outcome, RowKind, Verdict, decide, ruler};
 use floe_risk::{Params, Probability};
 use floe_types::{Epoch, EpochCount};
@@ -110,6 +112,56 @@ fn four_of_the_older_one_are_fewer_than_the_margin_of_their_stand_ins() {
     assert!(found > 5_000, "{found}");
 }
 
+/// The margin risk with `p + f`, in thousandths of the bound, by the twin: the document's own way.
+fn as_documented(setting: &Setting) -> u64 {
+    let network = setting.network();
+    let loads: Vec<Load> = (0..setting.nodes.len())
+        .map(|node| {
+            let of = setting.nodes[node];
+            let loss = network.hazard().of_node(of.presence, of.reliability);
+            Load { domain: node as u16, weight: setting.counted(node as u16), loss }
+        })
+        .collect();
+    let covered: u32 = loads.iter().map(|load| u32::from(load.weight)).sum();
+    let shocks = vec![network.hazard().of_domain(); loads.len()];
+    let kept = network.shards().readable() + network.shards().faulty();
+    let risk = tail(&loads, &shocks, (covered + 1).saturating_sub(kept));
+    (risk / real(network.bounds().margin) * 1_000.0).round() as u64
+}
+
+/// A state of the document: its ages, how many of the first and of the second node's shards stand-ins have, the document's figure
+/// (with `p + f`), ours (with `p + b`); all in thousandths of the bound.
+const REBUILT: [(&[u64], u16, u16, u64, u64); 11] = [
+    (&[3, 1], 0, 0, 5_500, 5_587),
+    (&[3, 1], 1, 0, 5_500, 5_587),
+    (&[3, 1], 2, 0, 5_500, 7_556),
+    (&[3, 1], 3, 0, 3_400, 8_528),
+    (&[3, 1], 4, 0, 160, 8_405),
+    (&[3, 1], 4, 4, 220, 234),
+    (&[4, 2], 4, 0, 170, 13_643),
+    (&[5, 3], 4, 0, 180, 17_683),
+    (&[12, 10], 4, 0, 210, 28_837),
+    (&[4, 0], 4, 0, 140, 327),
+    (&[4, 0, 2], 4, 0, 10_000, 16_982),
+];
+
+#[test]
+fn every_state_of_the_document_has_its_figure_and_ours_beside_it() {
+    for (ages, first, second, document, ours) in REBUILT {
+        let mut setting = devnet(ages);
+        for at in 0..first {
+            setting.cover(at, 2 + at, RowKind::StandIn);
+        }
+        for at in 0..second {
+            setting.cover(4 + at, 2 + (at + 4) % 5, RowKind::StandIn);
+        }
+        let (twin, found) = (as_documented(&setting), times(&setting));
+        println!("{ages:?} {first} {second}: the document {document}, its way {twin}, with p + b {found}");
+        assert!(twin.abs_diff(document) * 100 <= document * 10 + 200, "{ages:?} {first}: {twin}, not {document}");
+        assert!(near(found, ours), "{ages:?} {first} {second}: {found}, expected {ours}");
+    }
+}
+
 #[test]
 fn who_returns_takes_its_place_and_nothing_is_sent() {
     let mut setting = devnet(&[4, 2]);
@@ -128,6 +180,10 @@ fn the_line_of_a_healthy_devnet_is_twenty() {
     let found = ruler(&healthy.network(), &healthy.class).unwrap();
     assert_eq!((found.held, found.repair, found.decide, found.read), (28, Some(20), 18, 10));
     assert_eq!((found.margins.shards, found.margins.nodes, found.margins.domains), (18, 4, 4));
+    // The first gone for good, its four at four neighbours: the next one of five shards is one too many.
+    let mut rebuilt = devnet(&[4]);
+    (0..4).for_each(|at| rebuilt.cover(at, 2 + at, RowKind::StandIn));
+    assert_eq!(ruler(&rebuilt.network(), &rebuilt.class).unwrap().repair, Some(23));
 }
 
 #[test]
@@ -164,4 +220,44 @@ fn loss_stays_far_below_its_bound_throughout() {
         let outcome = judge(&setting, 100);
         assert!(outcome.risks.loss < network.bounds().loss && outcome.risks.loss > Probability::ZERO);
     }
+}
+
+/// The document's defaults on seven members of four: its figure for one silent hour, 5.7, is over four times what an intact
+/// blob has. Over four times what the blob has at best *reach* it is nothing: six members of four and five shards.
+#[test]
+fn with_the_large_networks_bounds_one_silent_node_is_near_what_can_be_reached() {
+    let mut setting = committee(Params::standard(), &[4; 7]);
+    setting.params.large_from = 1;
+    setting.class.flag = Flag::Repairing;
+    let intact = judge(&setting, 100).risks;
+    let silent = |setting: &mut Setting, age: u64| {
+        setting.nodes[0].presence = Presence::Silent(EpochCount(age));
+        judge(setting, 100)
+    };
+    let hour = silent(&mut setting, 1);
+    let over = hour.risks.loss.thousandths_of(intact.loss.scaled(4));
+    assert!(near(over, 5_700), "{over}");
+    assert!(hour.risks.loss < hour.lines.trigger.loss);
+    let bound = setting.network().bounds().margin;
+    let first = (1..100).find(|age| silent(&mut setting, *age).risks.margin > bound);
+    assert_eq!(first, Some(21), "the document has 22, without shocks");
+}
+
+#[test]
+fn twelve_members_tolerate_one_silent_and_pass_with_two() {
+    let mut seats = [8u16; 12];
+    seats[..4].fill(9);
+    let mut setting = committee(Params::standard(), &seats);
+    let passes = |setting: &mut Setting, silent: usize, age: u64| {
+        for node in 0..silent {
+            setting.nodes[node].presence = Presence::Silent(EpochCount(age));
+        }
+        setting.class.flag = Flag::Repairing;
+        judge(setting, 500).urgency
+    };
+    assert!((1..300).all(|age| passes(&mut setting, 1, age) < 1_000));
+    let second = (1..300).find(|age| passes(&mut setting, 2, *age) > 1_000);
+    let third = passes(&mut setting, 3, 12);
+    assert_eq!(second, Some(14));
+    assert!(near(third, 26_000), "{third}");
 }

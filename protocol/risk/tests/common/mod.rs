@@ -66,4 +66,18 @@ impl Setting {
     pub fn held_by(&self, node: u16) -> u32 {
         self.class.rows.iter().filter(|row| row.holder == NodeIndex(node)).count() as u32
     }
+
+    /// Shards that are counted at a node: where it answers, or nobody who does has them.
+    pub fn counted(&self, node: u16) -> u16 {
+        let age = |row: &CoveringRow| match self.nodes[usize::from(row.holder.0)].presence {
+            Presence::Answering => 0,
+            Presence::Silent(age) => age.0,
+            Presence::Gone => u64::MAX,
+        };
+        let best = |shard: ShardIndex| {
+            let rows = self.class.rows.iter().filter(|row| row.shard == shard);
+            rows.min_by_key(|row| (age(row), row.kind)).map(|row| row.holder)
+        };
+        (0..self.seats.len()).filter(|shard| best(ShardIndex(*shard as u16)) == Some(NodeIndex(node))).count() as u16
+    }
 }

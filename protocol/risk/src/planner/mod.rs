@@ -1,9 +1,9 @@
 //! The planner: one verdict and one repair plan for each class, the same on every node.
 //!
-//! 1. **Judge** each class ([`judge`]): by the common bound, exactly when that is not enough.
+//! 1. **Judge** each class (`judge.rs`): by the common bound, exactly when that is not enough.
 //! 2. **Trigger**: a class not under repair is taken up when a risk passes its bound (and four times what it would be at
 //!    best reach); one under repair is kept up until both are at their stop lines or nothing is left to rebuild.
-//! 3. **Plan** ([`repair`]): for each group of blobs with the same rotation, the shortest list that does it.
+//! 3. **Plan** (`repair.rs`): for each group of blobs with the same rotation, the shortest list that does it.
 //! 4. **Cap**: the most urgent class first; who is at more than a thousand times its bound, or hardly held, is not held up.
 //!
 //! Beside the plan there are things that nobody decides: a seat that answers and lacks a fragment fills it when the

@@ -30,7 +30,8 @@ fn ours(scratch: &mut Scratch, loads: &[Load], shocks: &[Probability], at: Thres
     (real(risks.loss), real(risks.margin))
 }
 
-/// Nodes, cases, worst relative excess above 1e-13 by the document's table.
+/// Nodes, cases, and the document's worst relative excess above 1e-13. Its worst absolute one is 4.4e-16 with thresholds of `f + 1` and
+/// `2f + 1`; ours are any, up to all the weight there is.
 const TABLE: [(u64, u64, f64); 5] =
     [(4, 20_000, 1.7e-6), (7, 20_000, 4.5e-6), (10, 20_000, 8.5e-6), (31, 4_000, 6.6e-5), (100, 600, 6.3e-4)];
 
@@ -51,7 +52,10 @@ fn no_risk_is_below_the_float_and_the_excess_is_within_the_table() {
             for (found, from) in [(found, loss), (beside, margin)] {
                 let exact: f64 = exact.iter().skip(from as usize).rev().sum();
                 assert!(found >= exact * (1.0 - 1e-11) - 1e-300, "I20: n={nodes} case {case}: {found} < {exact}");
-                absolute = absolute.max(found - exact);
+                // Nearer to one the float's own last place is what would be measured.
+                if exact < 0.5 {
+                    absolute = absolute.max(found - exact);
+                }
                 if exact > 1e-13 {
                     relative = relative.max(found / exact - 1.0);
                 }
@@ -59,7 +63,7 @@ fn no_risk_is_below_the_float_and_the_excess_is_within_the_table() {
         }
         println!("n={nodes}: worst excess {absolute:.1e} absolute, {relative:.1e} relative above 1e-13");
         assert!(relative <= most, "n={nodes}: {relative}");
-        assert!(absolute <= 1e-13, "n={nodes}: {absolute}");
+        assert!(absolute <= 1e-15, "n={nodes}: {absolute}");
     }
 }
 

@@ -7,8 +7,8 @@ use floe_risk::Params;
 use floe_risk::hazard::{Experience, Presence};
 use floe_risk::holding::Shards;
 use floe_risk::planner::{
-    Class, CoveringRow, Decision, Flag, Gap, GapCause, Group, Network, Node, NodeIndex, OpenTicket, RowKind, decide,
-    rotation, trickles,
+    Class, CoveringRow, Decision, Flag, Gap, GapCause, Group, Network, Node, NodeIndex, OpenTicket, Outcome, RowKind,
+    Why, decide, rotation, trickles,
 };
 use floe_risk::reliability::Reliability;
 use floe_types::{Epoch, EpochCount, SequenceNumber, ShardIndex};
@@ -333,7 +333,9 @@ impl Run<'_> {
             members.push(vec![at]);
         }
         let plan = decide(&network, Decision::Decided, Epoch(now), &classes).unwrap();
+        assert!(plan.pairs <= plan.cap, "I13: {} of {}", plan.pairs, plan.cap);
         for (outcome, members) in plan.classes.iter().zip(&members) {
+            self.keeps_patience(outcome);
             for at in members {
                 let blob = &mut self.blobs[*at];
                 blob.class.flag = outcome.flag;
@@ -351,6 +353,18 @@ impl Run<'_> {
                     blob.tickets.push((ticket.shard, ticket.target, ticket.row));
                     blob.class.open.push(OpenTicket { shard: ticket.shard, target: ticket.target });
                 }
+            }
+        }
+    }
+
+    /// I9: nothing silent or withdrawn is rebuilt early, unless hardly enough is held.
+    fn keeps_patience(&self, outcome: &Outcome) {
+        if outcome.counts.held <= self.shards.readable() + self.shards.faulty() / 2 {
+            return;
+        }
+        for ticket in outcome.groups.iter().flat_map(|group| &group.tickets) {
+            if let Why::Silent(age) | Why::Withdrawn(age) = ticket.why {
+                assert!(age >= self.params.repair.patience, "I9: {ticket:?}");
             }
         }
     }

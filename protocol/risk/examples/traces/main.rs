@@ -69,7 +69,7 @@ fn main() {
         None => vec![4, 7, 10, 31, 100],
     };
     let number = |name: &str, default: u64| value(name).map_or(default, |one| one.parse().unwrap());
-    let years = number("--years", 5) as usize;
+    let years = number("--years", if quick { 3 } else { 5 }) as usize;
     let seeds = number("--seeds", if quick { 2 } else { 6 });
     let policies = [
         Policy::Never,

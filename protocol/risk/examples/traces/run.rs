@@ -111,9 +111,12 @@ impl Run<'_> {
         self.numbers += 1;
         let ends = hour + 2 + self.chance.exponential(180.0 * 24.0) as u64;
         let mut class = Class { rows: vec![], gaps: vec![], open: vec![], flag: Flag::Calm, groups: vec![] };
+        // A blob is certified by n - f shards or not at all: with fewer up the client waits for whoever is not dead.
+        let up = self.peers.iter().filter(|peer| peer.age == 0).count() as u32;
+        let waits = up < self.shards.quorum();
         for (at, peer) in self.peers.iter().enumerate() {
             let shard = ShardIndex(at as u16);
-            if peer.age == 0 {
+            if peer.age == 0 || (waits && !peer.dead) {
                 class.rows.push(CoveringRow { shard, holder: NodeIndex(at as u16), kind: RowKind::Seat });
             } else {
                 class.gaps.push(Gap { shard, cause: GapCause::Undelivered, since: Epoch(hour) });

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("floe-erasure", "protocol/erasure", &[]),
     ("floe-consensus", "protocol/consensus", &[]),
     ("floe-types", "protocol/types", &["floe-erasure"]),
+    ("floe-risk", "protocol/risk", &["floe-types"]),
     ("floe-ledger", "protocol/ledger", &["floe-types", "floe-erasure"]),
     ("floe-machines", "protocol/machines", &["floe-types", "floe-erasure", "floe-ledger", "floe-consensus"]),
     ("floe-storage", "storage", &["floe-types", "floe-erasure", "floe-ledger", "floe-consensus", "floe-machines"]),
@@ -100,7 +101,7 @@ const IMPURE: &[&str] = &[
 #[test]
 fn what_decides_is_pure() {
     let mut found = Vec::new();
-    for folder in ["types", "ledger", "consensus", "machines", "erasure"] {
+    for folder in ["types", "risk", "ledger", "consensus", "machines", "erasure"] {
         sources(&root().join("protocol").join(folder).join("src"), &mut found);
     }
     assert!(found.len() > 40);

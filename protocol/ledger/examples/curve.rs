@@ -213,11 +213,49 @@ fn sizes(count: u64) {
     }
 }
 
+/// One member withdraws every second of `count` blobs: the boundary that makes it count, and those after it.
+fn withdrawn(count: u64) {
+    const RUNS: u64 = 256;
+    let mut bench = Bench::new(1_000, 100);
+    let all: RowSet = (0..1_000).map(RowId).collect();
+    synthetic::store(&mut bench.state, &bench.context, count, |_| all.clone(), |_| Epoch(9)).unwrap();
+    let committee = views::committee(&bench.state).unwrap();
+    let member = &committee.members()[0];
+    let (node, shards): (_, ShardSet) = (member.node, member.shards.iter().copied().collect());
+    let key = synthetic::member_key(0);
+    let withdraw = |nonce: u64| {
+        let numbers = (nonce * RUNS..count / 2).take(RUNS as usize);
+        let runs = numbers.map(|at| run(2 * at, 2 * at)).collect();
+        let action = Action::Withdraw { member: node, shards: shards.clone(), runs };
+        let (network, sender) = (bench.context.network, AccountId(key.public()));
+        let fee = Frost(100_000_000);
+        Transaction { network, sender, nonce, fee, action }.sign(&key).check(&bench.context.network).unwrap()
+    };
+    let all: Vec<_> = (0..(count / 2).div_ceil(RUNS)).map(withdraw).collect();
+    for candidates in all.chunks(100) {
+        let now = BlockTime(views::head(&bench.state).unwrap().time.0 + 1);
+        let built = build_block(&bench.state, &bench.context, bench.proposer, now, candidates.to_vec()).unwrap();
+        assert_eq!((built.refused.len(), built.block.transactions.len()), (0, candidates.len()));
+        bench.state.apply(&built.changes);
+    }
+    print!("{count:>9} blobs, every second withdrawn:");
+    for _ in 0..4 {
+        let head = views::head(&bench.state).unwrap();
+        let boundary = BlockTime(head.epoch_began.0 + bench.context.params.epoch_millis);
+        let began = processor_nanos();
+        let built = build_block(&bench.state, &bench.context, bench.proposer, boundary, vec![]).unwrap();
+        print!(" {:.2} ms", (processor_nanos() - began) as f64 / 1e6);
+        bench.state.apply(&built.changes);
+    }
+    println!();
+}
+
 fn main() {
     let most = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let sizes_of = [1_000, 10_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|count| *count <= most);
     let all: Vec<u64> = sizes_of.collect();
     all.iter().for_each(|count| sizes(*count));
+    all.iter().filter(|count| **count <= 1_000_000).for_each(|count| withdrawn(*count));
     all.iter().filter(|count| **count <= 1_000_000).for_each(|count| speed(*count));
     [7, 100].into_iter().for_each(certificates);
 }

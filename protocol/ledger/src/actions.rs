@@ -286,14 +286,14 @@ impl Acting<'_, '_, '_> {
     /// Changes coverage, to be judged by from the next epoch on. Gives how many numbers got or lost a row.
     fn change(&mut self, run: Run, rows: &RowSet, change: Change) -> Result<u64, Halt> {
         let mut counters = blobs::counters(self.overlay)?;
-        let before = coverage::change(self.overlay, Table::Coverage, run, (rows, change), counters.next_sequence)?;
-        if !before.is_empty() {
+        let altered = coverage::change(self.overlay, Table::Coverage, run, (rows, change), counters.next_sequence)?;
+        if !altered.is_empty() {
             let key = Table::Attested.number(counters.attested);
             Table::Attested.store(self.overlay, key, &(run, rows, change));
             counters.attested += 1;
             blobs::put_counters(self.overlay, &counters);
         }
-        Ok(before.iter().map(|segment| segment.run.count()).sum())
+        Ok(altered.iter().map(|part| part.run.count()).sum())
     }
 
     fn support(&mut self, node: &NodeId, version: u32) -> Result<Vec<Event>, Halt> {

@@ -17,6 +17,7 @@
 //! the indexes by the epoch in which something ends, and the load of a shard. A boundary then visits what ends with it and
 //! nothing else.
 
+use crate::classes;
 use crate::coverage;
 use crate::event::Event;
 use crate::fund;
@@ -226,6 +227,7 @@ pub(crate) fn defend(
         previous,
     };
     Living { shards: params.shards, number, life: &life }.put(overlay, Novelty::New);
+    classes::add(overlay, covering, weight(params.shards, &life))?;
     overlay.put(Table::Expiries.numbers(life.last.0, number.0), Vec::new());
     overlay.put(owner_key(&registration.owner, number), Vec::new());
     let bytes = fragment_bytes(params.shards, life.length);

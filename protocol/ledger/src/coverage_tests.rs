@@ -110,14 +110,14 @@ proptest! {
                         changed += u64::from(now != *held);
                         *held = now;
                     }
-                    prop_assert_eq!(done.iter().map(|segment| segment.run.count()).sum::<u64>(), changed);
+                    prop_assert_eq!(done.iter().map(|part| part.run.count()).sum::<u64>(), changed);
                 }
                 Step::Clear(bits) => {
                     let end = slow.len() as u64;
                     let (mut from, mut numbers) = (0, 0);
                     loop {
                         let done = clear(&mut overlay, Table::Coverage, &set(bits), (from, end), 3).unwrap();
-                        numbers += done.before.iter().map(|segment| segment.run.count()).sum::<u64>();
+                        numbers += done.altered.iter().map(|segment| segment.run.count()).sum::<u64>();
                         match done.next {
                             Some(next) => from = next,
                             None => break,

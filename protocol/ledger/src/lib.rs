@@ -21,7 +21,7 @@
 //! | [`history`] | which accounts a block touched: an index beside the state |
 //! | [`memo`] | what need not be computed twice |
 //! | [`mempool`] | transactions that wait for a block |
-//! | [`coverage`] | which rows attested which blobs |
+//! | [`coverage`], `classes` | which rows attested which blobs; what is covered by the same rows |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
 //! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
 //! | [`election`] | who gets which seats |
@@ -45,6 +45,7 @@ mod actions;
 mod blobs;
 pub mod block;
 mod boundary;
+mod classes;
 pub mod candidacy;
 pub mod candidates;
 pub mod committees;

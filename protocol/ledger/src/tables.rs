@@ -20,6 +20,7 @@
 //! | 15 | `Owners` | first half of account, sequence number | nothing |
 //! | 16 | `Coverage` | last sequence number of the segment | coverage now, see [`crate::coverage`] |
 //! | 17 | `Judged` | likewise | coverage as this epoch is judged by |
+//! | 24 | `Classes` | hash of the rows | the rows and what the defended blobs they are judged by weigh |
 //! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on |
 //! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
 //! | 20 | `Reports` | member | who answered, in this epoch |
@@ -79,6 +80,7 @@ pub(crate) enum Table {
     Epochs = 21,
     Merkle = 22,
     MerkleRoots = 23,
+    Classes = 24,
     Offers = 30,
     Prices = 31,
     Load = 32,
@@ -128,6 +130,7 @@ impl Table {
             Table::Epochs => "epochs",
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
+            Table::Classes => "classes",
             Table::Offers => "offers",
             Table::Prices => "prices",
             Table::Load => "load",

@@ -3,6 +3,7 @@
 mod blocks;
 mod candidacy;
 mod churn;
+mod classes;
 mod conformance;
 mod election;
 mod epochs;

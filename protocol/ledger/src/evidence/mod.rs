@@ -12,6 +12,7 @@
 //! | [`chain`] | from what is trusted to the committee of any later epoch |
 //! | [`list`] | items of the lists that boundaries commit to |
 //! | [`kept`] | those lists, kept while their epoch is remembered |
+//! | `segments` | the map of segments of an epoch that is past, put together again |
 //! | [`proof`] | what a file holds and how it is made |
 //! | [`verify`](mod@verify) | how it is checked |
 //!
@@ -23,7 +24,7 @@
 //! 1. A life's number, blob, length, first epoch, epoch of certification and predecessor are written once.
 //! 2. Its last paid epoch may move while it is defended, by a deletion at most back to the running epoch, and never again.
 //!    It is forgotten at the boundary of that epoch, at no other. So at any later block: *defended in `e`* if and only if *certified* `<= e <=` *last*.
-//! 3. A number is in exactly one segment of an epoch in which it was defended, and nothing defended is left out of the list.
+//! 3. A number is in exactly one segment of an epoch in which it was defended: segments do not overlap and leave nothing out.
 //!
 //! So the newest life that began by the end of `e`, reached from the blob's entry through its predecessors, is the one that
 //! `e` judged or had forgotten; that none is skipped follows from the links, and that there is none follows from the end
@@ -40,6 +41,7 @@ pub mod list;
 pub mod proof;
 pub mod roll;
 pub mod sealed;
+pub(crate) mod segments;
 pub mod verify;
 
 pub use chain::{CertificateFault, Certificates, Checked, StartHeader, TermChain, TermLink, Trust};

@@ -20,7 +20,7 @@ pub enum Answer {
         number: SequenceNumber,
         /// What is known of that life.
         life: SequenceRecord,
-        /// Numbers that were judged together.
+        /// Numbers that were judged together; up to the largest number there is when the newest blob was among them.
         run: Run,
         /// The verdict.
         record: VerdictRecord,
@@ -202,13 +202,16 @@ fn judged(
     boundary: &BoundaryHeader,
 ) -> Result<Answer, EvidenceError> {
     let judged = proof.judged.as_ref().ok_or_else(|| Part::Verdict.wrong("it is missing"))?;
-    // The leaf says run and class; the class's place is where the verdict must be shown.
-    let leaf = codec::encode(&(judged.run, Some(judged.verdict.place)));
-    judged.segment.verify(&boundary.classes_root, &leaf).map_err(|error| Part::Class.wrong(error))?;
+    // The segment says run and rows; they are the verdict's class and the past rows shown with it.
+    let key = judged.run.last.0.to_be_bytes();
+    let found = judged.segment.verify(&boundary.classes_root, &key).map_err(|error| Part::Class.wrong(error))?;
+    if !matches!(found, Presence::Present { value, .. } if value == value_hash(&judged.segment_value())) {
+        return Err(Part::Class.wrong("the map says something else"));
+    }
     if !judged.run.contains(number) {
         return Err(Part::Class.wrong("the segment is not the one that the blob's number is in"));
     }
-    let leaf = codec::encode(&judged.record);
+    let leaf = codec::encode(&(&judged.record, &judged.past));
     judged.verdict.verify(&boundary.verdict_root, &leaf).map_err(|error| Part::Verdict.wrong(error))?;
     if judged.record.epoch != proof.epoch {
         return Err(Part::Verdict.wrong("it is of another epoch"));

@@ -405,7 +405,7 @@ fn lists_are_dropped_with_their_epoch() {
     for _ in 0..boundary::HISTORY_EPOCHS + 3 {
         world.boundary(vec![]);
     }
-    let kept = |epoch| evidence::kept::leaves(&world.state, Epoch(epoch), evidence::List::Classes).unwrap().len();
+    let kept = |epoch| evidence::kept::leaves(&world.state, Epoch(epoch), evidence::List::Verdicts).unwrap().len();
     assert_eq!((kept(2), kept(3), kept(4), kept(403)), (0, 0, 1, 1));
     assert!(matches!(ask(&world, blob(1), 2), Err(AuditError::NotKept { oldest: Epoch(4), .. })));
     assert!(matches!(answer(&world, blob(1), 4), Answer::Judged { .. }));

@@ -279,6 +279,7 @@ proptest! {
         }
         let tallied = record.boundary.tally.verdicts.iter().map(|(verdict, weight)| (*verdict, weight.blobs));
         prop_assert_eq!(counted, tallied.collect());
+        super::classes::check(&world.state);
         let mut replayed = MemoryState::new();
         replayed.apply(&begin(&genesis()).unwrap());
         for block in &world.blocks {

@@ -180,16 +180,25 @@ fn forget(
     for (sequence, life) in blobs::forget(overlay, params, epoch)? {
         let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
         let from = judge.verdict(&class).verdict;
-        let cause = if life.defence == Defence::Deleted { Cause::Deleted } else { Cause::Term };
-        let (subject, to) = (Subject::Blob(sequence), Verdict::Forgotten);
+        let (to, cause) = match life.defence {
+            Defence::Invalid => (Verdict::Invalid, Cause::Encoding),
+            Defence::Deleted => (Verdict::Forgotten, Cause::Deleted),
+            _ => (Verdict::Forgotten, Cause::Term),
+        };
+        let subject = Subject::Blob(sequence);
         transitions.push(Transition { epoch, subject, from, to, cause });
         let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
         let weight = Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes };
+        dead.push(sequence);
+        if life.defence == Defence::Invalid {
+            // It left its class when it was found.
+            tally.invalid = tally.invalid.plus(weight);
+            continue;
+        }
         tally.forgotten = tally.forgotten.plus(weight);
         let of_class = left.entry(class).or_default();
         *of_class = of_class.plus(weight);
         events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
-        dead.push(sequence);
     }
     for (rows, weight) in left {
         classes::take(overlay, &rows, weight)?;

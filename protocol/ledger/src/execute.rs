@@ -336,7 +336,8 @@ impl<'a> Execution<'a> {
 
     /// Executes one transaction wholly or not at all.
     fn apply(&mut self, checked: &CheckedTransaction) -> Result<(), Halt> {
-        let certifies = matches!(checked.transaction().action, Action::Certify { .. });
+        // Each costs a pairing.
+        let certifies = matches!(checked.transaction().action, Action::Certify { .. } | Action::Invalid(_));
         if certifies && self.certificates >= BLOCK_CERTIFICATES_MAX {
             return Err(Refusal::CertificatesFull { max: BLOCK_CERTIFICATES_MAX }.into());
         }

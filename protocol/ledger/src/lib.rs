@@ -30,6 +30,7 @@
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`version`] | which rules are in force, and how later ones come into force |
 //! | [`money`], [`fund`], [`prices`] | WAL and its conservation; the storage fund; how the price moves |
+//! | [`invalid`] | what becomes of a blob whose encoding is inconsistent |
 //! | [`terms`] | registering, extending, deleting, renewing, and quotes |
 //! | [`digest`] | the state root: a sum over all entries |
 //! | [`evidence`] | answers about blobs that anyone can check offline |
@@ -45,9 +46,9 @@ mod actions;
 mod blobs;
 pub mod block;
 mod boundary;
-mod classes;
 pub mod candidacy;
 pub mod candidates;
+mod classes;
 pub mod committees;
 pub mod coverage;
 pub mod digest;
@@ -57,6 +58,7 @@ pub mod evidence;
 pub mod execute;
 pub mod fund;
 pub mod history;
+pub mod invalid;
 mod lifecycle;
 pub mod memo;
 pub mod mempool;
@@ -89,6 +91,7 @@ pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
 pub use fund::Payout;
+pub use invalid::{Inconsistency, InconsistencyStatement, InvalidRecord};
 pub use mempool::{Mempool, MempoolError, MempoolLimits};
 pub use merkle::{MapProof, Presence, Root, Weight};
 pub use money::{Price, conservation, price};

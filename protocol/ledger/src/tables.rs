@@ -46,6 +46,7 @@
 //! | 46 | `PastCommittees` | term | [`floe_types::Committee`] of a term that ended |
 //! | 47 | `Offences` | vote key | the epoch in which it was punished |
 //! | 48 | `Candidacy` | | how many candidates there are |
+//! | 49 | `Invalid` | blob id | [`crate::InvalidRecord`] of an inconsistent blob |
 //! | 50 | `Lists` | epoch, list, page | leaves of the lists that the epoch's boundary header commits to, see [`crate::evidence`] |
 //! | 51 | `Rolls` | first epoch | who votes from then on: [`crate::evidence::TermRecord`]; kept for good |
 //! | 52 | `Digest` | | the sum over all entries, see [`crate::digest`]; left out of state roots, because it makes them |
@@ -100,6 +101,7 @@ pub(crate) enum Table {
     PastCommittees = 46,
     Offences = 47,
     Candidacy = 48,
+    Invalid = 49,
     Lists = 50,
     Rolls = 51,
     Digest = 52,
@@ -150,6 +152,7 @@ impl Table {
             Table::PastCommittees => "past-committees",
             Table::Offences => "offences",
             Table::Candidacy => "candidacy",
+            Table::Invalid => "invalid",
             Table::Lists => "lists",
             Table::Rolls => "rolls",
             Table::Digest => "digest",

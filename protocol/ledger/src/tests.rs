@@ -10,6 +10,7 @@ mod epochs;
 mod evidence;
 pub mod fixture;
 mod handover;
+mod invalid;
 mod model;
 mod money;
 pub mod net;

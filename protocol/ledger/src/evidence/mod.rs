@@ -23,7 +23,8 @@
 //!
 //! 1. A life's number, blob, length, first epoch, epoch of certification and predecessor are written once.
 //! 2. Its last paid epoch may move while it is defended, by a deletion at most back to the running epoch, and never again.
-//!    It is forgotten at the boundary of that epoch, at no other. So at any later block: *defended in `e`* if and only if *certified* `<= e <=` *last*.
+//!    It is forgotten at the boundary of that epoch, at no other. One that is found invalid is defended to the end of the
+//!    epoch before, and no epoch that has ended is taken from it. So at any later block: *defended in `e`* if and only if *certified* `<= e <=` *last*.
 //! 3. A number is in exactly one segment of an epoch in which it was defended: segments do not overlap and leave nothing out.
 //!
 //! So the newest life that began by the end of `e`, reached from the blob's entry through its predecessors, is the one that

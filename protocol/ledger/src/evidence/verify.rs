@@ -6,7 +6,7 @@ use super::{EvidenceError, Part};
 use crate::block::BoundaryHeader;
 use crate::coverage::Run;
 use crate::merkle::{MapProof, Presence, Root, value_hash};
-use crate::records::{BlobRecord, SequenceRecord};
+use crate::records::{BlobRecord, Defence, SequenceRecord};
 use crate::verdict::VerdictRecord;
 use floe_types::{BlobId, BlockTime, Epoch, Height, NetworkId, SequenceNumber, codec};
 use serde::Serialize;
@@ -30,6 +30,13 @@ pub enum Answer {
         /// The number it had.
         number: SequenceNumber,
         /// What is known of that life; its last paid epoch is before the one asked about.
+        life: SequenceRecord,
+    },
+    /// Its encoding was shown to be inconsistent in the epoch or before: it was dropped.
+    Invalid {
+        /// The number it had.
+        number: SequenceNumber,
+        /// What is known of that life; its last epoch is before the one asked about.
         life: SequenceRecord,
     },
     /// It was registered by the time of the anchor, and not certified by the end of the epoch.
@@ -164,6 +171,9 @@ fn answer(proof: &AuditProof, anchor: &Checked, boundary: &BoundaryHeader) -> Re
         (Some(record), None) => {
             let certified = proof.lives.last().map(|life| life.record.certified);
             Answer::NotCertified { record: record.clone(), certified }
+        }
+        (Some(_), Some(life)) if life.record.last < proof.epoch && life.record.defence == Defence::Invalid => {
+            Answer::Invalid { number: life.number, life: life.record.clone() }
         }
         (Some(_), Some(life)) if life.record.last < proof.epoch => {
             Answer::Forgotten { number: life.number, life: life.record.clone() }

@@ -87,7 +87,7 @@ fn ask(world: &World, blob: BlobId, epoch: u64) -> Result<AuditProof, AuditError
     audit(&question, world.context.network, &world.state, &kept(world), &StandIn)
 }
 
-fn answer(world: &World, blob: BlobId, epoch: u64) -> Answer {
+pub fn answer(world: &World, blob: BlobId, epoch: u64) -> Answer {
     let bytes = ask(world, blob, epoch).unwrap().encode();
     verify(&bytes, Trust::Genesis(&genesis()), &StandIn).unwrap().answer
 }
@@ -134,6 +134,7 @@ fn every_kind_of_answer_is_proven_as_the_ledger_gives_it() {
             Answer::Forgotten { number, .. } => format!("forgotten {}", number.0),
             Answer::NotCertified { certified, .. } => format!("not until {certified:?}"),
             Answer::NeverRegistered => "never".to_owned(),
+            Answer::Invalid { number, .. } => format!("invalid {}", number.0),
         };
         (1..=5).map(of).collect()
     };

@@ -189,6 +189,7 @@ impl Model {
             Action::Offer { member, price } => {
                 self.offers.insert(self.committee.index_of(member).unwrap(), price.0);
             }
+            Action::Invalid(shown) => self.invalidate(sender, shown),
             // With seats that stay, row `s` is the seat of shard `s` and these move nothing.
             Action::Support { .. }
             | Action::Join(_)
@@ -197,6 +198,27 @@ impl Model {
             | Action::Describe(_)
             | Action::VoteKey(_)
             | Action::Evidence(_) => panic!("the model follows a committee that stays"),
+        }
+    }
+
+    /// Deeds sign what is of this kind and forge the rest.
+    fn invalidate(&mut self, sender: AccountId, shown: &Inconsistency) {
+        let genuine = shown.kind == floe_erasure::EvidenceKind::Extension;
+        if !genuine || self.shards(shown.members.iter()).len() < 10 {
+            let bond = u128::from(self.params.invalid_bond.0);
+            self.take(sender, bond);
+            self.reserve += bond;
+            return;
+        }
+        let Some(at) = self.defended(shown.blob) else { return };
+        self.lives[at].over = Some(Defence::Invalid);
+        for at in 0..self.entries.len() {
+            let entry = &mut self.entries[at];
+            if entry.blob == shown.blob && entry.phase == Phase::Counts {
+                self.reserve += entry.paid.split_off(&(self.epoch + 1)).values().sum::<u128>();
+                let (owner, rest) = (entry.owner, std::mem::take(&mut entry.budget));
+                self.give(owner, rest);
+            }
         }
     }
 

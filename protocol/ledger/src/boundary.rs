@@ -58,21 +58,21 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
     entries.collect()
 }
 
-/// The classes that are judged, past rows left out, with what they weigh.
-fn judged(all: &BTreeMap<RowSet, Weight>, gone: &RowSet) -> BTreeMap<RowSet, Weight> {
+/// The classes that are judged, past rows and marks left out, with what they weigh.
+fn judged(all: &BTreeMap<RowSet, Weight>, idle: &RowSet) -> BTreeMap<RowSet, Weight> {
     let mut classes: BTreeMap<RowSet, Weight> = BTreeMap::new();
     for (rows, weight) in all {
-        let entry = classes.entry(rows.difference(gone)).or_default();
+        let entry = classes.entry(rows.difference(idle)).or_default();
         *entry = entry.plus(*weight);
     }
     classes
 }
 
-/// The leaves of the list of verdicts: one for each set of rows that coverage names, in their order. See [`evidence::ClassVerdict`].
-fn leaves(all: BTreeMap<RowSet, Weight>, gone: &RowSet, records: &[VerdictRecord]) -> Vec<Vec<u8>> {
+/// The leaves of the list of verdicts: one for each set of rows that coverage names, in their order.
+fn leaves(all: BTreeMap<RowSet, Weight>, idle: &RowSet, records: &[VerdictRecord]) -> Vec<Vec<u8>> {
     let by_class: BTreeMap<&RowSet, &VerdictRecord> = records.iter().map(|record| (&record.class, record)).collect();
     let leaf = |rows: RowSet| {
-        let record = by_class.get(&rows.difference(gone))?;
+        let record = by_class.get(&rows.difference(idle))?;
         Some(codec::encode(&(record, rows.difference(&record.class))))
     };
     all.into_keys().filter_map(leaf).collect()
@@ -222,7 +222,8 @@ pub(crate) fn end_epoch(
     let covering = classes::all(overlay)?;
     let rows = rows::load(overlay)?;
     let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
-    let classes = judged(&covering, &rows.gone);
+    let idle = rows.idle();
+    let classes = judged(&covering, &idle);
     let (records, mut tally) = verdicts(&judge, &classes);
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
     let mut transitions = match &before {
@@ -238,11 +239,21 @@ pub(crate) fn end_epoch(
     events.extend(dropped);
     // What follows weighs what is left.
     pages::flush(overlay)?;
-    let paid = Paid { committee, participation: &participation, rows: &rows, classes: &classes };
+    let paid = Paid { committee, participation: &participation, rows: &rows, classes: &covering };
     let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
     events.extend(earned);
     let mut notes = Notes::new(epoch.next());
-    coverage::settle(overlay, &mut notes, counters.attested, end)?;
+    let until = epoch.next().checked_add(params.pay_pause).unwrap_or(Epoch(u64::MAX));
+    let mut next_rows = rows.clone();
+    next_rows.resume(epoch.next());
+    let mut pause = |lost: &RowSet| match params.pay_pause.0 {
+        0 => RowSet::new(),
+        _ => next_rows.pause(lost, until),
+    };
+    coverage::settle(overlay, &mut notes, &mut pause, (counters.attested, end))?;
+    if next_rows != rows {
+        rows::store(overlay, &next_rows);
+    }
     absorb(overlay, &mut notes, &dead, end)?;
     counters.attested = 0;
     blobs::put_counters(overlay, &counters);
@@ -255,7 +266,7 @@ pub(crate) fn end_epoch(
     events.extend(turned);
     notes.finish(overlay)?;
 
-    let leaves = leaves(covering, &rows.gone, &records);
+    let leaves = leaves(covering, &idle, &records);
     let verdict_root = evidence::keep(overlay, epoch, List::Verdicts, leaves);
     let transitions = transitions.iter().map(codec::encode).collect();
     evidence::note_term(overlay, epoch.next(), head.height.next(), &office)?;

@@ -377,13 +377,24 @@ impl Notes {
 
 /// Makes the attestations of the epoch that ended count, notes what each changed, and forgets them.
 ///
-/// `count` says how many there are.
-pub(crate) fn settle(overlay: &mut Overlay<'_>, notes: &mut Notes, count: u64, end: u64) -> Result<(), StateError> {
+/// `count` says how many there are, `pause` which marks the rows get that numbers have lost.
+pub(crate) fn settle(
+    overlay: &mut Overlay<'_>,
+    notes: &mut Notes,
+    pause: &mut dyn FnMut(&RowSet) -> RowSet,
+    (count, end): (u64, u64),
+) -> Result<(), StateError> {
     for index in 0..count {
         let key = Table::Attested.number(index);
         let (run, rows, said): (Run, RowSet, Change) = Table::Attested.must(overlay, &key)?;
         overlay.delete(key);
         let altered = change(overlay, Table::Judged, run, (&rows, said), end)?;
+        for part in altered.iter().filter(|_| said == Change::Uncover) {
+            let marks = pause(&part.before.difference(&part.after));
+            let marked = change(overlay, Table::Judged, part.run, (&marks, Change::Cover), end)?;
+            change(overlay, Table::Coverage, part.run, (&marks, Change::Cover), end)?;
+            notes.altered.extend(marked);
+        }
         notes.add(overlay, altered);
     }
     Ok(())

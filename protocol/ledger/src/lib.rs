@@ -35,6 +35,7 @@
 //! | [`digest`] | the state root: a sum over all entries |
 //! | [`evidence`] | answers about blobs that anyone can check offline |
 //! | [`snapshot`] | the state cut into chunks that are checked alone, and put together again |
+//! | [`successor`] | going on with a new network when too many shards of one are gone for good |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
@@ -73,6 +74,7 @@ pub mod rows;
 pub mod sets;
 pub mod snapshot;
 pub mod state;
+pub mod successor;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
 mod tables;

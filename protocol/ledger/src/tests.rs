@@ -14,6 +14,8 @@ mod invalid;
 mod model;
 mod money;
 pub mod net;
+mod pauses;
 mod random;
 mod refusals;
+mod successor;
 mod versions;

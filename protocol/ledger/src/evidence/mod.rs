@@ -51,7 +51,7 @@ pub use list::{ListProof, ListProofError};
 pub use proof::{AUDIT_BYTES_MAX, AuditError, AuditProof, Headers, Origin, Question, audit, links};
 pub use roll::{Holding, Roll, TermRecord, Voter, committee_root};
 pub use sealed::{CERTIFICATE_BYTES_MAX, Opened, Sealed, SealedError, header_in};
-pub use verify::{Answer, Audit, verify};
+pub use verify::{Answer, Audit, Seam, verify};
 
 pub(crate) use kept::{drop_lists, keep};
 pub(crate) use roll::note_term;
@@ -66,6 +66,8 @@ pub enum Part {
     Question,
     /// The trusted boundary, or genesis.
     Start,
+    /// Where a successor goes on from the network before it.
+    Seam,
     /// A change of committee.
     Term {
         /// Counted from 1, the first after what is trusted.
@@ -93,6 +95,7 @@ impl fmt::Display for Part {
         match self {
             Part::Question => f.write_str("question"),
             Part::Start => f.write_str("trusted boundary"),
+            Part::Seam => f.write_str("boundary that a successor goes on from"),
             Part::Term { number } => write!(f, "term header {number}"),
             Part::Decided => f.write_str("boundary of the epoch"),
             Part::Anchor => f.write_str("newest block"),

@@ -8,7 +8,7 @@ use crate::coverage::Run;
 use crate::merkle::{MapProof, Presence, Root, value_hash};
 use crate::records::{BlobRecord, Defence, SequenceRecord};
 use crate::verdict::VerdictRecord;
-use floe_types::{BlobId, BlockTime, Epoch, Height, NetworkId, SequenceNumber, codec};
+use floe_types::{BlobId, BlockId, BlockTime, Epoch, Height, NetworkId, SequenceNumber, codec};
 use serde::Serialize;
 
 /// What a proof answers.
@@ -71,6 +71,20 @@ pub struct Audit {
     pub start: Option<Epoch>,
     /// Changes of committee on the way.
     pub terms: u64,
+    /// Where the network goes on from another one, when the genesis that is trusted says so: before it that one's evidence
+    /// holds. [`TermChain::seam`] checks who signed there.
+    pub seam: Option<Seam>,
+}
+
+/// The end of the network before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seam {
+    /// That network.
+    pub network: NetworkId,
+    /// Its newest signed boundary.
+    pub block: BlockId,
+    /// The last epoch that it decided.
+    pub ended: Epoch,
 }
 
 /// Checks the file `bytes` against what is trusted.
@@ -138,6 +152,14 @@ fn check(proof: AuditProof, trust: Trust<'_>, certificates: &dyn Certificates) -
         anchor: (anchor.header.height, anchor.header.epoch, anchor.header.time),
         start: proof.start.and_then(|start| start.header.boundary).map(|boundary| boundary.ended),
         terms: proof.terms.len() as u64,
+        seam: match trust {
+            Trust::Genesis(genesis) => genesis.parent.as_ref().map(|parent| Seam {
+                network: parent.network,
+                block: parent.block,
+                ended: parent.ended,
+            }),
+            Trust::Boundary { .. } => None,
+        },
     })
 }
 

@@ -21,7 +21,7 @@ fn signature(key: &VoteKey, height: Height, value: &[u8; 32]) -> [u8; 32] {
 }
 
 impl StandIn {
-    fn sign(roll: &Roll, places: &[usize], height: Height, value: &[u8; 32]) -> Vec<u8> {
+    pub fn sign(roll: &Roll, places: &[usize], height: Height, value: &[u8; 32]) -> Vec<u8> {
         let sign = |at: &usize| (*at as u16, signature(&roll.voters[*at].vote_key, height, value));
         codec::encode(&places.iter().map(sign).collect::<Signatures>())
     }
@@ -82,7 +82,7 @@ fn kept(world: &World) -> Kept {
     Kept(world.blocks.iter().map(|block| (block.header.height, sealed(&roll, block))).collect())
 }
 
-fn ask(world: &World, blob: BlobId, epoch: u64) -> Result<AuditProof, AuditError> {
+pub fn ask(world: &World, blob: BlobId, epoch: u64) -> Result<AuditProof, AuditError> {
     let question = Question { blob, epoch: Epoch(epoch), from: Origin::Genesis };
     audit(&question, world.context.network, &world.state, &kept(world), &StandIn)
 }

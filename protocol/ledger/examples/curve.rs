@@ -5,7 +5,7 @@
 //! Every figure is time of this thread on a processor, which a busy machine spoils less than a clock does; on two threads that
 //! share a core it is still up to twice what an idle machine shows. The best of a few runs is printed. The first argument is
 //! the largest number of blobs; 10^7 takes about 10 GB of memory. A second one names the only part that is wanted: `sizes`, `withdrawn`,
-//! `speed` or `certificates`.
+//! `speed` or `certificates`; a third one the only kind of block.
 #![allow(clippy::unwrap_used, reason = "a command that prints figures")]
 
 use floe_ledger::synthetic::{self, BLOB_BYTES};
@@ -63,6 +63,9 @@ impl Bench {
     /// Fills blocks with what `action` makes for each number, and tells how many a second are checked as somebody else's,
     /// with every signature verified and when all are known already.
     fn blocks(&self, name: &str, count: usize, key: impl Fn(usize) -> SecretKey, action: impl Fn(usize) -> Action) {
+        if std::env::args().nth(3).is_some_and(|wanted| wanted != name) {
+            return;
+        }
         let mut nonces = std::collections::BTreeMap::new();
         let sign = |at: usize| {
             let key = key(at);

@@ -82,8 +82,7 @@ pub(crate) fn execute(
             return Err(Refusal::Nonce { found: transaction.nonce, expected: account.nonce }.into());
         }
         account.nonce = account.nonce.checked_add(1).ok_or(Refusal::Overflow)?;
-        money::put_account(overlay, &sender, &account);
-        money::debit(overlay, &sender, transaction.fee, Pot::Fees)?;
+        money::debit_from(overlay, (&sender, account), transaction.fee, Pot::Fees)?;
     }
     let asking = Asking { scene, transaction: checked.id(), sender };
     let mut acting = Acting { scene, overlay: &mut *overlay, transaction: checked.id(), sender };

@@ -69,9 +69,9 @@ pub(crate) fn named(state: &dyn StateRead, number: RegistrationNumber) -> Result
 
 pub(crate) fn life(state: &dyn StateRead, number: SequenceNumber) -> Result<Option<SequenceRecord>, StateError> {
     let stored: Option<StoredLife> = Table::Sequence.load(state, &Table::Sequence.number(number.0))?;
-    let Some(StoredLife { registration, certified, last, defence, keeper, previous }) = stored else { return Ok(None) };
-    let Registration { blob, length, first, .. } = named(state, registration)?;
-    Ok(Some(SequenceRecord { blob, length, registration, first, certified, last, defence, keeper, previous }))
+    let Some(stored) = stored else { return Ok(None) };
+    let registration = named(state, stored.registration)?;
+    Ok(Some(stored.whole(&registration)))
 }
 
 pub(crate) fn load(state: &dyn StateRead) -> Result<Load, StateError> {
@@ -299,14 +299,18 @@ pub(crate) fn moved(
     before: Epoch,
 ) -> Result<Moved, Halt> {
     put_registration(overlay, registration);
-    let Some((number, mut life)) = defended(overlay, &registration.blob)? else {
+    let number = match record(overlay, &registration.blob)? {
+        Some(BlobRecord { sequence: Some(number), defence: Defence::Defended, .. }) => number,
         // One of more registrations of an inconsistent blob than were ended with it.
-        return Err(match record(overlay, &registration.blob)? {
-            Some(BlobRecord { defence: Defence::Invalid, .. }) => {
-                Refusal::NotCounting { registration: registration.number }.into()
-            }
-            _ => Table::Blobs.damaged("a registration counts for a blob that is not defended").into(),
-        });
+        Some(BlobRecord { defence: Defence::Invalid, .. }) => {
+            return Err(Refusal::NotCounting { registration: registration.number }.into());
+        }
+        _ => return Err(Table::Blobs.damaged("a registration counts for a blob that is not defended").into()),
+    };
+    let stored: StoredLife = Table::Sequence.must(overlay, &Table::Sequence.number(number.0))?;
+    let mut life = match stored.registration == registration.number {
+        true => stored.whole(registration),
+        false => stored.whole(&named(overlay, stored.registration)?),
     };
     let defended_before = life.last;
     // The keeper is filed when the life has more than one registration.

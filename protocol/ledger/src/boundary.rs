@@ -28,7 +28,7 @@ use crate::money;
 use crate::pages;
 use crate::prices;
 use crate::records::{Defence, EpochRecord, Head};
-use crate::rows::{self, RowSet};
+use crate::rows::{self, RowSet, Rows};
 use crate::sets::MemberSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
@@ -56,6 +56,12 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
         Ok((MemberIndex(u16::from_be_bytes(member)), Table::Reports.parse(&value)?))
     });
     entries.collect()
+}
+
+fn drop_reports(overlay: &mut Overlay<'_>, reports: &BTreeMap<MemberIndex, MemberSet>) {
+    for member in reports.keys() {
+        overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
+    }
 }
 
 /// The classes that are judged, past rows and marks left out, with what they weigh.
@@ -105,13 +111,15 @@ fn thinner(thinnest: &mut Option<Thinnest>, record: &VerdictRecord, blobs: Weigh
     }
 }
 
-/// Classes whose verdict is another than the same rows had in the epoch before.
+/// Classes whose verdict for `epoch` is another than the same rows had in the epoch before; none when that is not remembered.
 fn changed(
     state: &dyn StateRead,
     running: &Committee,
     records: &[VerdictRecord],
-    before: &EpochRecord,
+    epoch: Epoch,
 ) -> Result<Vec<Transition>, StateError> {
+    let before = epoch.0.checked_sub(1).map(|before| epoch_record(state, Epoch(before))).transpose()?.flatten();
+    let Some(before) = before else { return Ok(Vec::new()) };
     let past = if before.term == running.term() { None } else { lifecycle::past_committee(state, before.term)? };
     let committee = past.as_ref().unwrap_or(running);
     let rows = rows::as_of(state, before.epoch)?;
@@ -206,6 +214,28 @@ fn forget(
     Ok((dead, events))
 }
 
+/// Lets the attestations and withdrawals of the epoch count, of which there are `count`; pauses that are over end, new ones begin.
+fn settle(
+    overlay: &mut Overlay<'_>,
+    notes: &mut Notes,
+    (params, rows): (&Params, &Rows),
+    next: Epoch,
+    (count, end): (u64, u64),
+) -> Result<(), StateError> {
+    let until = next.checked_add(params.pay_pause).unwrap_or(Epoch(u64::MAX));
+    let mut changed = rows.clone();
+    changed.resume(next);
+    let mut pause = |lost: &RowSet| match params.pay_pause.0 {
+        0 => RowSet::new(),
+        _ => changed.pause(lost, until),
+    };
+    coverage::settle(overlay, notes, &mut pause, (count, end))?;
+    if changed != *rows {
+        rows::store(overlay, &changed);
+    }
+    Ok(())
+}
+
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
@@ -225,11 +255,7 @@ pub(crate) fn end_epoch(
     let idle = rows.idle();
     let classes = judged(&covering, &idle);
     let (records, mut tally) = verdicts(&judge, &classes);
-    let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
-    let mut transitions = match &before {
-        Some(before) => changed(overlay, committee, &records, before)?,
-        None => Vec::new(),
-    };
+    let mut transitions = changed(overlay, committee, &records, epoch)?;
 
     let mut events = blobs::lapse(overlay, params, epoch)?;
     prices::turn(overlay, params, committee, epoch)?;
@@ -243,23 +269,11 @@ pub(crate) fn end_epoch(
     let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
     events.extend(earned);
     let mut notes = Notes::new(epoch.next());
-    let until = epoch.next().checked_add(params.pay_pause).unwrap_or(Epoch(u64::MAX));
-    let mut next_rows = rows.clone();
-    next_rows.resume(epoch.next());
-    let mut pause = |lost: &RowSet| match params.pay_pause.0 {
-        0 => RowSet::new(),
-        _ => next_rows.pause(lost, until),
-    };
-    coverage::settle(overlay, &mut notes, &mut pause, (counters.attested, end))?;
-    if next_rows != rows {
-        rows::store(overlay, &next_rows);
-    }
+    settle(overlay, &mut notes, (params, &rows), epoch.next(), (counters.attested, end))?;
     absorb(overlay, &mut notes, &dead, end)?;
     counters.attested = 0;
     blobs::put_counters(overlay, &counters);
-    for member in reports.keys() {
-        overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
-    }
+    drop_reports(overlay, &reports);
     prune(overlay, epoch, params)?;
     let ending = Ending { params, committee, epoch, classes: &classes, end };
     let (office, turned) = ending.turn(overlay, &mut notes)?;

@@ -302,6 +302,15 @@ pub(crate) struct StoredLife {
     pub previous: Option<SequenceNumber>,
 }
 
+impl StoredLife {
+    /// The life, with what its registration says.
+    pub(crate) fn whole(self, of: &Registration) -> SequenceRecord {
+        let StoredLife { registration, certified, last, defence, keeper, previous } = self;
+        let (blob, length, first) = (of.blob, of.length, of.first);
+        SequenceRecord { blob, length, registration, first, certified, last, defence, keeper, previous }
+    }
+}
+
 /// The prices of one encoded mebibyte for one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prices {

@@ -128,6 +128,9 @@ pub(crate) fn budget(state: &dyn StateRead, number: RegistrationNumber) -> Resul
 
 /// Files a registration's budget under the epoch it ends with. `before` is under which it was, with what.
 fn file_budget(overlay: &mut Overlay<'_>, registration: &Registration, before: (Epoch, Frost), budget: Frost) {
+    if (before.1, budget) == (Frost::ZERO, Frost::ZERO) {
+        return;
+    }
     let number = registration.number.0;
     if before.1 > Frost::ZERO {
         overlay.delete(Table::Renewals.numbers(before.0.0, number));

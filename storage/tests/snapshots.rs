@@ -41,6 +41,7 @@ fn genesis(accounts: u32) -> Genesis {
         params: Params::devnet(4, 1_000),
         accounts: (0..accounts).map(account).collect(),
         members: vec![member],
+        parent: None,
     }
 }
 

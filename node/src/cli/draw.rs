@@ -62,7 +62,7 @@ fn tone_of(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Intact => Tone::Good,
         Verdict::Tolerated | Verdict::Pending | Verdict::Undecided => Tone::Thin,
-        Verdict::Unavailable | Verdict::Lost => Tone::Bad,
+        Verdict::Unavailable | Verdict::Lost | Verdict::Invalid => Tone::Bad,
         Verdict::Forgotten => Tone::Faint,
     }
 }

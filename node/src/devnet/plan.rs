@@ -111,7 +111,7 @@ impl Plan {
         let params = Params::devnet(self.shards, self.epoch_millis);
         let name = self.name();
         let genesis =
-            Genesis { version: PROTOCOL_VERSION, name: name.clone(), time: self.time, params, accounts, members };
+            Genesis { version: PROTOCOL_VERSION, name: name.clone(), time: self.time, params, accounts, members, parent: None };
         genesis.check()?;
         let state = State {
             version: STATE_VERSION,

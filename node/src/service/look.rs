@@ -44,6 +44,7 @@ pub fn verdict_word(verdict: floe_ledger::Verdict) -> Verdict {
         floe_ledger::Verdict::Lost => Verdict::Lost,
         floe_ledger::Verdict::Forgotten => Verdict::Forgotten,
         floe_ledger::Verdict::Undecided => Verdict::Undecided,
+        floe_ledger::Verdict::Invalid => Verdict::Invalid,
     }
 }
 
@@ -196,9 +197,12 @@ impl<'a> Look<'a> {
                 };
                 Ok((Some(standing), Some(record)))
             }
-            views::BlobStatus::Forgotten { last, .. } => {
+            views::BlobStatus::Forgotten { last, cause, .. } => {
                 let standing = Standing {
-                    verdict: Verdict::Forgotten,
+                    verdict: match cause {
+                        floe_ledger::Defence::Invalid => Verdict::Invalid,
+                        _ => Verdict::Forgotten,
+                    },
                     epoch: Some(last.next()),
                     decided_at: Some(self.end_of(last)?),
                     freshness: Freshness::Current,
@@ -228,6 +232,7 @@ impl<'a> Look<'a> {
             views::BlobStatus::Forgotten { last, cause, .. } if undefended == Undefended::Refuse => {
                 let (code, words) = match cause {
                     floe_ledger::Defence::Deleted => (Code::BlobDeleted, "was deleted by its owner and kept"),
+                    floe_ledger::Defence::Invalid => (Code::BlobForgotten, "is inconsistently encoded and was kept"),
                     _ => (Code::BlobForgotten, "was paid"),
                 };
                 let ended = self.end_of(last)?;

@@ -3,8 +3,9 @@
 //! `cargo run --release -p floe-ledger --features synthetic --example curve -- 1000000`
 //!
 //! Every figure is time of this thread on a processor, which a busy machine spoils less than a clock does; on two threads that
-//! share a core it is still up to twice what an idle machine shows. The best of a few runs is printed. The last argument is
-//! the largest number of blobs; 10^7 takes about 10 GB of memory.
+//! share a core it is still up to twice what an idle machine shows. The best of a few runs is printed. The first argument is
+//! the largest number of blobs; 10^7 takes about 10 GB of memory. A second one names the only part that is wanted: `sizes`, `withdrawn`,
+//! `speed` or `certificates`; a third one the only kind of block.
 #![allow(clippy::unwrap_used, reason = "a command that prints figures")]
 
 use floe_ledger::synthetic::{self, BLOB_BYTES};
@@ -62,6 +63,9 @@ impl Bench {
     /// Fills blocks with what `action` makes for each number, and tells how many a second are checked as somebody else's,
     /// with every signature verified and when all are known already.
     fn blocks(&self, name: &str, count: usize, key: impl Fn(usize) -> SecretKey, action: impl Fn(usize) -> Action) {
+        if std::env::args().nth(3).is_some_and(|wanted| wanted != name) {
+            return;
+        }
         let mut nonces = std::collections::BTreeMap::new();
         let sign = |at: usize| {
             let key = key(at);
@@ -213,11 +217,60 @@ fn sizes(count: u64) {
     }
 }
 
+/// One member withdraws every second of `count` blobs: the boundary that makes it count, and those after it.
+fn withdrawn(count: u64) {
+    const RUNS: u64 = 256;
+    let mut bench = Bench::new(1_000, 100);
+    let all: RowSet = (0..1_000).map(RowId).collect();
+    synthetic::store(&mut bench.state, &bench.context, count, |_| all.clone(), |_| Epoch(9)).unwrap();
+    let committee = views::committee(&bench.state).unwrap();
+    let member = &committee.members()[0];
+    let (node, shards): (_, ShardSet) = (member.node, member.shards.iter().copied().collect());
+    let key = synthetic::member_key(0);
+    let withdraw = |nonce: u64| {
+        let numbers = (nonce * RUNS..count / 2).take(RUNS as usize);
+        let runs = numbers.map(|at| run(2 * at, 2 * at)).collect();
+        let action = Action::Withdraw { member: node, shards: shards.clone(), runs };
+        let (network, sender) = (bench.context.network, AccountId(key.public()));
+        let fee = Frost(100_000_000);
+        Transaction { network, sender, nonce, fee, action }.sign(&key).check(&bench.context.network).unwrap()
+    };
+    let all: Vec<_> = (0..(count / 2).div_ceil(RUNS)).map(withdraw).collect();
+    for candidates in all.chunks(100) {
+        let now = BlockTime(views::head(&bench.state).unwrap().time.0 + 1);
+        let built = build_block(&bench.state, &bench.context, bench.proposer, now, candidates.to_vec()).unwrap();
+        assert_eq!((built.refused.len(), built.block.transactions.len()), (0, candidates.len()));
+        bench.state.apply(&built.changes);
+    }
+    print!("{count:>9} blobs, every second withdrawn:");
+    for _ in 0..4 {
+        let head = views::head(&bench.state).unwrap();
+        let boundary = BlockTime(head.epoch_began.0 + bench.context.params.epoch_millis);
+        let began = processor_nanos();
+        let built = build_block(&bench.state, &bench.context, bench.proposer, boundary, vec![]).unwrap();
+        print!(" {:.2} ms", (processor_nanos() - began) as f64 / 1e6);
+        bench.state.apply(&built.changes);
+    }
+    println!();
+}
+
 fn main() {
     let most = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let sizes_of = [1_000, 10_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|count| *count <= most);
     let all: Vec<u64> = sizes_of.collect();
-    all.iter().for_each(|count| sizes(*count));
-    all.iter().filter(|count| **count <= 1_000_000).for_each(|count| speed(*count));
-    [7, 100].into_iter().for_each(certificates);
+    let part = std::env::args().nth(2);
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    let within = |most: u64| all.iter().copied().filter(move |count| *count <= most);
+    if wanted("sizes") {
+        within(u64::MAX).for_each(sizes);
+    }
+    if wanted("withdrawn") {
+        within(1_000_000).for_each(withdrawn);
+    }
+    if wanted("speed") {
+        within(1_000_000).for_each(speed);
+    }
+    if wanted("certificates") {
+        [7, 100].into_iter().for_each(certificates);
+    }
 }

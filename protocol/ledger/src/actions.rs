@@ -12,6 +12,7 @@
 //! | `Offer` | not a member, offered already |
 //! | `Report` | not a member, another epoch, not its closing, a second one |
 //! | `Support` | not a member, not above what it said before |
+//! | `Invalid` | see [`crate::invalid`] |
 //! | `Join`, `Stake`, `Leave`, `Describe`, `VoteKey`, `Evidence` | see [`crate::candidacy`] |
 
 use crate::blobs;
@@ -81,8 +82,7 @@ pub(crate) fn execute(
             return Err(Refusal::Nonce { found: transaction.nonce, expected: account.nonce }.into());
         }
         account.nonce = account.nonce.checked_add(1).ok_or(Refusal::Overflow)?;
-        money::put_account(overlay, &sender, &account);
-        money::debit(overlay, &sender, transaction.fee, Pot::Fees)?;
+        money::debit_from(overlay, (&sender, account), transaction.fee, Pot::Fees)?;
     }
     let asking = Asking { scene, transaction: checked.id(), sender };
     let mut acting = Acting { scene, overlay: &mut *overlay, transaction: checked.id(), sender };
@@ -118,6 +118,7 @@ pub(crate) fn execute(
         Action::Renew { registration, budget } => acting.renew(*registration, *budget),
         Action::Offer { member, price } => acting.offer(member, *price),
         Action::Withdraw { member, shards, runs } => acting.withdraw(member, shards, runs),
+        Action::Invalid(shown) => acting.invalidate(shown),
     }?;
     money::assert_conserved(overlay)?;
     Ok(events)
@@ -145,7 +146,13 @@ impl Acting<'_, '_, '_> {
         let found = blobs::registration(self.overlay, number)?.filter(|found| found.blob == certificate.blob);
         let found = found.ok_or(Refusal::NoRegistration { registration: number })?;
         match found.status {
-            RegistrationStatus::Pending => Ok(found),
+            RegistrationStatus::Pending => {
+                let record = blobs::record(self.overlay, &found.blob)?;
+                match record.is_some_and(|record| record.defence == Defence::Invalid) {
+                    true => Err(Refusal::BlobInvalid { blob: found.blob }.into()),
+                    false => Ok(found),
+                }
+            }
             RegistrationStatus::Certified { .. } | RegistrationStatus::Deleted { .. } => {
                 Err(Refusal::AlreadyCertified { registration: number }.into())
             }
@@ -164,14 +171,19 @@ impl Acting<'_, '_, '_> {
             Err(refusal) => refusal,
         };
         let term = running.term();
-        let begins = term > 1 && self.scene.context.params.term_of(Epoch(self.scene.epoch.0.saturating_sub(1))) < term;
-        if begins
+        if self.term_begins()
             && let Some(before) = lifecycle::past_committee(self.overlay, term - 1)?
             && let Ok(rows) = self.confirmed_by(&before, certificate)
         {
             return Ok(rows);
         }
         Err(refusal.into())
+    }
+
+    /// Whether the running epoch is the first of a term that is not the network's first.
+    pub(crate) fn term_begins(&self) -> bool {
+        let term = self.scene.committee.term();
+        term > 1 && self.scene.context.params.term_of(Epoch(self.scene.epoch.0.saturating_sub(1))) < term
     }
 
     fn confirmed_by(&self, committee: &Committee, certificate: &Certificate<'_>) -> Result<RowSet, Refusal> {
@@ -286,14 +298,14 @@ impl Acting<'_, '_, '_> {
     /// Changes coverage, to be judged by from the next epoch on. Gives how many numbers got or lost a row.
     fn change(&mut self, run: Run, rows: &RowSet, change: Change) -> Result<u64, Halt> {
         let mut counters = blobs::counters(self.overlay)?;
-        let before = coverage::change(self.overlay, Table::Coverage, run, (rows, change), counters.next_sequence)?;
-        if !before.is_empty() {
+        let altered = coverage::change(self.overlay, Table::Coverage, run, (rows, change), counters.next_sequence)?;
+        if !altered.is_empty() {
             let key = Table::Attested.number(counters.attested);
             Table::Attested.store(self.overlay, key, &(run, rows, change));
             counters.attested += 1;
             blobs::put_counters(self.overlay, &counters);
         }
-        Ok(before.iter().map(|segment| segment.run.count()).sum())
+        Ok(altered.iter().map(|part| part.run.count()).sum())
     }
 
     fn support(&mut self, node: &NodeId, version: u32) -> Result<Vec<Event>, Halt> {

@@ -17,6 +17,7 @@
 //! the indexes by the epoch in which something ends, and the load of a shard. A boundary then visits what ends with it and
 //! nothing else.
 
+use crate::classes;
 use crate::coverage;
 use crate::event::Event;
 use crate::fund;
@@ -26,10 +27,16 @@ use crate::pages::{Novelty, Put};
 use crate::records::{
     BlobRecord, Counters, Defence, Load, Registration, RegistrationStatus, SequenceRecord, StoredLife,
 };
+use crate::refusal::{Halt, Refusal};
 use crate::rows::RowSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::{Table, number_at};
-use floe_types::{AccountId, BlobId, Epoch, Layout, Params, RegistrationNumber, SequenceNumber, codec};
+use crate::terms;
+use floe_types::{AccountId, BlobId, Epoch, Frost, Layout, Params, RegistrationNumber, SequenceNumber, codec};
+
+/// The most registrations that end with an inconsistent blob, those first that would last longest. What more of them have paid
+/// stays in the buckets, for holders of other blobs: each was paid for, so there is no telling how many somebody makes.
+const VOIDED_MAX: usize = 256;
 
 pub(crate) fn counters(state: &dyn StateRead) -> Result<Counters, StateError> {
     Table::Counters.must(state, &Table::Counters.key(&[]))
@@ -62,9 +69,9 @@ pub(crate) fn named(state: &dyn StateRead, number: RegistrationNumber) -> Result
 
 pub(crate) fn life(state: &dyn StateRead, number: SequenceNumber) -> Result<Option<SequenceRecord>, StateError> {
     let stored: Option<StoredLife> = Table::Sequence.load(state, &Table::Sequence.number(number.0))?;
-    let Some(StoredLife { registration, certified, last, defence, keeper, previous }) = stored else { return Ok(None) };
-    let Registration { blob, length, first, .. } = named(state, registration)?;
-    Ok(Some(SequenceRecord { blob, length, registration, first, certified, last, defence, keeper, previous }))
+    let Some(stored) = stored else { return Ok(None) };
+    let registration = named(state, stored.registration)?;
+    Ok(Some(stored.whole(&registration)))
 }
 
 pub(crate) fn load(state: &dyn StateRead) -> Result<Load, StateError> {
@@ -99,7 +106,7 @@ pub(crate) fn weight(shards: u16, life: &SequenceRecord) -> Weight {
         Defence::Defended => {
             Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes: fragment_bytes(shards, life.length) }
         }
-        Defence::Never | Defence::Forgotten | Defence::Deleted => Weight::default(),
+        Defence::Never | Defence::Forgotten | Defence::Deleted | Defence::Invalid => Weight::default(),
     }
 }
 
@@ -226,6 +233,7 @@ pub(crate) fn defend(
         previous,
     };
     Living { shards: params.shards, number, life: &life }.put(overlay, Novelty::New);
+    classes::add(overlay, covering, weight(params.shards, &life))?;
     overlay.put(Table::Expiries.numbers(life.last.0, number.0), Vec::new());
     overlay.put(owner_key(&registration.owner, number), Vec::new());
     let bytes = fragment_bytes(params.shards, life.length);
@@ -289,10 +297,21 @@ pub(crate) fn moved(
     params: &Params,
     registration: &Registration,
     before: Epoch,
-) -> Result<Moved, StateError> {
+) -> Result<Moved, Halt> {
     put_registration(overlay, registration);
-    let undefended = || Table::Blobs.damaged("a registration counts for a blob that is not defended");
-    let (number, mut life) = defended(overlay, &registration.blob)?.ok_or_else(undefended)?;
+    let number = match record(overlay, &registration.blob)? {
+        Some(BlobRecord { sequence: Some(number), defence: Defence::Defended, .. }) => number,
+        // One of more registrations of an inconsistent blob than were ended with it.
+        Some(BlobRecord { defence: Defence::Invalid, .. }) => {
+            return Err(Refusal::NotCounting { registration: registration.number }.into());
+        }
+        _ => return Err(Table::Blobs.damaged("a registration counts for a blob that is not defended").into()),
+    };
+    let stored: StoredLife = Table::Sequence.must(overlay, &Table::Sequence.number(number.0))?;
+    let mut life = match stored.registration == registration.number {
+        true => stored.whole(registration),
+        false => stored.whole(&named(overlay, stored.registration)?),
+    };
     let defended_before = life.last;
     // The keeper is filed when the life has more than one registration.
     let several = overlay.get(&term_key(number, life.last, life.keeper))?.is_some();
@@ -313,6 +332,44 @@ pub(crate) fn moved(
         keep(overlay, params, (number, &mut life), keeper);
     }
     Ok(Moved { sequence: number, from: defended_before, to: life.last })
+}
+
+/// Drops an inconsistent blob: it is defended no more, from epoch `now` on. Gives its number when it was defended, and what
+/// the reserve got of what was paid for it.
+pub(crate) fn invalidate(
+    overlay: &mut Overlay<'_>,
+    params: &Params,
+    blob: &BlobId,
+    now: Epoch,
+) -> Result<(Option<SequenceNumber>, Frost), StateError> {
+    let living = defended(overlay, blob)?;
+    if let Some(mut record) = record(overlay, blob)? {
+        record.defence = Defence::Invalid;
+        put_record(overlay, blob, &record, Novelty::Known);
+    }
+    let Some((number, mut life)) = living else { return Ok((None, Frost::ZERO)) };
+    let rows = coverage::covered(overlay, Table::Judged, number.0, counters(overlay)?.next_sequence)?;
+    classes::take(overlay, &rows, weight(params.shards, &life))?;
+    let bytes = fragment_bytes(params.shards, life.length);
+    change_load(overlay, |load| load.defended = load.defended.saturating_sub(bytes))?;
+    let mut filed = Vec::new();
+    for (key, _) in Table::Terms.page(overlay, &number.0.to_be_bytes(), &[], VOIDED_MAX)? {
+        filed.push(RegistrationNumber(number_at(Table::Terms, &key, 16)?));
+    }
+    if filed.is_empty() {
+        filed.push(life.keeper);
+    }
+    let mut reserve = 0u64;
+    for registration in filed {
+        reserve = reserve.saturating_add(terms::void(overlay, registration, now)?.0);
+    }
+    overlay.delete(Table::Expiries.numbers(life.last.0, number.0));
+    // The boundary of this epoch notes it.
+    overlay.put(Table::Expiries.numbers(now.0, number.0), Vec::new());
+    life.last = Epoch(now.0.saturating_sub(1));
+    life.defence = Defence::Invalid;
+    Living { shards: params.shards, number, life: &life }.put(overlay, Novelty::Known);
+    Ok((Some(number), Frost(reserve)))
 }
 
 /// Pays back what was not certified by the end of `ended`.
@@ -337,7 +394,8 @@ pub(crate) fn lapse(overlay: &mut Overlay<'_>, params: &Params, ended: Epoch) ->
     Ok(events)
 }
 
-/// Forgets what was paid until `ended`. Gives the blobs as they were, but for the reason.
+/// Forgets what was paid until `ended`. Gives the blobs as they were, but for the reason; with them, those that were found
+/// invalid in that epoch.
 pub(crate) fn forget(
     overlay: &mut Overlay<'_>,
     params: &Params,
@@ -348,6 +406,11 @@ pub(crate) fn forget(
     for (key, _) in Table::Expiries.all(overlay, &ended.0.to_be_bytes())? {
         let number = SequenceNumber(number_at(Table::Expiries, &key, 8)?);
         let mut life = life(overlay, number)?.ok_or_else(|| Table::Sequence.damaged("an expiry is of no blob"))?;
+        if life.defence == Defence::Invalid {
+            overlay.delete(Table::Expiries.numbers(ended.0, number.0));
+            forgotten.push((number, life));
+            continue;
+        }
         life.defence = match named(overlay, life.keeper)?.status {
             RegistrationStatus::Deleted { .. } => Defence::Deleted,
             _ => Defence::Forgotten,

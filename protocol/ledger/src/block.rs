@@ -33,9 +33,10 @@ pub struct BoundaryHeader {
     pub reporters: MemberSet,
     /// Members that took part.
     pub answered: MemberSet,
-    /// List of [`crate::VerdictRecord`], one per class in the order of their sets of rows.
+    /// List of [`crate::VerdictRecord`] with the past rows that coverage still named beside its class: one for each set of
+    /// rows that defended blobs were judged by, in the order of those sets.
     pub verdict_root: Root,
-    /// List of (first, last, place of the class in the list above), one per segment that was judged.
+    /// Map of what was judged: at the last number of each segment its first number and its rows.
     pub classes_root: Root,
     /// List of [`crate::Transition`].
     pub transitions_root: Root,

@@ -3,7 +3,7 @@
 //! In this order:
 //!
 //! 1. who took part, from the reports;
-//! 2. the classes, from the segments by which the epoch is judged, with what they weigh; a verdict for each;
+//! 2. a verdict for each class by which the epoch is judged; the root of the map of segments says which blobs are in which;
 //! 3. what changed since the epoch before;
 //! 4. registrations that were not certified in time lapse and are paid back;
 //! 5. when a term ends the prices move; registrations with a budget that would end are renewed;
@@ -13,21 +13,22 @@
 //! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
 //! 10. the roots of what stands now.
 //!
-//! It costs what changed, lapsed and ended, and the number of segments; never the number of blobs.
+//! It costs what changed, lapsed and ended, and the number of classes; never the number of blobs or of segments.
 
 use crate::blobs;
 use crate::block::BoundaryHeader;
-use crate::coverage::{self, Notes, Segment};
+use crate::classes;
+use crate::coverage::{self, Notes};
 use crate::event::Event;
 use crate::evidence::{self, List, committee_root};
 use crate::fund::{self, Paid};
 use crate::lifecycle::{self, Ending};
-use crate::merkle::Weight;
+use crate::merkle::{Map, Weight};
 use crate::money;
 use crate::pages;
 use crate::prices;
 use crate::records::{Defence, EpochRecord, Head};
-use crate::rows::{self, RowSet};
+use crate::rows::{self, RowSet, Rows};
 use crate::sets::MemberSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
@@ -57,29 +58,30 @@ fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, St
     entries.collect()
 }
 
-/// Leaves of a list that the boundary commits to.
-type Leaves = Vec<Vec<u8>>;
-
-/// The classes with what they weigh, and the segments that make them.
-fn classes(
-    segments: &[Segment],
-    gone: &RowSet,
-    state: &dyn StateRead,
-) -> Result<(BTreeMap<RowSet, Weight>, Leaves), StateError> {
-    let mut weights: BTreeMap<RowSet, Weight> = BTreeMap::new();
-    let mut live = Vec::new();
-    let starts: Vec<u64> = segments.iter().map(|segment| segment.run.first.0).collect();
-    for (segment, weight) in segments.iter().zip(pages::weights(state, &starts)?) {
-        if weight.blobs > 0 {
-            let class = segment.rows.difference(gone);
-            let entry = weights.entry(class.clone()).or_default();
-            *entry = entry.plus(weight);
-            live.push((segment.run, class));
-        }
+fn drop_reports(overlay: &mut Overlay<'_>, reports: &BTreeMap<MemberIndex, MemberSet>) {
+    for member in reports.keys() {
+        overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
     }
-    let places: BTreeMap<&RowSet, u64> = weights.keys().zip(0..).collect();
-    let leaves = live.iter().map(|(run, class)| codec::encode(&(run, places.get(class)))).collect();
-    Ok((weights, leaves))
+}
+
+/// The classes that are judged, past rows and marks left out, with what they weigh.
+fn judged(all: &BTreeMap<RowSet, Weight>, idle: &RowSet) -> BTreeMap<RowSet, Weight> {
+    let mut classes: BTreeMap<RowSet, Weight> = BTreeMap::new();
+    for (rows, weight) in all {
+        let entry = classes.entry(rows.difference(idle)).or_default();
+        *entry = entry.plus(*weight);
+    }
+    classes
+}
+
+/// The leaves of the list of verdicts: one for each set of rows that coverage names, in their order.
+fn leaves(all: BTreeMap<RowSet, Weight>, idle: &RowSet, records: &[VerdictRecord]) -> Vec<Vec<u8>> {
+    let by_class: BTreeMap<&RowSet, &VerdictRecord> = records.iter().map(|record| (&record.class, record)).collect();
+    let leaf = |rows: RowSet| {
+        let record = by_class.get(&rows.difference(idle))?;
+        Some(codec::encode(&(record, rows.difference(&record.class))))
+    };
+    all.into_keys().filter_map(leaf).collect()
 }
 
 /// The verdicts and their count.
@@ -109,13 +111,15 @@ fn thinner(thinnest: &mut Option<Thinnest>, record: &VerdictRecord, blobs: Weigh
     }
 }
 
-/// Classes whose verdict is another than the same rows had in the epoch before.
+/// Classes whose verdict for `epoch` is another than the same rows had in the epoch before; none when that is not remembered.
 fn changed(
     state: &dyn StateRead,
     running: &Committee,
     records: &[VerdictRecord],
-    before: &EpochRecord,
+    epoch: Epoch,
 ) -> Result<Vec<Transition>, StateError> {
+    let before = epoch.0.checked_sub(1).map(|before| epoch_record(state, Epoch(before))).transpose()?.flatten();
+    let Some(before) = before else { return Ok(Vec::new()) };
     let past = if before.term == running.term() { None } else { lifecycle::past_committee(state, before.term)? };
     let committee = past.as_ref().unwrap_or(running);
     let rows = rows::as_of(state, before.epoch)?;
@@ -165,7 +169,7 @@ fn absorb(
         if weights.first().is_some_and(|weight| weight.blobs == 0) {
             let before = coverage::absorb(overlay, Table::Judged, run, end)?;
             coverage::absorb(overlay, Table::Coverage, run, end)?;
-            notes.add(overlay, before.as_slice());
+            notes.add(overlay, before.into_iter().collect());
         }
     }
     Ok(())
@@ -180,18 +184,56 @@ fn forget(
     (transitions, tally): (&mut Vec<Transition>, &mut Tally),
 ) -> Result<(Vec<SequenceNumber>, Vec<Event>), StateError> {
     let (mut dead, mut events) = (Vec::new(), Vec::new());
+    let mut left: BTreeMap<RowSet, Weight> = BTreeMap::new();
     for (sequence, life) in blobs::forget(overlay, params, epoch)? {
         let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
         let from = judge.verdict(&class).verdict;
-        let cause = if life.defence == Defence::Deleted { Cause::Deleted } else { Cause::Term };
-        let (subject, to) = (Subject::Blob(sequence), Verdict::Forgotten);
+        let (to, cause) = match life.defence {
+            Defence::Invalid => (Verdict::Invalid, Cause::Encoding),
+            Defence::Deleted => (Verdict::Forgotten, Cause::Deleted),
+            _ => (Verdict::Forgotten, Cause::Term),
+        };
+        let subject = Subject::Blob(sequence);
         transitions.push(Transition { epoch, subject, from, to, cause });
         let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
-        tally.forgotten = tally.forgotten.plus(Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes });
-        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
+        let weight = Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes };
         dead.push(sequence);
+        if life.defence == Defence::Invalid {
+            // It left its class when it was found.
+            tally.invalid = tally.invalid.plus(weight);
+            continue;
+        }
+        tally.forgotten = tally.forgotten.plus(weight);
+        let of_class = left.entry(class).or_default();
+        *of_class = of_class.plus(weight);
+        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
+    }
+    for (rows, weight) in left {
+        classes::take(overlay, &rows, weight)?;
     }
     Ok((dead, events))
+}
+
+/// Lets the attestations and withdrawals of the epoch count, of which there are `count`; pauses that are over end, new ones begin.
+fn settle(
+    overlay: &mut Overlay<'_>,
+    notes: &mut Notes,
+    (params, rows): (&Params, &Rows),
+    next: Epoch,
+    (count, end): (u64, u64),
+) -> Result<(), StateError> {
+    let until = next.checked_add(params.pay_pause).unwrap_or(Epoch(u64::MAX));
+    let mut changed = rows.clone();
+    changed.resume(next);
+    let mut pause = |lost: &RowSet| match params.pay_pause.0 {
+        0 => RowSet::new(),
+        _ => changed.pause(lost, until),
+    };
+    coverage::settle(overlay, notes, &mut pause, (count, end))?;
+    if changed != *rows {
+        rows::store(overlay, &changed);
+    }
+    Ok(())
 }
 
 /// Ends the running epoch with a block of `time` on top of `head`.
@@ -205,16 +247,15 @@ pub(crate) fn end_epoch(
     let reports = reports(overlay)?;
     let participation = Participation::of(committee, &reports);
     let mut counters = blobs::counters(overlay)?;
-    let segments = coverage::segments(overlay, Table::Judged, counters.next_sequence)?;
+    // As the epoch is judged: nothing of this boundary is in it yet.
+    let classes_root = pages::root(overlay, Map::Segments)?.0;
+    let covering = classes::all(overlay)?;
     let rows = rows::load(overlay)?;
     let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
-    let (classes, segments) = classes(&segments, &rows.gone, overlay)?;
+    let idle = rows.idle();
+    let classes = judged(&covering, &idle);
     let (records, mut tally) = verdicts(&judge, &classes);
-    let before = epoch.0.checked_sub(1).map(|before| epoch_record(overlay, Epoch(before))).transpose()?.flatten();
-    let mut transitions = match &before {
-        Some(before) => changed(overlay, committee, &records, before)?,
-        None => Vec::new(),
-    };
+    let mut transitions = changed(overlay, committee, &records, epoch)?;
 
     let mut events = blobs::lapse(overlay, params, epoch)?;
     prices::turn(overlay, params, committee, epoch)?;
@@ -224,23 +265,23 @@ pub(crate) fn end_epoch(
     events.extend(dropped);
     // What follows weighs what is left.
     pages::flush(overlay)?;
-    let paid = Paid { committee, participation: &participation, rows: &rows, classes: &classes };
+    let paid = Paid { committee, participation: &participation, rows: &rows, classes: &covering };
     let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
     events.extend(earned);
     let mut notes = Notes::new(epoch.next());
-    coverage::settle(overlay, &mut notes, counters.attested, end)?;
+    settle(overlay, &mut notes, (params, &rows), epoch.next(), (counters.attested, end))?;
     absorb(overlay, &mut notes, &dead, end)?;
     counters.attested = 0;
     blobs::put_counters(overlay, &counters);
-    for member in reports.keys() {
-        overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
-    }
+    drop_reports(overlay, &reports);
     prune(overlay, epoch, params)?;
     let ending = Ending { params, committee, epoch, classes: &classes, end };
     let (office, turned) = ending.turn(overlay, &mut notes)?;
     events.extend(turned);
+    notes.finish(overlay)?;
 
-    let verdict_root = evidence::keep(overlay, epoch, List::Verdicts, records.iter().map(codec::encode).collect());
+    let leaves = leaves(covering, &idle, &records);
+    let verdict_root = evidence::keep(overlay, epoch, List::Verdicts, leaves);
     let transitions = transitions.iter().map(codec::encode).collect();
     evidence::note_term(overlay, epoch.next(), head.height.next(), &office)?;
     let header = BoundaryHeader {
@@ -249,7 +290,7 @@ pub(crate) fn end_epoch(
         reporters: participation.reporters,
         answered: participation.answered,
         verdict_root,
-        classes_root: evidence::keep(overlay, epoch, List::Classes, segments),
+        classes_root,
         transitions_root: evidence::keep(overlay, epoch, List::Transitions, transitions),
         committee_root: committee_root(&office),
         term: office.term(),

@@ -23,11 +23,15 @@
 //! only is taken into its neighbour ([`absorb`]), so that old gaps do not stay for ever. The numbers of past rows are taken
 //! out a bounded stretch at a time ([`clear`]); until then readers of a set leave them out.
 
+use crate::classes;
+use crate::merkle::{Map, Weight};
+use crate::pages::{Novelty, Put};
 use crate::rows::RowSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::{Table, number_at};
-use floe_types::{Epoch, SequenceNumber};
+use floe_types::{Epoch, SequenceNumber, codec};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The most segments that one attestation may touch: more is asked for in several transactions.
 pub const ATTEST_SEGMENTS_MAX: usize = 4096;
@@ -116,11 +120,25 @@ pub(crate) fn append(overlay: &mut Overlay<'_>, table: Table, end: u64, covering
     let open: Option<(u64, RowSet)> = table.load(overlay, &table.number(OPEN))?;
     match open {
         Some((_, rows)) if rows == *covering => return Ok(()),
-        Some(open) => table.store(overlay, table.number(end.saturating_sub(1)), &open),
+        Some((first, rows)) => put(overlay, table, end.saturating_sub(1), Some((first, &rows))),
         None => {}
     }
-    table.store(overlay, table.number(OPEN), &(end, covering));
+    put(overlay, table, OPEN, Some((end, covering)));
     Ok(())
+}
+
+/// Writes the segment that ends at `last`, or takes it out. What is judged stands in a Merkle map too.
+fn put(overlay: &mut Overlay<'_>, table: Table, last: u64, segment: Option<(u64, &RowSet)>) {
+    let value = segment.map(|segment| codec::encode(&segment));
+    if table == Table::Judged {
+        let novelty = if value.is_some() { Novelty::New } else { Novelty::Gone };
+        let put = Put { value: value.clone().unwrap_or_default(), weight: Weight::default(), novelty };
+        overlay.put_leaf(Map::Segments, last.to_be_bytes().to_vec(), put);
+    }
+    match value {
+        Some(value) => overlay.put(table.number(last), value),
+        None => overlay.delete(table.number(last)),
+    }
 }
 
 /// Segments in the making: neighbours with equal rows become one.
@@ -134,15 +152,26 @@ fn join(into: &mut Vec<Segment>, run: Run, rows: RowSet) {
 /// Puts `new` where `old` was: the same numbers, cut otherwise.
 fn replace(overlay: &mut Overlay<'_>, table: Table, (old, new): (&[Segment], &[Segment]), end: u64) {
     let place = |segment: &Segment| match segment.run.last.0 {
-        last if last.saturating_add(1) == end => table.number(OPEN),
-        last => table.number(last),
+        last if last.saturating_add(1) == end => OPEN,
+        last => last,
     };
-    for segment in old {
-        overlay.delete(place(segment));
-    }
+    let mut old: BTreeMap<u64, &Segment> = old.iter().map(|segment| (place(segment), segment)).collect();
     for segment in new {
-        table.store(overlay, place(segment), &(segment.run.first.0, &segment.rows));
+        if old.remove(&place(segment)) != Some(segment) {
+            put(overlay, table, place(segment), Some((segment.run.first.0, &segment.rows)));
+        }
     }
+    for last in old.into_keys() {
+        put(overlay, table, last, None);
+    }
+}
+
+/// Numbers whose rows changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Altered {
+    pub run: Run,
+    pub before: RowSet,
+    pub after: RowSet,
 }
 
 /// What a holder says of its fragments.
@@ -155,16 +184,16 @@ pub(crate) enum Change {
 }
 
 /// Adds `rows` to every number of `run`, all of which are below `end`, or takes them from it. Gives the segments, or parts of
-/// segments, that got or lost a row, as they were before.
+/// segments, that got or lost a row.
 pub(crate) fn change(
     overlay: &mut Overlay<'_>,
     table: Table,
     run: Run,
     (rows, change): (&RowSet, Change),
     end: u64,
-) -> Result<Vec<Segment>, StateError> {
+) -> Result<Vec<Altered>, StateError> {
     let old = neighbourhood(overlay, table, run, end)?;
-    let mut before = Vec::new();
+    let mut altered = Vec::new();
     let mut new: Vec<Segment> = Vec::with_capacity(old.len() + 2);
     for segment in &old {
         for (part, inside) in split(segment.run, run) {
@@ -175,23 +204,23 @@ pub(crate) fn change(
                     Change::Uncover => held.difference(rows),
                 };
                 if held != segment.rows {
-                    before.push(Segment { run: part, rows: segment.rows.clone() });
+                    altered.push(Altered { run: part, before: segment.rows.clone(), after: held.clone() });
                 }
             }
             join(&mut new, part, held);
         }
     }
-    if !before.is_empty() {
+    if !altered.is_empty() {
         replace(overlay, table, (&old, &new), end);
     }
-    Ok(before)
+    Ok(altered)
 }
 
 /// What [`clear`] did.
 #[derive(Debug, Default)]
 pub(crate) struct Cleared {
-    /// The segments that lost a row, as they were before.
-    pub before: Vec<Segment>,
+    /// The segments that lost a row.
+    pub altered: Vec<Altered>,
     /// Where to go on; none when all is done.
     pub next: Option<u64>,
 }
@@ -204,15 +233,16 @@ pub(crate) fn clear(
     (from, end): (u64, u64),
     limit: usize,
 ) -> Result<Cleared, StateError> {
-    // With the one before, which may become one with the first.
-    let old = segments_from(overlay, table, from.saturating_sub(1), end, limit)?;
-    let next = old.last().filter(|_| old.len() >= limit).map(|last| last.run.last.0.saturating_add(1));
-    let mut done = Cleared { before: Vec::new(), next: next.filter(|next| *next < end) };
+    // With the one before, which may become one with the first, and the one after, which may with the last and is left as it is.
+    let old = segments_from(overlay, table, from.saturating_sub(1), end, limit.saturating_add(1))?;
+    let next = old.get(limit).map(|beside| beside.run.first.0);
+    let mut done = Cleared { altered: Vec::new(), next };
     let mut new = Vec::with_capacity(old.len());
-    for segment in &old {
-        let rows = segment.rows.difference(gone);
+    for (at, segment) in old.iter().enumerate() {
+        let rows = if at < limit { segment.rows.difference(gone) } else { segment.rows.clone() };
         if rows != segment.rows {
-            done.before.push(segment.clone());
+            let (before, after) = (segment.rows.clone(), rows.clone());
+            done.altered.push(Altered { run: segment.run, before, after });
         }
         join(&mut new, segment.run, rows);
     }
@@ -223,13 +253,13 @@ pub(crate) fn clear(
     Ok(done)
 }
 
-/// Takes a segment of dead numbers into the one before it, or else after it. Gives it as it was, unless it is alone.
+/// Takes a segment of dead numbers into the one before it, or else after it. Gives what that altered: nothing when it is alone.
 pub(crate) fn absorb(
     overlay: &mut Overlay<'_>,
     table: Table,
     dead: Run,
     end: u64,
-) -> Result<Option<Segment>, StateError> {
+) -> Result<Option<Altered>, StateError> {
     let old = neighbourhood(overlay, table, dead, end)?;
     let Some(at) = old.iter().position(|segment| segment.run == dead) else { return Ok(None) };
     let beside = if at > 0 { old.get(at - 1) } else { old.get(at + 1) };
@@ -239,7 +269,7 @@ pub(crate) fn absorb(
         join(&mut new, segment.run, if segment.run == dead { rows.clone() } else { segment.rows.clone() });
     }
     replace(overlay, table, (&old, &new), end);
-    Ok(old.into_iter().nth(at))
+    Ok(old.into_iter().nth(at).map(|segment| Altered { run: dead, before: segment.rows, after: rows }))
 }
 
 /// The segments from the one that holds `from` on whose first number is at most `last`, at most about `limit`.
@@ -315,39 +345,110 @@ pub(crate) fn runs_of(state: &dyn StateRead, rows: &RowSet, end: u64) -> Result<
     Ok(runs)
 }
 
-/// What changed in the coverage that epochs are judged by: the notes by which earlier epochs find theirs again.
+/// What changed in the coverage that epochs are judged by: the notes by which earlier epochs find theirs again, and what the
+/// classes weigh after it.
 pub(crate) struct Notes {
     next: Epoch,
     count: u64,
+    altered: Vec<Altered>,
 }
 
 impl Notes {
     /// The notes of the boundary that begins `next`, none yet.
     pub(crate) fn new(next: Epoch) -> Notes {
-        Notes { next, count: 0 }
+        Notes { next, count: 0, altered: Vec::new() }
     }
 
     /// Notes what held until now.
-    pub(crate) fn add(&mut self, overlay: &mut Overlay<'_>, before: &[Segment]) {
-        for segment in before {
-            Table::Changes.store(overlay, Table::Changes.numbers(self.next.0, self.count), segment);
+    pub(crate) fn add(&mut self, overlay: &mut Overlay<'_>, altered: Vec<Altered>) {
+        for Altered { run, before, .. } in &altered {
+            let key = Table::Changes.numbers(self.next.0, self.count);
+            Table::Changes.store(overlay, key, &Segment { run: *run, rows: before.clone() });
             self.count += 1;
         }
+        self.altered.extend(altered);
+    }
+
+    /// Moves what was altered from class to class. The map of blobs must have been flushed.
+    pub(crate) fn finish(self, overlay: &mut Overlay<'_>) -> Result<(), StateError> {
+        classes::shift(overlay, &self.altered)
     }
 }
 
 /// Makes the attestations of the epoch that ended count, notes what each changed, and forgets them.
 ///
-/// `count` says how many there are.
-pub(crate) fn settle(overlay: &mut Overlay<'_>, notes: &mut Notes, count: u64, end: u64) -> Result<(), StateError> {
+/// `count` says how many there are, `pause` which marks the rows get that numbers have lost.
+pub(crate) fn settle(
+    overlay: &mut Overlay<'_>,
+    notes: &mut Notes,
+    pause: &mut dyn FnMut(&RowSet) -> RowSet,
+    (count, end): (u64, u64),
+) -> Result<(), StateError> {
     for index in 0..count {
         let key = Table::Attested.number(index);
         let (run, rows, said): (Run, RowSet, Change) = Table::Attested.must(overlay, &key)?;
         overlay.delete(key);
-        let before = change(overlay, Table::Judged, run, (&rows, said), end)?;
-        notes.add(overlay, &before);
+        let altered = change(overlay, Table::Judged, run, (&rows, said), end)?;
+        for part in altered.iter().filter(|_| said == Change::Uncover) {
+            let marks = pause(&part.before.difference(&part.after));
+            let marked = change(overlay, Table::Judged, part.run, (&marks, Change::Cover), end)?;
+            change(overlay, Table::Coverage, part.run, (&marks, Change::Cover), end)?;
+            notes.altered.extend(marked);
+        }
+        notes.add(overlay, altered);
     }
     Ok(())
+}
+
+/// The segments by which `epoch` was judged, which has ended and is remembered, when `end` was one above the newest number:
+/// as they stood in the map that its boundary committed to, the open one up to the largest number there is.
+pub(crate) fn segments_in(
+    state: &dyn StateRead,
+    epoch: Epoch,
+    (end, now): (u64, u64),
+) -> Result<Vec<Segment>, StateError> {
+    let mut pieces: BTreeMap<u64, RowSet> = BTreeMap::new();
+    for segment in segments(state, Table::Judged, now)? {
+        pieces.insert(segment.run.first.0, segment.rows);
+    }
+    let mut notes: Vec<Segment> = Vec::new();
+    let from = epoch.next().0.to_be_bytes();
+    let mut cursor = from.to_vec();
+    loop {
+        let page = Table::Changes.page(state, &[], &cursor, 1024)?;
+        for (_, value) in &page {
+            notes.push(Table::Changes.parse(value)?);
+        }
+        match page.into_iter().last() {
+            Some((key, _)) => cursor = [key.as_slice(), &[0]].concat(),
+            None => break,
+        }
+    }
+    // The oldest last: it says what held first.
+    for Segment { run, rows } in notes.into_iter().rev() {
+        cut_at(&mut pieces, run.first.0);
+        cut_at(&mut pieces, run.last.0.saturating_add(1));
+        let inside: Vec<u64> = pieces.range(run.first.0..=run.last.0).map(|(first, _)| *first).collect();
+        inside.iter().for_each(|first| drop(pieces.remove(first)));
+        pieces.insert(run.first.0, rows);
+    }
+    let mut found = Vec::new();
+    let lasts: Vec<u64> = pieces.keys().skip(1).map(|first| first.saturating_sub(1)).chain([OPEN]).collect();
+    for ((first, rows), last) in pieces.into_iter().zip(lasts).filter(|((first, _), _)| *first < end) {
+        let last = if last.saturating_add(1) >= end { OPEN } else { last };
+        join(&mut found, Run { first: SequenceNumber(first), last: SequenceNumber(last) }, rows);
+    }
+    Ok(found)
+}
+
+/// Lets a piece begin at `at`, unless that is below all.
+fn cut_at(pieces: &mut BTreeMap<u64, RowSet>, at: u64) {
+    if let Some((first, rows)) = pieces.range(..=at).next_back()
+        && *first < at
+    {
+        let rows = rows.clone();
+        pieces.insert(at, rows);
+    }
 }
 
 /// The rows by which `number` was judged in `epoch`, which has ended and is remembered.

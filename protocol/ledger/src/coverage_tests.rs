@@ -58,7 +58,7 @@ fn the_coverage_of_an_earlier_epoch_is_found_again() {
     }
     for (epoch, first, last, bits) in [(2u64, 3, 5, 2u8), (4, 5, 8, 4)] {
         Table::Attested.store(&mut overlay, Table::Attested.number(0), &(run(first, last), set(bits), Change::Cover));
-        settle(&mut overlay, &mut Notes::new(Epoch(epoch)), 1, 10).unwrap();
+        settle(&mut overlay, &mut Notes::new(Epoch(epoch)), &mut |_| RowSet::new(), (1, 10)).unwrap();
     }
     let at = |epoch, number| covered_in(&overlay, Epoch(epoch), SequenceNumber(number), 10).unwrap();
     let expected = [(1, 5, 1u8), (2, 5, 3), (3, 5, 3), (4, 5, 7), (3, 7, 1), (4, 7, 5), (9, 9, 1)];
@@ -110,14 +110,14 @@ proptest! {
                         changed += u64::from(now != *held);
                         *held = now;
                     }
-                    prop_assert_eq!(done.iter().map(|segment| segment.run.count()).sum::<u64>(), changed);
+                    prop_assert_eq!(done.iter().map(|part| part.run.count()).sum::<u64>(), changed);
                 }
                 Step::Clear(bits) => {
                     let end = slow.len() as u64;
                     let (mut from, mut numbers) = (0, 0);
                     loop {
                         let done = clear(&mut overlay, Table::Coverage, &set(bits), (from, end), 3).unwrap();
-                        numbers += done.before.iter().map(|segment| segment.run.count()).sum::<u64>();
+                        numbers += done.altered.iter().map(|segment| segment.run.count()).sum::<u64>();
                         match done.next {
                             Some(next) => from = next,
                             None => break,

@@ -146,6 +146,17 @@ pub(crate) fn kept(state: &dyn StateRead) -> Result<Sum, StateError> {
 
 /// Brings the sum up to date with all that `overlay` changes, keeps it there, and gives the root.
 pub(crate) fn renew(overlay: &mut Overlay<'_>, network: &NetworkId) -> Result<Root, StateError> {
+    let sum = renewed(overlay)?;
+    put_sum(overlay, &sum);
+    Ok(sum.root(network))
+}
+
+/// The root that [`renew`] would give.
+pub(crate) fn root_after(overlay: &Overlay<'_>, network: &NetworkId) -> Result<Root, StateError> {
+    Ok(renewed(overlay)?.root(network))
+}
+
+fn renewed(overlay: &Overlay<'_>) -> Result<Sum, StateError> {
     let mut sum = kept(overlay)?;
     let mut expander = Expander::default();
     for (key, value) in overlay.changes().0.iter().filter(|(key, _)| is_counted(key)) {
@@ -160,8 +171,7 @@ pub(crate) fn renew(overlay: &mut Overlay<'_>, network: &NetworkId) -> Result<Ro
             expander.put(&mut sum, key, value);
         }
     }
-    put_sum(overlay, &sum);
-    Ok(sum.root(network))
+    Ok(sum)
 }
 
 /// Keeps the sum.

@@ -8,6 +8,7 @@ use crate::merkle::Root;
 use crate::records::Defence;
 use crate::rows::RowId;
 use crate::verdict::Decision;
+use floe_erasure::{EvidenceKind, SliverId};
 use floe_types::{
     AccountId, BlobId, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
     TransactionId, VoteKey,
@@ -205,6 +206,32 @@ pub enum Event {
         last: Epoch,
         /// Whether its term ended or its owner ended it.
         defence: Defence,
+    },
+    /// A blob's encoding was shown to be inconsistent. Fragments of it are to be dropped.
+    BlobInvalid {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// The blob.
+        blob: BlobId,
+        /// Its place in the order of certification, when it was defended.
+        sequence: Option<SequenceNumber>,
+        /// What was shown.
+        kind: EvidenceKind,
+        /// Of which sliver.
+        sliver: Option<SliverId>,
+        /// What was paid for later epochs, which the reserve got.
+        reserve: Frost,
+    },
+    /// Somebody said that a blob is invalid and too few members had signed it: the reserve got the bond.
+    BondLost {
+        /// By which transaction.
+        transaction: TransactionId,
+        /// Who sent it.
+        account: AccountId,
+        /// The blob.
+        blob: BlobId,
+        /// The bond.
+        lost: Frost,
     },
     /// An epoch ended and the next began.
     EpochEnded {

@@ -85,9 +85,12 @@ pub struct Executed {
 /// The state at height 0, as changes to an empty one.
 ///
 /// # Errors
-/// [`GenesisError`] when no network can begin with it.
+/// [`GenesisError`] when no network can begin with it. A successor begins with [`crate::successor::begin`].
 pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
     genesis.check()?;
+    if let Some(parent) = &genesis.parent {
+        return Err(GenesisError::NeedsState { network: parent.network });
+    }
     let network = genesis.network();
     let empty = MemoryState::new();
     let mut overlay = Overlay::new(&empty);
@@ -336,7 +339,8 @@ impl<'a> Execution<'a> {
 
     /// Executes one transaction wholly or not at all.
     fn apply(&mut self, checked: &CheckedTransaction) -> Result<(), Halt> {
-        let certifies = matches!(checked.transaction().action, Action::Certify { .. });
+        // Each costs a pairing.
+        let certifies = matches!(checked.transaction().action, Action::Certify { .. } | Action::Invalid(_));
         if certifies && self.certificates >= BLOCK_CERTIFICATES_MAX {
             return Err(Refusal::CertificatesFull { max: BLOCK_CERTIFICATES_MAX }.into());
         }

@@ -11,7 +11,8 @@
 //! **When an epoch ends** and was decided, its bucket is divided by the bytes of all `n` fragments of all defended blobs,
 //! covered or not. The share of one fragment is paid once, by coverage as the epoch is judged by:
 //!
-//! 1. to the holder of the shard's seat, when its row covers the blob and it took part;
+//! 1. to the holder of the shard's seat, when its row covers the blob and it took part, unless it withdrew that fragment less
+//!    than [`Params::pay_pause`] epochs ago: then to the reserve, whether it attested it again or not;
 //! 2. else to a former holder whose row covers it, when it is a member and took part; of several to the oldest row's;
 //! 3. else to the reserve.
 //!
@@ -34,6 +35,8 @@
 //! # Not here
 //! Proven availability instead of taking part, stand-ins' shares, shares of former holders outside the committee, pay for repair, and debts of holders
 //! whose gaps others repair: nothing can make such a debt yet.
+//!
+//! [`Params::pay_pause`]: floe_types::Params::pay_pause
 
 use crate::event::Event;
 use crate::merkle::Weight;
@@ -146,7 +149,7 @@ pub(crate) struct Paid<'a> {
     pub participation: &'a Participation,
     /// The rows of the epoch.
     pub rows: &'a Rows,
-    /// The classes as the epoch is judged by.
+    /// The classes as the epoch is judged by, marks of pauses among their rows.
     pub classes: &'a BTreeMap<RowSet, Weight>,
 }
 
@@ -168,11 +171,18 @@ impl Paid<'_> {
             for gap in full.difference(class).iter().filter_map(|row| seats.get(&row)) {
                 change(gap, &|sum| *sum -= weight);
             }
+            let paused = self.paused(class);
+            for member in paused.iter().filter(|row| class.contains(*row)).filter_map(|row| seats.get(&row)) {
+                change(member, &|sum| *sum -= weight);
+            }
             // One for each shard, the oldest row first.
             let mut stood_for = ShardSet::new();
             for (row, shard, member) in &formers {
                 let seat = self.rows.seat(*shard).filter(|seat| seats.contains_key(seat));
-                if !class.contains(*row) || seat.is_some_and(|seat| class.contains(seat)) || stood_for.contains(*shard)
+                if !class.contains(*row)
+                    || paused.contains(*row)
+                    || seat.is_some_and(|seat| class.contains(seat))
+                    || stood_for.contains(*shard)
                 {
                     continue;
                 }
@@ -181,6 +191,12 @@ impl Paid<'_> {
             }
         }
         (bytes, all * u128::from(shards))
+    }
+
+    /// The rows that are not paid for this class.
+    fn paused(&self, class: &RowSet) -> RowSet {
+        let marks = self.rows.pauses().iter().filter(|(mark, _)| class.contains(**mark));
+        marks.map(|(_, pause)| pause.row).collect()
     }
 
     /// The member that has the row, when it took part.

@@ -21,7 +21,7 @@
 //! | [`history`] | which accounts a block touched: an index beside the state |
 //! | [`memo`] | what need not be computed twice |
 //! | [`mempool`] | transactions that wait for a block |
-//! | [`coverage`] | which rows attested which blobs |
+//! | [`coverage`], `classes` | which rows attested which blobs; what is covered by the same rows |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
 //! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
 //! | [`election`] | who gets which seats |
@@ -30,10 +30,12 @@
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`version`] | which rules are in force, and how later ones come into force |
 //! | [`money`], [`fund`], [`prices`] | WAL and its conservation; the storage fund; how the price moves |
+//! | [`invalid`] | what becomes of a blob whose encoding is inconsistent |
 //! | [`terms`] | registering, extending, deleting, renewing, and quotes |
 //! | [`digest`] | the state root: a sum over all entries |
 //! | [`evidence`] | answers about blobs that anyone can check offline |
 //! | [`snapshot`] | the state cut into chunks that are checked alone, and put together again |
+//! | [`successor`] | going on with a new network when too many shards of one are gone for good |
 //! | [`records`], [`sets`], [`event`], [`refusal`] | what is kept, sets as bitmaps, what happened, why not |
 //!
 //! # Laws
@@ -47,6 +49,7 @@ pub mod block;
 mod boundary;
 pub mod candidacy;
 pub mod candidates;
+mod classes;
 pub mod committees;
 pub mod coverage;
 pub mod digest;
@@ -56,6 +59,7 @@ pub mod evidence;
 pub mod execute;
 pub mod fund;
 pub mod history;
+pub mod invalid;
 mod lifecycle;
 pub mod memo;
 pub mod mempool;
@@ -70,6 +74,7 @@ pub mod rows;
 pub mod sets;
 pub mod snapshot;
 pub mod state;
+pub mod successor;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
 mod tables;
@@ -88,6 +93,7 @@ pub use coverage::Run;
 pub use event::{Event, Standing};
 pub use execute::{Context, Executed, begin, build_block, check_block, execute_decided};
 pub use fund::Payout;
+pub use invalid::{Inconsistency, InconsistencyStatement, InvalidRecord};
 pub use mempool::{Mempool, MempoolError, MempoolLimits};
 pub use merkle::{MapProof, Presence, Root, Weight};
 pub use money::{Price, conservation, price};

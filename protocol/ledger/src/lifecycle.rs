@@ -195,7 +195,7 @@ impl Ending<'_> {
         let stretch = (rows.swept, self.end);
         coverage::clear(overlay, Table::Coverage, &rows.gone, stretch, SWEEP_SEGMENTS_MAX)?;
         let cleared = coverage::clear(overlay, Table::Judged, &rows.gone, stretch, SWEEP_SEGMENTS_MAX)?;
-        notes.add(overlay, &cleared.before);
+        notes.add(overlay, cleared.altered);
         match cleared.next {
             Some(next) => rows.swept = next,
             None => (rows.swept, rows.gone) = (0, RowSet::new()),

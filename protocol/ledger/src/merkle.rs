@@ -67,6 +67,17 @@ impl Weight {
     }
 }
 
+impl Weight {
+    /// What is left without `other`; none when it weighs more in anything.
+    pub(crate) fn minus(self, other: Weight) -> Option<Weight> {
+        Some(Weight {
+            blobs: self.blobs.checked_sub(other.blobs)?,
+            bytes: self.bytes.checked_sub(other.bytes)?,
+            fragment_bytes: self.fragment_bytes.checked_sub(other.fragment_bytes)?,
+        })
+    }
+}
+
 /// The maps that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -75,6 +86,8 @@ pub(crate) enum Map {
     BySequence = 1,
     /// Keys: blob ids, 32 bytes. Values: [`crate::BlobRecord`].
     ById = 2,
+    /// Keys: the last sequence numbers of judged segments, 8 bytes. Values: what [`crate::coverage`] keeps there.
+    Segments = 3,
 }
 
 /// A leaf: its key, the hash of its value, its weight.

@@ -77,7 +77,17 @@ pub(crate) fn sub(from: &mut Frost, amount: Frost) {
 
 /// Takes `amount` from an account into a pot.
 pub(crate) fn debit(overlay: &mut Overlay<'_>, id: &AccountId, amount: Frost, into: Pot) -> Result<(), Halt> {
-    let mut held = account(overlay, id)?;
+    let held = account(overlay, id)?;
+    debit_from(overlay, (id, held), amount, into)
+}
+
+/// The same from an account that was read already, and writes it with whatever else was changed in it.
+pub(crate) fn debit_from(
+    overlay: &mut Overlay<'_>,
+    (id, mut held): (&AccountId, Account),
+    amount: Frost,
+    into: Pot,
+) -> Result<(), Halt> {
     let insufficient = Refusal::Insufficient { balance: held.balance, needed: amount };
     held.balance = held.balance.checked_sub(amount).ok_or(insufficient)?;
     let mut totals = totals(overlay)?;

@@ -11,13 +11,16 @@
 //!                                      └─slot c──► page at depth 4 ── ...
 //! ```
 //!
-//! A leaf's key is not stored either: it is the only key of the map's own table that begins as the slot says.
+//! A leaf's key is not stored either: it is the only key of the map's own table that begins as the slot says. Only the map of
+//! segments has its keys in the slots, because its table may be other than its leaves while a block is on its way.
 //!
 //! **Once a block.** A change ([`Overlay::put_leaf`](crate::state::Overlay::put_leaf)) waits until [`flush`] writes all of them in
 //! one pass, so that a block which changes a thousand leaves hashes the upper pages once. Roots, weights and proofs are of
 //! what was flushed.
 //!
-//! Maps never lose a key: the ledger forgets by changing a leaf, so that *it was there* stays provable.
+//! The maps of blobs never lose a key: the ledger forgets by changing a leaf, so that *it was there* stays provable. Segments
+//! become one and fall apart, so their map loses keys: a page that is left with a single slot gives it to the page above, and
+//! the pages there are follow from the keys alone in that map too.
 
 #[path = "pages_build.rs"]
 mod build;
@@ -37,6 +40,8 @@ use std::collections::BTreeMap;
 pub(crate) enum Novelty {
     New,
     Known,
+    /// The key is taken out of the map. Only of segments.
+    Gone,
 }
 
 /// A leaf that waits to be written.
@@ -57,12 +62,30 @@ enum Slot {
     Leaf(Root, Weight),
     /// A page, and the nibbles between its slot and it.
     Page(Root, Weight, Vec<u8>),
+    /// A leaf that weighs nothing, and its key.
+    Keyed(Root, #[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 impl Slot {
+    fn of_leaf(map: Map, hash: Root, weight: Weight, key: &[u8]) -> Slot {
+        match map {
+            Map::Segments => Slot::Keyed(hash, key.to_vec()),
+            Map::BySequence | Map::ById => Slot::Leaf(hash, weight),
+        }
+    }
+
     fn summary(&self) -> (Root, Weight) {
         match self {
             Slot::Leaf(hash, weight) | Slot::Page(hash, weight, _) => (*hash, *weight),
+            Slot::Keyed(hash, _) => (*hash, Weight::default()),
+        }
+    }
+
+    /// The slot as it stands when the page that it was in, `path` below, is left out.
+    fn lifted(self, path: Vec<u8>, nibble: u8) -> Slot {
+        match self {
+            Slot::Page(hash, weight, below) => Slot::Page(hash, weight, [path, vec![nibble], below].concat()),
+            leaf => leaf,
         }
     }
 }
@@ -146,6 +169,7 @@ pub(crate) fn table(map: Map) -> (Table, usize) {
     match map {
         Map::BySequence => (Table::Sequence, 8),
         Map::ById => (Table::Blobs, 32),
+        Map::Segments => (Table::Judged, 8),
     }
 }
 
@@ -188,8 +212,17 @@ struct Writer<'o, 'b> {
 
 impl Writer<'_, '_> {
     /// `slot` with `items` in it: ascending, at least one, all beginning with the `depth` nibbles that lead to the slot.
-    fn update(&mut self, slot: Option<Slot>, depth: usize, items: &[Item]) -> Result<Slot, StateError> {
+    ///
+    /// None when nothing is left in it.
+    fn update(&mut self, slot: Option<Slot>, depth: usize, items: &[Item]) -> Result<Option<Slot>, StateError> {
         match slot {
+            Some(Slot::Keyed(hash, key)) => {
+                let mut all = items.to_vec();
+                if let Err(place) = all.binary_search_by(|item| item.key.cmp(&key)) {
+                    all.insert(place, Item { key, hash, weight: Weight::default(), novelty: Novelty::Known });
+                }
+                self.grow(depth, &all)
+            }
             None => self.grow(depth, items),
             // The only key here that the map had is the one that stood here.
             Some(Slot::Leaf(..)) if items.iter().any(|item| item.novelty == Novelty::Known) => self.grow(depth, items),
@@ -212,8 +245,8 @@ impl Writer<'_, '_> {
         (hash, weight, path): (Root, Weight, Vec<u8>),
         depth: usize,
         items: &[Item],
-    ) -> Result<Slot, StateError> {
-        let Some(first) = items.first() else { return Ok(Slot::Page(hash, weight, path)) };
+    ) -> Result<Option<Slot>, StateError> {
+        let Some(first) = items.first() else { return Ok(Some(Slot::Page(hash, weight, path))) };
         let leaves = |at: usize, kept: u8| items.iter().any(|item| nibble(&item.key, depth + at) != kept);
         let fork = path.iter().enumerate().position(|(at, kept)| leaves(at, *kept));
         let (page, path) = match fork {
@@ -232,9 +265,14 @@ impl Writer<'_, '_> {
     }
 
     /// A slot for what was not there before.
-    fn grow(&mut self, depth: usize, items: &[Item]) -> Result<Slot, StateError> {
+    fn grow(&mut self, depth: usize, items: &[Item]) -> Result<Option<Slot>, StateError> {
+        if items.iter().any(|item| item.novelty == Novelty::Gone) {
+            let left: Vec<_> = items.iter().filter(|item| item.novelty != Novelty::Gone).cloned().collect();
+            return self.grow(depth, &left);
+        }
         match items {
-            [only] => Ok(Slot::Leaf(only.hash, only.weight)),
+            [] => Ok(None),
+            [only] => Ok(Some(Slot::of_leaf(self.map, only.hash, only.weight, &only.key))),
             [first, .., last] => {
                 let differs = |at: &usize| nibble(&first.key, *at) != nibble(&last.key, *at);
                 let end = (depth..first.key.len() * 2).find(differs);
@@ -242,24 +280,33 @@ impl Writer<'_, '_> {
                 let path = (depth..end).map(|at| nibble(&first.key, at)).collect();
                 self.fill(Page::default(), depth, path, items)
             }
-            [] => Err(Table::Merkle.damaged("nothing to grow from")),
         }
     }
 
-    /// Puts `items` into a page that stands `path` below `depth`, and stores it.
-    fn fill(&mut self, mut page: Page, depth: usize, path: Vec<u8>, items: &[Item]) -> Result<Slot, StateError> {
+    /// Puts `items` into a page that stands `path` below `depth`, and stores it, unless a single slot or none is left.
+    fn fill(
+        &mut self,
+        mut page: Page,
+        depth: usize,
+        path: Vec<u8>,
+        items: &[Item],
+    ) -> Result<Option<Slot>, StateError> {
         let end = depth + path.len();
         for group in items.chunk_by(|one, two| nibble(&one.key, end) == nibble(&two.key, end)) {
             let Some(first) = group.first() else { continue };
             if let Some(place) = page.0.get_mut(usize::from(nibble(&first.key, end))) {
-                *place = Some(self.update(place.take(), end + 1, group)?);
+                *place = self.update(place.take(), end + 1, group)?;
             }
         }
-        if let Some(first) = items.first() {
-            page.store(self.overlay, self.map, end, &first.key);
+        let Some(first) = items.first() else { return Ok(None) };
+        if page.0.iter().flatten().count() < 2 {
+            self.overlay.delete(address(self.map, end, &first.key));
+            let only = (0u8..).zip(page.0).find_map(|(nibble, slot)| Some((nibble, slot?)));
+            return Ok(only.map(|(nibble, slot)| slot.lifted(path, nibble)));
         }
+        page.store(self.overlay, self.map, end, &first.key);
         let (hash, weight) = page.summary(end, 0, 0).unwrap_or_default();
-        Ok(Slot::Page(hash, weight, path))
+        Ok(Some(Slot::Page(hash, weight, path)))
     }
 }
 
@@ -275,7 +322,11 @@ pub(crate) fn flush(overlay: &mut Overlay<'_>) -> Result<(), StateError> {
     for (map, items) in maps {
         let slot = top(overlay, map)?;
         let slot = Writer { overlay, map }.update(slot, 0, &items)?;
-        Table::MerkleRoots.store(overlay, Table::MerkleRoots.key(&[&[map as u8]]), &slot);
+        let key = Table::MerkleRoots.key(&[&[map as u8]]);
+        match slot {
+            Some(slot) => Table::MerkleRoots.store(overlay, key, &slot),
+            None => overlay.delete(key),
+        }
     }
     Ok(())
 }
@@ -313,7 +364,7 @@ fn weigh(
     };
     match slot {
         _ if undivided => add(below, found),
-        Slot::Leaf(..) => {
+        Slot::Leaf(..) | Slot::Keyed(..) => {
             let key = keys_below(state, Map::BySequence, depth, &key, 1)?.pop().unwrap_or_default();
             let number = u64::from_be_bytes(key.try_into().unwrap_or_default());
             add(starts.partition_point(|start| *start <= number), found);
@@ -338,6 +389,7 @@ fn value(state: &dyn StateRead, map: Map, key: &[u8]) -> Result<Vec<u8>, StateEr
     let missing = || Table::Merkle.damaged("a leaf has no record");
     match map {
         Map::ById => state.get(&Table::Blobs.key(&[key]))?.ok_or_else(missing),
+        Map::Segments => state.get(&Table::Judged.key(&[key]))?.ok_or_else(missing),
         Map::BySequence => {
             let number = u64::from_be_bytes(key.try_into().map_err(|_| missing())?);
             let life = blobs::life(state, SequenceNumber(number))?.ok_or_else(missing)?;

@@ -45,7 +45,7 @@ impl Builder {
 
     /// Completes the pages that end with `leaf` and stand deeper than `fork`; all of them without one. Gives what is above.
     fn close(&mut self, leaf: &Leaf, fork: Option<usize>, put: Sink<'_>) -> Result<Slot, StateError> {
-        let mut slot = Slot::Leaf(leaf.hash(), leaf.weight);
+        let mut slot = Slot::of_leaf(self.map, leaf.hash(), leaf.weight, &leaf.key);
         while let Some((depth, mut page)) = self.waiting.pop_if(|(depth, _)| fork.is_none_or(|fork| *depth > fork)) {
             page.set(nibble(&leaf.key, depth), slot);
             put(address(self.map, depth, &leaf.key), page.encode())?;

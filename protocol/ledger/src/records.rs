@@ -109,9 +109,9 @@ pub enum RegistrationStatus {
     },
     /// Not certified in time; paid back.
     Lapsed,
-    /// Ended by its owner.
+    /// Ended before its time: by its owner, or because the blob is invalid.
     Deleted {
-        /// The epoch in which that was; it lasts for one more.
+        /// The epoch in which that was. It lasts for one more, or to the end of this one when the blob is invalid.
         epoch: Epoch,
     },
 }
@@ -256,13 +256,15 @@ pub enum Defence {
     Forgotten,
     /// Its owner ended it before its time: forgotten as well, for another reason.
     Deleted,
+    /// Its encoding is inconsistent: it is dropped and never taken again.
+    Invalid,
 }
 
 impl Defence {
     /// Whether it was defended once and is no more.
     #[must_use]
     pub fn is_over(self) -> bool {
-        matches!(self, Defence::Forgotten | Defence::Deleted)
+        matches!(self, Defence::Forgotten | Defence::Deleted | Defence::Invalid)
     }
 }
 
@@ -298,6 +300,15 @@ pub(crate) struct StoredLife {
     pub defence: Defence,
     pub keeper: RegistrationNumber,
     pub previous: Option<SequenceNumber>,
+}
+
+impl StoredLife {
+    /// The life, with what its registration says.
+    pub(crate) fn whole(self, of: &Registration) -> SequenceRecord {
+        let StoredLife { registration, certified, last, defence, keeper, previous } = self;
+        let (blob, length, first) = (of.blob, of.length, of.first);
+        SequenceRecord { blob, length, registration, first, certified, last, defence, keeper, previous }
+    }
 }
 
 /// The prices of one encoded mebibyte for one epoch.

@@ -75,7 +75,7 @@ pub enum Refusal {
     Taken { what: &'static str },
     #[error("a key has not signed for this node and account")]
     BadProof,
-    #[error("a vote key for term {found}, it may be from {least} to {most}")]
+    #[error("for term {found}, it may be from {least} to {most}")]
     OtherTerm { found: u64, least: u64, most: u64 },
     #[error("no committee that is remembered votes with this key")]
     NotVoter,
@@ -103,6 +103,12 @@ pub enum Refusal {
     Permanent { registration: RegistrationNumber },
     #[error("registration {registration} ends with epoch {last} in any case: nothing would come back")]
     EndsAnyway { registration: RegistrationNumber, last: Epoch },
+    #[error("nobody has registered blob {blob}")]
+    NoBlob { blob: BlobId },
+    #[error("the encoding of blob {blob} is inconsistent: it is never kept again")]
+    BlobInvalid { blob: BlobId },
+    #[error("there is no pair {pair} of {shards}")]
+    NoSliver { pair: u16, shards: u16 },
     #[error("that is what the ledger says already")]
     Unchanged,
 }

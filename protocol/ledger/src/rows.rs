@@ -213,6 +213,17 @@ pub struct Rows {
     pub(crate) gone: RowSet,
     /// How far, in sequence numbers, they have been taken out.
     pub(crate) swept: u64,
+    /// Marks that coverage has beside rows: numbers with the mark are not paid for by that row. See [`crate::fund`].
+    pauses: BTreeMap<RowId, Pause>,
+}
+
+/// A row that is not paid for the numbers that have this mark. Marks are numbered with the rows, so that coverage names them
+/// as it names rows, and end as rows do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    pub row: RowId,
+    /// The first epoch that is paid for again.
+    pub until: Epoch,
 }
 
 impl Rows {
@@ -227,7 +238,8 @@ impl Rows {
         };
         let rows: BTreeMap<RowId, Row> = shards.map(row).collect();
         let seats = rows.keys().copied().collect();
-        Rows { next: rows.len() as u32, rows, seats, gone: RowSet::new(), swept: 0 }
+        let (next, gone, pauses) = (rows.len() as u32, RowSet::new(), BTreeMap::new());
+        Rows { next, rows, seats, gone, swept: 0, pauses }
     }
 
     /// The row with this number, unless it is past.
@@ -293,6 +305,51 @@ impl Rows {
         }
         if let Some(row) = self.rows.get_mut(&id) {
             (row.kind, row.since) = (RowKind::Seat, since);
+        }
+    }
+
+    /// The marks that say of each of `rows` that it is not paid before `until`.
+    pub(crate) fn pause(&mut self, rows: &RowSet, until: Epoch) -> RowSet {
+        let mut marks = Vec::new();
+        for row in rows.iter().filter(|row| self.rows.contains_key(row)) {
+            let pause = Pause { row, until };
+            // The newest marks are the last.
+            let known = self.pauses.iter().rev().find(|(_, known)| **known == pause).map(|(mark, _)| *mark);
+            marks.push(known.unwrap_or_else(|| {
+                let mark = RowId(self.next);
+                self.next += 1;
+                self.pauses.insert(mark, pause);
+                mark
+            }));
+        }
+        marks.into_iter().collect()
+    }
+
+    /// Ends the pauses that are over in `epoch`.
+    pub(crate) fn resume(&mut self, epoch: Epoch) {
+        let over: RowSet =
+            self.pauses.iter().filter(|(_, pause)| pause.until <= epoch).map(|(mark, _)| *mark).collect();
+        if !over.is_empty() {
+            self.pauses.retain(|_, pause| pause.until > epoch);
+            self.gone = self.gone.union(&over);
+            self.swept = 0;
+        }
+    }
+
+    /// The marks in force.
+    pub(crate) fn pauses(&self) -> &BTreeMap<RowId, Pause> {
+        &self.pauses
+    }
+
+    /// What coverage may name and verdicts do not go by: past rows and marks.
+    pub(crate) fn idle(&self) -> RowSet {
+        self.gone.union(&self.pauses.keys().copied().collect())
+    }
+
+    /// Makes former holders of those that were to get a seat by an election that does not count: they may have fragments.
+    pub(crate) fn call_off(&mut self, since: Epoch) {
+        for row in self.rows.values_mut().filter(|row| row.kind == RowKind::Incoming) {
+            (row.kind, row.since) = (RowKind::Former, since);
         }
     }
 

@@ -226,6 +226,8 @@ pub fn derive(
     if rebuild(state, Map::ById, shards, put)? != header.blobs_by_id_root {
         return Err(RestoreError::OtherRoot { which: "of blobs by id" });
     }
+    // Its table is part of the state's root.
+    rebuild(state, Map::Segments, shards, put)?;
     put(Table::Digest.key(&[]), sum.to_bytes())?;
     let head = Head {
         height: header.height,
@@ -250,7 +252,7 @@ fn rebuild(state: &dyn StateRead, map: Map, shards: u16, put: pages::Sink<'_>) -
         let complete = page.len() < PAGE;
         for (key, stored) in page {
             let (value, weight) = match map {
-                Map::ById => (stored, Weight::default()),
+                Map::ById | Map::Segments => (stored, Weight::default()),
                 Map::BySequence => {
                     let life = blobs::life(state, SequenceNumber(number_at(table, &key, 0)?))?;
                     let life = life.ok_or_else(|| table.damaged("an entry is gone"))?;

@@ -6,7 +6,7 @@
 //! memory, for tests and simulation.
 
 use crate::merkle::Map;
-use crate::pages::{Put, Puts};
+use crate::pages::{Novelty, Put, Puts};
 use floe_types::codec::{self, DecodeError};
 use serde_bytes::{ByteBuf, Bytes};
 use std::collections::BTreeMap;
@@ -140,7 +140,8 @@ impl<'a> Overlay<'a> {
             }
             // What was new in this block is new to the map still.
             Place::Occupied(mut place) => {
-                let novelty = place.get().novelty;
+                let gone = [place.get().novelty, put.novelty].contains(&Novelty::Gone);
+                let novelty = if gone { put.novelty } else { place.get().novelty };
                 place.insert(Put { novelty, ..put });
             }
         }

@@ -72,7 +72,7 @@ pub fn genesis(shards: u16, members: usize, users: usize) -> Genesis {
     accounts.sort_by_key(|entry| entry.account);
     let params = Params { fee_per_byte: Frost(1), ..Params::standard(shards) };
     let (version, name, time) = (PROTOCOL_VERSION, "synthetic".to_owned(), BlockTime(1_700_000_000_000));
-    Genesis { version, name, time, params, accounts, members }
+    Genesis { version, name, time, params, accounts, members, parent: None }
 }
 
 /// The id of blob `at`: as random as any.

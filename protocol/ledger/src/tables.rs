@@ -20,6 +20,7 @@
 //! | 15 | `Owners` | first half of account, sequence number | nothing |
 //! | 16 | `Coverage` | last sequence number of the segment | coverage now, see [`crate::coverage`] |
 //! | 17 | `Judged` | likewise | coverage as this epoch is judged by |
+//! | 24 | `Classes` | hash of the rows | the rows and what the defended blobs they are judged by weigh |
 //! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on |
 //! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
 //! | 20 | `Reports` | member | who answered, in this epoch |
@@ -45,6 +46,7 @@
 //! | 46 | `PastCommittees` | term | [`floe_types::Committee`] of a term that ended |
 //! | 47 | `Offences` | vote key | the epoch in which it was punished |
 //! | 48 | `Candidacy` | | how many candidates there are |
+//! | 49 | `Invalid` | blob id | [`crate::InvalidRecord`] of an inconsistent blob |
 //! | 50 | `Lists` | epoch, list, page | leaves of the lists that the epoch's boundary header commits to, see [`crate::evidence`] |
 //! | 51 | `Rolls` | first epoch | who votes from then on: [`crate::evidence::TermRecord`]; kept for good |
 //! | 52 | `Digest` | | the sum over all entries, see [`crate::digest`]; left out of state roots, because it makes them |
@@ -79,6 +81,7 @@ pub(crate) enum Table {
     Epochs = 21,
     Merkle = 22,
     MerkleRoots = 23,
+    Classes = 24,
     Offers = 30,
     Prices = 31,
     Load = 32,
@@ -98,6 +101,7 @@ pub(crate) enum Table {
     PastCommittees = 46,
     Offences = 47,
     Candidacy = 48,
+    Invalid = 49,
     Lists = 50,
     Rolls = 51,
     Digest = 52,
@@ -128,6 +132,7 @@ impl Table {
             Table::Epochs => "epochs",
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
+            Table::Classes => "classes",
             Table::Offers => "offers",
             Table::Prices => "prices",
             Table::Load => "load",
@@ -147,6 +152,7 @@ impl Table {
             Table::PastCommittees => "past-committees",
             Table::Offences => "offences",
             Table::Candidacy => "candidacy",
+            Table::Invalid => "invalid",
             Table::Lists => "lists",
             Table::Rolls => "rolls",
             Table::Digest => "digest",

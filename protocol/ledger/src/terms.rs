@@ -23,7 +23,7 @@ use crate::event::{Event, Standing};
 use crate::fund;
 use crate::money::{self, Pot, Price};
 use crate::prices;
-use crate::records::{Registration, RegistrationStatus, SequenceRecord};
+use crate::records::{Defence, Registration, RegistrationStatus, SequenceRecord};
 use crate::refusal::{Halt, Refusal};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::{Table, number_at};
@@ -128,6 +128,9 @@ pub(crate) fn budget(state: &dyn StateRead, number: RegistrationNumber) -> Resul
 
 /// Files a registration's budget under the epoch it ends with. `before` is under which it was, with what.
 fn file_budget(overlay: &mut Overlay<'_>, registration: &Registration, before: (Epoch, Frost), budget: Frost) {
+    if (before.1, budget) == (Frost::ZERO, Frost::ZERO) {
+        return;
+    }
     let number = registration.number.0;
     if before.1 > Frost::ZERO {
         overlay.delete(Table::Renewals.numbers(before.0.0, number));
@@ -168,6 +171,9 @@ impl Acting<'_, '_, '_> {
         let (params, now) = (&self.scene.context.params, self.scene.epoch);
         let (first, price) = self.market().register(ask.length, ask.first, ask.last)?;
         within(price.total, ask.price_max)?;
+        if blobs::record(self.overlay, &ask.blob)?.is_some_and(|record| record.defence == Defence::Invalid) {
+            return Err(Refusal::BlobInvalid { blob: ask.blob }.into());
+        }
         let defended = blobs::defended(self.overlay, &ask.blob)?;
         match defended.as_ref() {
             Some((_, life)) if life.length != ask.length => {
@@ -290,6 +296,23 @@ impl Acting<'_, '_, '_> {
     }
 }
 
+/// Ends a registration of an inconsistent blob with `now`: what it paid for later goes to the reserve, what was set aside for
+/// renewals to its owner. Gives what the reserve got.
+pub(crate) fn void(overlay: &mut Overlay<'_>, number: RegistrationNumber, now: Epoch) -> Result<Frost, StateError> {
+    let mut registration = blobs::named(overlay, number)?;
+    let unspent = fund::beyond(&registration, now);
+    fund::cut(overlay, &registration, now)?;
+    money::shift(overlay, Pot::Buckets, Pot::Reserve, unspent)?;
+    let aside = budget(overlay, number)?;
+    money::credit(overlay, &registration.owner, aside, Pot::Budgets)?;
+    let before = registration.last;
+    file_budget(overlay, &registration, (before, aside), Frost::ZERO);
+    registration.shorten(before.min(now));
+    registration.status = RegistrationStatus::Deleted { epoch: now };
+    blobs::put_registration(overlay, &registration);
+    Ok(unspent)
+}
+
 /// Makes a counting registration last until `last` at `rate`, which is in [`Pot::Buckets`] already.
 fn prolong(
     overlay: &mut Overlay<'_>,
@@ -308,7 +331,7 @@ fn prolong(
     }
     let aside = budget(overlay, number)?;
     file_budget(overlay, registration, (before, aside), aside);
-    Ok(blobs::moved(overlay, params, registration, before)?)
+    blobs::moved(overlay, params, registration, before)
 }
 
 /// Renews what has a budget and would end with `ended`. The prices are those of the epoch that begins.
@@ -323,6 +346,8 @@ pub(crate) fn renew_all(overlay: &mut Overlay<'_>, params: &Params, ended: Epoch
         let term = params.term_epochs.0.min(params.paid_ahead_max.0);
         let epochs = rate.as_ref().map_or(0, |rate| held.0.checked_div(rate.0).unwrap_or(0)).min(term);
         let cost = rate.ok().and_then(|rate| Some((rate, rate.checked_mul(epochs)?))).filter(|_| epochs > 0);
+        let record = blobs::record(overlay, &blob)?;
+        let cost = cost.filter(|_| record.is_none_or(|record| record.defence != Defence::Invalid));
         let Some((rate, cost)) = cost else {
             money::credit(overlay, &owner, held, Pot::Budgets)?;
             file_budget(overlay, &registration, (ended, held), Frost::ZERO);

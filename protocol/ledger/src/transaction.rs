@@ -6,6 +6,7 @@
 
 use crate::candidacy::{Announcement, Description, Join, StakeChange};
 use crate::coverage::Run;
+use crate::invalid::Inconsistency;
 use crate::sets::{MemberSet, ShardSet};
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, DecodeError, Domain};
@@ -183,6 +184,9 @@ pub enum Action {
         /// Of which blobs, as in an attestation.
         runs: Vec<Run>,
     },
+    /// Says that a blob's encoding is inconsistent, as members with at least `f + 1` shards checked. Anyone may send it and
+    /// puts a bond down with it: see [`crate::invalid`].
+    Invalid(Box<Inconsistency>),
 }
 
 /// What is signed.
@@ -293,6 +297,7 @@ impl Action {
                 Err("an attestation or a withdrawal names no shard")
             }
             Action::Join(join) => join.shape(),
+            Action::Invalid(shown) => shown.shape(),
             Action::Describe(said) => said.shape(),
             Action::Stake { change: StakeChange::Add(Frost::ZERO) | StakeChange::Withdraw(Frost::ZERO), .. } => {
                 Err("nothing is staked or withdrawn")

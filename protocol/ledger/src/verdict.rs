@@ -18,8 +18,8 @@
 //! - **I14** Equal coverage and reports give equal verdicts on every node.
 //!
 //! # Not here
-//! Slots, scores and risk: members are asked for their status, not yet for proof of what they hold. `repairing` and
-//! `invalid` come with repair and with inconsistency evidence.
+//! Slots, scores and risk: members are asked for their status, not yet for proof of what they hold. `repairing` comes with
+//! repair. That a blob is `invalid` follows from its life ([`crate::invalid`]), not from its class.
 
 use crate::merkle::Weight;
 use crate::rows::{Row, RowId, RowSet};
@@ -46,17 +46,20 @@ pub enum Verdict {
     Tolerated,
     /// Too few reported to say.
     Undecided,
+    /// Its encoding is inconsistent: it was dropped in the epoch or before, and stands above all others.
+    Invalid,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Verdict; 6] = [
+    pub const ALL: [Verdict; 7] = [
         Verdict::Forgotten,
         Verdict::Lost,
         Verdict::Unavailable,
         Verdict::Intact,
         Verdict::Tolerated,
         Verdict::Undecided,
+        Verdict::Invalid,
     ];
 
     /// The word for programs and labels.
@@ -69,6 +72,7 @@ impl Verdict {
             Verdict::Intact => "intact",
             Verdict::Tolerated => "tolerated",
             Verdict::Undecided => "undecided",
+            Verdict::Invalid => "invalid",
         }
     }
 }
@@ -148,11 +152,21 @@ impl VerdictRecord {
     /// The record of a blob that was forgotten before the epoch.
     #[must_use]
     pub fn forgotten(epoch: Epoch) -> VerdictRecord {
+        VerdictRecord::over(epoch, Verdict::Forgotten)
+    }
+
+    /// The record of a blob that was found invalid in the epoch or before.
+    #[must_use]
+    pub fn invalid(epoch: Epoch) -> VerdictRecord {
+        VerdictRecord::over(epoch, Verdict::Invalid)
+    }
+
+    fn over(epoch: Epoch, verdict: Verdict) -> VerdictRecord {
         VerdictRecord {
             epoch,
             class: RowSet::new(),
             shards: ShardSet::new(),
-            verdict: Verdict::Forgotten,
+            verdict,
             held: 0,
             absent: 0,
             uncovered: 0,
@@ -305,6 +319,8 @@ pub struct Tally {
     pub classes: u64,
     /// Blobs that this boundary forgot.
     pub forgotten: Weight,
+    /// Blobs that were found invalid in the epoch.
+    pub invalid: Weight,
 }
 
 /// The least margin and who has it.
@@ -332,6 +348,8 @@ pub enum Cause {
     Term,
     /// Its owner ended it.
     Deleted,
+    /// Its encoding is inconsistent.
+    Encoding,
 }
 
 /// A change of verdict from one epoch to the next.
@@ -341,7 +359,7 @@ pub struct Transition {
     pub epoch: Epoch,
     /// What changed.
     pub subject: Subject,
-    /// What it was for the epoch before; for a blob that is forgotten, for this epoch.
+    /// What it was for the epoch before; for a blob that is forgotten or invalid, what its rows come to in this epoch.
     pub from: Verdict,
     /// What it is now.
     pub to: Verdict,

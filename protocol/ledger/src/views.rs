@@ -6,6 +6,7 @@ pub use crate::quotes::*;
 use crate::blobs;
 use crate::boundary;
 use crate::coverage;
+use crate::invalid::{self, InvalidRecord};
 use crate::lifecycle;
 use crate::merkle::{Map, MapProof};
 use crate::money;
@@ -88,10 +89,11 @@ pub enum BlobStatus {
         sequence: SequenceNumber,
         /// The last epoch that was paid.
         last: Epoch,
-        /// [`Defence::Forgotten`] when its term ended, [`Defence::Deleted`] when its owner ended it.
+        /// [`Defence::Forgotten`] when its term ended, [`Defence::Deleted`] when its owner ended it, [`Defence::Invalid`]
+        /// when its encoding was shown to be inconsistent.
         cause: Defence,
     },
-    /// Registered once, never certified in time.
+    /// Registered once, never certified in time; or shown to be inconsistent before ([`invalid`]).
     Lapsed,
 }
 
@@ -152,7 +154,7 @@ fn view(
         Some((sequence, life)) if life.defence == Defence::Defended => {
             BlobStatus::Certified { sequence: *sequence, epoch: life.certified }
         }
-        _ if record.pending > 0 => BlobStatus::Registered,
+        _ if record.pending > 0 && record.defence != Defence::Invalid => BlobStatus::Registered,
         Some((sequence, life)) => BlobStatus::Forgotten { sequence: *sequence, last: life.last, cause: life.defence },
         None => BlobStatus::Lapsed,
     };
@@ -332,13 +334,24 @@ pub fn verdict(state: &dyn StateRead, blob: &BlobId, epoch: Epoch) -> Result<Opt
     let Some(record) = boundary::epoch_record(state, epoch)? else { return Ok(None) };
     let Some((number, life)) = life_in(state, blob, epoch)? else { return Ok(None) };
     if life.defence.is_over() && life.last < epoch {
-        return Ok(Some(VerdictRecord::forgotten(epoch)));
+        return Ok(Some(match life.defence {
+            Defence::Invalid => VerdictRecord::invalid(epoch),
+            _ => VerdictRecord::forgotten(epoch),
+        }));
     }
     let class = coverage::covered_in(state, epoch, number, next_sequence(state)?.0)?;
     let missing = || Table::PastCommittees.damaged("the committee of an epoch that is remembered is missing");
     let committee = lifecycle::committee_of(state, record.term)?.ok_or_else(missing)?;
     let judge = Judge::new(&committee, &record.participation(), epoch, rows::as_of(state, epoch)?);
     Ok(Some(judge.verdict(&class)))
+}
+
+/// What was shown of a blob whose encoding is inconsistent, and who checked it; none when nothing was.
+///
+/// # Errors
+/// [`StateError`].
+pub fn invalid(state: &dyn StateRead, blob: &BlobId) -> Result<Option<InvalidRecord>, StateError> {
+    invalid::record(state, blob)
 }
 
 /// The newest life of `blob` that had begun by the end of `epoch`.

@@ -68,6 +68,7 @@ pub(crate) fn genesis(count: usize) -> Genesis {
             balance: Frost(1 << 50),
         }],
         members: members(count, 0),
+        parent: None,
     }
 }
 

@@ -230,6 +230,12 @@ impl LedgerView for LedgerAt<'_> {
     fn registration(&self, number: RegistrationNumber) -> Option<RegistrationFacts> {
         let found = self.read(views::registration(self.state, number))?;
         let status = match found.status {
+            // Nothing more is accepted of a blob that is inconsistent.
+            floe_ledger::RegistrationStatus::Pending
+                if self.read(views::invalid(self.state, &found.blob).map(|shown| shown.is_some())) =>
+            {
+                RegistrationStatus::Lapsed
+            }
             floe_ledger::RegistrationStatus::Pending => RegistrationStatus::Pending,
             // One that was ended early lasts as long as it says, like any other.
             floe_ledger::RegistrationStatus::Certified { .. } | floe_ledger::RegistrationStatus::Deleted { .. } => {

@@ -13,6 +13,7 @@
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
 //! | [`handover`] | from whom the fragments of shards that came to this node are fetched, and how fast |
+//! | [`inconsistency`] | whether evidence against a blob's encoding holds, and who has signed that it does |
 //! | [`snapshot`] | how a node starts from a snapshot that nobody vouches for but the signatures |
 //! | [`wire`] | what these say to their like on other nodes |
 
@@ -24,6 +25,7 @@ pub mod custody;
 pub mod download;
 pub mod fragments;
 pub mod handover;
+pub mod inconsistency;
 pub mod ledger_view;
 pub mod offence;
 pub mod snapshot;

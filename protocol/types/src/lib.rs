@@ -31,7 +31,7 @@ pub mod units;
 pub use committee::{Committee, Member, MemberIndex};
 pub use double_vote::DoubleVote;
 pub use floe_erasure::{BlobId, Layout, PairIndex, ShardIndex};
-pub use genesis::Genesis;
+pub use genesis::{Genesis, Parent};
 pub use names::{AccountId, BlockId, NetworkId, NodeId, RegistrationNumber, TransactionId, VoteKey};
 pub use params::Params;
 pub use units::{BlockTime, Epoch, EpochCount, Frost, Height, SequenceNumber};

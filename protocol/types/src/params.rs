@@ -58,6 +58,10 @@ pub struct Params {
     pub seat_stake: Frost,
     /// Epochs for which a row of a former holder is kept when its shard is not covered otherwise.
     pub former_epochs: EpochCount,
+    /// What is put down with the claim that a blob's encoding is inconsistent, and lost when too few members signed it.
+    pub invalid_bond: Frost,
+    /// Epochs for which a holder is not paid for fragments that it withdrew, attested again or not.
+    pub pay_pause: EpochCount,
 }
 
 /// Parameters that contradict each other or leave their range.
@@ -91,6 +95,8 @@ impl Params {
             stake_min: Frost(1_000 * FROST_PER_WAL),
             seat_stake: Frost(1_000 * FROST_PER_WAL),
             former_epochs: EpochCount(168),
+            invalid_bond: Frost(10 * FROST_PER_WAL),
+            pay_pause: EpochCount(12),
         }
     }
 
@@ -109,6 +115,8 @@ impl Params {
             stake_min: Frost(FROST_PER_WAL),
             seat_stake: Frost(FROST_PER_WAL),
             former_epochs: EpochCount(28),
+            invalid_bond: Frost(FROST_PER_WAL),
+            pay_pause: EpochCount(2),
             fee_per_run: Frost(0),
             ..Params::standard(shards)
         }
@@ -158,6 +166,18 @@ impl Params {
         }
         if !(1..=1_000_000).contains(&self.former_epochs.0) {
             return refuse("former_epochs", "must be from 1 to 1000000");
+        }
+        if self.invalid_bond == Frost::ZERO || self.invalid_bond.0 > 1 << 50 {
+            return refuse(
+                "invalid_bond",
+                "must be from 1 to 2^50 FROST: a claim that costs nothing is made for nothing",
+            );
+        }
+        if self.pay_pause.0 > 1_000 {
+            return refuse(
+                "pay_pause",
+                "must be at most 1000 epochs: each has marks of its own in the map of coverage",
+            );
         }
         Ok(())
     }
@@ -276,6 +296,18 @@ impl Params {
                 "epochs",
                 "how long a departed holder's copy is counted on, and its stake kept",
             ),
+            row(
+                "invalid_bond",
+                self.invalid_bond.to_string(),
+                "FROST",
+                "a claim that too few members checked costs a pairing everywhere",
+            ),
+            row(
+                "pay_pause",
+                self.pay_pause.to_string(),
+                "epochs",
+                "who drops fragments and fetches them gains nothing",
+            ),
         ]
     }
 }
@@ -311,7 +343,7 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let good = Params::devnet(28, 15_000);
-        let cases: [(Params, &str); 10] = [
+        let cases: [(Params, &str); 12] = [
             (Params { price: Frost(0), ..good.clone() }, "price"),
             (Params { shards: 3, ..good.clone() }, "shards"),
             (Params { epoch_millis: 999, ..good.clone() }, "epoch_millis"),
@@ -322,6 +354,8 @@ mod tests {
             (Params { stake_min: Frost::ZERO, ..good.clone() }, "stake_min"),
             (Params { seat_stake: Frost(1), ..good.clone() }, "seat_stake"),
             (Params { former_epochs: EpochCount(0), ..good.clone() }, "former_epochs"),
+            (Params { invalid_bond: Frost::ZERO, ..good.clone() }, "invalid_bond"),
+            (Params { pay_pause: EpochCount(1_001), ..good.clone() }, "pay_pause"),
         ];
         for (params, name) in cases {
             assert_eq!(params.check().unwrap_err().name, name);

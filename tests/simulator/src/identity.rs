@@ -112,6 +112,7 @@ pub fn genesis(plan: &Plan) -> Genesis {
         params: params(plan),
         accounts,
         members,
+        parent: None,
     }
 }
 

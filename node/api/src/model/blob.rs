@@ -25,6 +25,8 @@ pub enum Verdict {
     Forgotten,
     /// The epoch ended without enough reports to decide.
     Undecided,
+    /// Its encoding is inconsistent: the network has dropped it.
+    Invalid,
 }
 
 impl Verdict {
@@ -39,6 +41,7 @@ impl Verdict {
             Verdict::Lost => "lost",
             Verdict::Forgotten => "forgotten",
             Verdict::Undecided => "undecided",
+            Verdict::Invalid => "invalid",
         }
     }
 }

@@ -17,7 +17,8 @@ use super::{EvidenceError, Part};
 use crate::block::BlockHeader;
 use crate::merkle::Root;
 use crate::sets::MemberSet;
-use floe_types::{BlockId, Epoch, Genesis, Height, NetworkId};
+use floe_types::genesis::SEALED_BYTES_MAX;
+use floe_types::{BlockId, Epoch, Genesis, Height, NetworkId, codec};
 use serde::{Deserialize, Serialize};
 
 /// A certificate that does not prove what it should.
@@ -162,8 +163,28 @@ impl TermChain {
         let mut members = genesis.members.clone();
         members.sort_by_key(|member| member.node);
         let roll = Roll::of_members(genesis.params.shards, &members);
-        let term = Term { first: Epoch(1), roll, rest: rest_of_members(&members) };
+        let term = Term { first: genesis.first_epoch(), roll, rest: rest_of_members(&members) };
         TermChain { network: genesis.network(), terms: vec![term] }
+    }
+
+    /// Checks the seam between this chain's network and its successor, whose genesis is trusted no further than that: the
+    /// boundary it goes on from was decided by the committee that this chain has for the epoch.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Tampered`] that names [`Part::Seam`].
+    pub fn seam(&self, certificates: &dyn Certificates, successor: &Genesis) -> Result<Checked, EvidenceError> {
+        let part = Part::Seam;
+        let parent = successor.parent.as_ref().ok_or_else(|| part.wrong("the genesis names no network before it"))?;
+        let sealed: Sealed = codec::decode(&parent.sealed, SEALED_BYTES_MAX).map_err(|error| part.wrong(error))?;
+        let checked = self.check(certificates, &sealed, part)?;
+        let header = &checked.header;
+        let ended = header.boundary.as_ref().map(|boundary| boundary.ended);
+        let named = (parent.network, parent.block, parent.height, Some(parent.ended), Root(parent.state_root));
+        if named != (header.network, checked.id, header.height, ended, header.state_root) {
+            return Err(part.wrong("the genesis names another boundary than the one it shows"));
+        }
+        self.agrees(header, part)?;
+        Ok(checked)
     }
 
     /// A chain that begins with a boundary block of which the id is trusted.

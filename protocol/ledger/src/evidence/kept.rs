@@ -1,8 +1,8 @@
 //! The lists that a boundary header commits to, kept so that an item can be shown later.
 //!
 //! Roots alone prove nothing to somebody who was not there. The leaves cannot be computed again once weights and coverage
-//! have moved on, so they are part of the state for as long as the epoch is remembered: a healthy network's are two
-//! leaves, and what is scattered costs a few bytes a segment. They are cut into pages, so that no entry is long.
+//! have moved on, so they are part of the state for as long as the epoch is remembered: a healthy network's is one leaf.
+//! They are cut into pages, so that no entry is long. Which segments there were follows from coverage and is not kept.
 
 use crate::merkle::{self, Root};
 use crate::state::{Overlay, StateError, StateRead};
@@ -17,10 +17,8 @@ const PAGE_BYTES: usize = 16 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum List {
-    /// Of [`crate::VerdictRecord`], one a class.
+    /// Of [`crate::VerdictRecord`] with the past rows that coverage names beside its class: one for each set of rows.
     Verdicts = 1,
-    /// Of run and place of its class in the list above, one a judged segment.
-    Classes = 2,
     /// Of [`crate::verdict::Transition`].
     Transitions = 3,
 }

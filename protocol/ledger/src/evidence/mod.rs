@@ -12,6 +12,7 @@
 //! | [`chain`] | from what is trusted to the committee of any later epoch |
 //! | [`list`] | items of the lists that boundaries commit to |
 //! | [`kept`] | those lists, kept while their epoch is remembered |
+//! | `segments` | the map of segments of an epoch that is past, put together again |
 //! | [`proof`] | what a file holds and how it is made |
 //! | [`verify`](mod@verify) | how it is checked |
 //!
@@ -22,8 +23,9 @@
 //!
 //! 1. A life's number, blob, length, first epoch, epoch of certification and predecessor are written once.
 //! 2. Its last paid epoch may move while it is defended, by a deletion at most back to the running epoch, and never again.
-//!    It is forgotten at the boundary of that epoch, at no other. So at any later block: *defended in `e`* if and only if *certified* `<= e <=` *last*.
-//! 3. A number is in exactly one segment of an epoch in which it was defended, and nothing defended is left out of the list.
+//!    It is forgotten at the boundary of that epoch, at no other. One that is found invalid is defended to the end of the
+//!    epoch before, and no epoch that has ended is taken from it. So at any later block: *defended in `e`* if and only if *certified* `<= e <=` *last*.
+//! 3. A number is in exactly one segment of an epoch in which it was defended: segments do not overlap and leave nothing out.
 //!
 //! So the newest life that began by the end of `e`, reached from the blob's entry through its predecessors, is the one that
 //! `e` judged or had forgotten; that none is skipped follows from the links, and that there is none follows from the end
@@ -40,6 +42,7 @@ pub mod list;
 pub mod proof;
 pub mod roll;
 pub mod sealed;
+pub(crate) mod segments;
 pub mod verify;
 
 pub use chain::{CertificateFault, Certificates, Checked, StartHeader, TermChain, TermLink, Trust};
@@ -48,7 +51,7 @@ pub use list::{ListProof, ListProofError};
 pub use proof::{AUDIT_BYTES_MAX, AuditError, AuditProof, Headers, Origin, Question, audit, links};
 pub use roll::{Holding, Roll, TermRecord, Voter, committee_root};
 pub use sealed::{CERTIFICATE_BYTES_MAX, Opened, Sealed, SealedError, header_in};
-pub use verify::{Answer, Audit, verify};
+pub use verify::{Answer, Audit, Seam, verify};
 
 pub(crate) use kept::{drop_lists, keep};
 pub(crate) use roll::note_term;
@@ -63,6 +66,8 @@ pub enum Part {
     Question,
     /// The trusted boundary, or genesis.
     Start,
+    /// Where a successor goes on from the network before it.
+    Seam,
     /// A change of committee.
     Term {
         /// Counted from 1, the first after what is trusted.
@@ -90,6 +95,7 @@ impl fmt::Display for Part {
         match self {
             Part::Question => f.write_str("question"),
             Part::Start => f.write_str("trusted boundary"),
+            Part::Seam => f.write_str("boundary that a successor goes on from"),
             Part::Term { number } => write!(f, "term header {number}"),
             Part::Decided => f.write_str("boundary of the epoch"),
             Part::Anchor => f.write_str("newest block"),

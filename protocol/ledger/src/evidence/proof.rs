@@ -10,7 +10,7 @@
 //!             anchor            the newest block of whoever made the proof
 //!             by id             the blob in the map by id, under the anchor
 //!             lives             newest first, under the anchor, down to the one the epoch is about
-//!             [judged]          the segment and the verdict, under the decided boundary
+//!             [judged]          the segment in its map and the verdict in its list, under the decided boundary
 //! ```
 
 use super::chain::{Certificates, StartHeader, TermLink};
@@ -18,19 +18,22 @@ use super::kept::{self, List};
 use super::list::ListProof;
 use super::roll::{self, Roll};
 use super::sealed::Sealed;
+use super::segments;
 use crate::boundary;
 use crate::coverage::Run;
 use crate::merkle::{Map, MapProof};
 use crate::pages;
 use crate::records::{BlobRecord, SequenceRecord};
+use crate::rows::RowSet;
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
+use crate::verdict::VerdictRecord;
 use floe_types::codec::{self, DecodeError};
 use floe_types::{BlobId, Epoch, Height, NetworkId, SequenceNumber};
 use serde::{Deserialize, Serialize};
 
 /// The version of audit files.
-pub const AUDIT_VERSION: u32 = 1;
+pub const AUDIT_VERSION: u32 = 2;
 /// The longest audit file: 400 epochs of the largest committees with a change in every other epoch.
 pub const AUDIT_BYTES_MAX: usize = 64 << 20;
 /// The most changes of committee in one.
@@ -63,14 +66,23 @@ pub struct Life {
 /// The class that the blob was in, and the verdict on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
-    /// Shows `run` and the class's place in the list of segments.
-    pub segment: ListProof,
-    /// Numbers that the same rows cover.
+    /// Shows that the numbers of `run` are one segment, covered by the rows of the verdict's class and by `past` ones.
+    pub segment: MapProof,
+    /// Numbers that the same rows cover; up to the largest number there is when the newest blob is among them.
     pub run: Run,
-    /// Shows the verdict in the list of verdicts, at the class's place.
+    /// Shows the verdict with `past` in the list of verdicts.
     pub verdict: ListProof,
-    /// The verdict's encoding.
-    pub record: crate::verdict::VerdictRecord,
+    /// The verdict.
+    pub record: VerdictRecord,
+    /// Past rows that coverage still named there.
+    pub past: RowSet,
+}
+
+impl Judged {
+    /// What the map of segments must hold at the last number of the run.
+    pub(super) fn segment_value(&self) -> Vec<u8> {
+        codec::encode(&(self.run.first.0, self.record.class.union(&self.past)))
+    }
 }
 
 /// Everything that answers *was this blob available in this epoch, and who says so*. Unchecked.
@@ -289,24 +301,21 @@ impl Source<'_> {
 
     fn judged(&self, number: SequenceNumber, epoch: Epoch) -> Result<Judged, AuditError> {
         let damaged = |reason: &str| AuditError::State(Table::Lists.damaged(reason));
-        let segments = kept::leaves(self.state, epoch, List::Classes)?;
-        let mut found = None;
-        for (at, leaf) in segments.iter().enumerate() {
-            let (run, place): (Run, Option<u64>) = Table::Lists.parse(leaf)?;
-            if run.contains(number) {
-                found = Some((at as u64, run, place));
-                break;
+        let record = boundary::epoch_record(self.state, epoch)?.ok_or_else(|| damaged("an epoch is not remembered"))?;
+        let shown = segments::show(self.state, epoch, number)?;
+        if shown.root != record.boundary.classes_root {
+            return Err(damaged("the segments of an epoch are not those that its boundary names"));
+        }
+        let verdicts = kept::leaves(self.state, epoch, List::Verdicts)?;
+        for (place, leaf) in (0u64..).zip(&verdicts) {
+            let (record, past): (VerdictRecord, RowSet) = Table::Lists.parse(leaf)?;
+            if record.class.union(&past) == shown.rows {
+                let verdict = ListProof::of(&verdicts, place);
+                let verdict = verdict.ok_or_else(|| damaged("a list is shorter than its items"))?;
+                return Ok(Judged { segment: shown.proof, run: shown.run, verdict, record, past });
             }
         }
-        let (at, run, place) = found.ok_or_else(|| damaged("no segment has a defended blob"))?;
-        let place = place.ok_or_else(|| damaged("a segment has no class"))?;
-        let verdicts = kept::leaves(self.state, epoch, List::Verdicts)?;
-        let leaf = usize::try_from(place).ok().and_then(|place| verdicts.get(place));
-        let record = Table::Lists.parse(leaf.ok_or_else(|| damaged("a class has no verdict"))?)?;
-        let beyond = || damaged("a list is shorter than its items");
-        let segment = ListProof::of(&segments, at).ok_or_else(beyond)?;
-        let verdict = ListProof::of(&verdicts, place).ok_or_else(beyond)?;
-        Ok(Judged { segment, run, verdict, record })
+        Err(damaged("a class has no verdict"))
     }
 }
 

@@ -6,9 +6,9 @@ use super::{EvidenceError, Part};
 use crate::block::BoundaryHeader;
 use crate::coverage::Run;
 use crate::merkle::{MapProof, Presence, Root, value_hash};
-use crate::records::{BlobRecord, SequenceRecord};
+use crate::records::{BlobRecord, Defence, SequenceRecord};
 use crate::verdict::VerdictRecord;
-use floe_types::{BlobId, BlockTime, Epoch, Height, NetworkId, SequenceNumber, codec};
+use floe_types::{BlobId, BlockId, BlockTime, Epoch, Height, NetworkId, SequenceNumber, codec};
 use serde::Serialize;
 
 /// What a proof answers.
@@ -20,7 +20,7 @@ pub enum Answer {
         number: SequenceNumber,
         /// What is known of that life.
         life: SequenceRecord,
-        /// Numbers that were judged together.
+        /// Numbers that were judged together; up to the largest number there is when the newest blob was among them.
         run: Run,
         /// The verdict.
         record: VerdictRecord,
@@ -30,6 +30,13 @@ pub enum Answer {
         /// The number it had.
         number: SequenceNumber,
         /// What is known of that life; its last paid epoch is before the one asked about.
+        life: SequenceRecord,
+    },
+    /// Its encoding was shown to be inconsistent in the epoch or before: it was dropped.
+    Invalid {
+        /// The number it had.
+        number: SequenceNumber,
+        /// What is known of that life; its last epoch is before the one asked about.
         life: SequenceRecord,
     },
     /// It was registered by the time of the anchor, and not certified by the end of the epoch.
@@ -64,6 +71,20 @@ pub struct Audit {
     pub start: Option<Epoch>,
     /// Changes of committee on the way.
     pub terms: u64,
+    /// Where the network goes on from another one, when the genesis that is trusted says so: before it that one's evidence
+    /// holds. [`TermChain::seam`] checks who signed there.
+    pub seam: Option<Seam>,
+}
+
+/// The end of the network before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seam {
+    /// That network.
+    pub network: NetworkId,
+    /// Its newest signed boundary.
+    pub block: BlockId,
+    /// The last epoch that it decided.
+    pub ended: Epoch,
 }
 
 /// Checks the file `bytes` against what is trusted.
@@ -131,6 +152,14 @@ fn check(proof: AuditProof, trust: Trust<'_>, certificates: &dyn Certificates) -
         anchor: (anchor.header.height, anchor.header.epoch, anchor.header.time),
         start: proof.start.and_then(|start| start.header.boundary).map(|boundary| boundary.ended),
         terms: proof.terms.len() as u64,
+        seam: match trust {
+            Trust::Genesis(genesis) => genesis.parent.as_ref().map(|parent| Seam {
+                network: parent.network,
+                block: parent.block,
+                ended: parent.ended,
+            }),
+            Trust::Boundary { .. } => None,
+        },
     })
 }
 
@@ -164,6 +193,9 @@ fn answer(proof: &AuditProof, anchor: &Checked, boundary: &BoundaryHeader) -> Re
         (Some(record), None) => {
             let certified = proof.lives.last().map(|life| life.record.certified);
             Answer::NotCertified { record: record.clone(), certified }
+        }
+        (Some(_), Some(life)) if life.record.last < proof.epoch && life.record.defence == Defence::Invalid => {
+            Answer::Invalid { number: life.number, life: life.record.clone() }
         }
         (Some(_), Some(life)) if life.record.last < proof.epoch => {
             Answer::Forgotten { number: life.number, life: life.record.clone() }
@@ -202,13 +234,16 @@ fn judged(
     boundary: &BoundaryHeader,
 ) -> Result<Answer, EvidenceError> {
     let judged = proof.judged.as_ref().ok_or_else(|| Part::Verdict.wrong("it is missing"))?;
-    // The leaf says run and class; the class's place is where the verdict must be shown.
-    let leaf = codec::encode(&(judged.run, Some(judged.verdict.place)));
-    judged.segment.verify(&boundary.classes_root, &leaf).map_err(|error| Part::Class.wrong(error))?;
+    // The segment says run and rows; they are the verdict's class and the past rows shown with it.
+    let key = judged.run.last.0.to_be_bytes();
+    let found = judged.segment.verify(&boundary.classes_root, &key).map_err(|error| Part::Class.wrong(error))?;
+    if !matches!(found, Presence::Present { value, .. } if value == value_hash(&judged.segment_value())) {
+        return Err(Part::Class.wrong("the map says something else"));
+    }
     if !judged.run.contains(number) {
         return Err(Part::Class.wrong("the segment is not the one that the blob's number is in"));
     }
-    let leaf = codec::encode(&judged.record);
+    let leaf = codec::encode(&(&judged.record, &judged.past));
     judged.verdict.verify(&boundary.verdict_root, &leaf).map_err(|error| Part::Verdict.wrong(error))?;
     if judged.record.epoch != proof.epoch {
         return Err(Part::Verdict.wrong("it is of another epoch"));

@@ -3,11 +3,44 @@
 use super::fixture::*;
 use crate::coverage::Run;
 use crate::*;
-use floe_types::bls::BlsSignature;
-use floe_types::{Epoch, Frost, RegistrationNumber, SequenceNumber, codec};
+use floe_erasure::{Axis, EvidenceKind, PairIndex, SliverId};
+use floe_types::bls::{BlsSignature, PublicKey};
+use floe_types::double_vote::{Said, VoteStep};
+use floe_types::keys::Signature;
+use floe_types::{DoubleVote, Epoch, Frost, RegistrationNumber, SequenceNumber, VoteKey, codec};
 
 fn digest(bytes: &[u8]) -> String {
     Root(codec::hash("floe 1 conformance", bytes)).to_string()[..16].to_owned()
+}
+
+fn join() -> Join {
+    Join {
+        node: node(3),
+        name: "new".into(),
+        account: user(2),
+        vote_key: VoteKey([6; 32]),
+        bls_key: PublicKey([8; 48]),
+        possession: BlsSignature([5; 96]),
+        addresses: vec!["/ip4/127.0.0.1/tcp/9".into()],
+        domain: "isp:a".into(),
+        capacity_bytes: 1 << 40,
+        stake: Frost(1_000),
+        by_node: Signature([1; 64]),
+        by_vote_key: Signature([2; 64]),
+        by_bls_key: BlsSignature([3; 96]),
+    }
+}
+
+fn double_vote() -> DoubleVote {
+    let said = |value| Said { value, valid_round: None, signature: Signature([9; 64]) };
+    let (first, second) = (said(Some([1; 32])), said(None));
+    DoubleVote { key: VoteKey([6; 32]), step: VoteStep::Precommit, height: 300, round: 2, first, second }
+}
+
+fn inconsistency(kind: EvidenceKind, axis: Option<Axis>) -> Inconsistency {
+    let sliver = axis.map(|axis| SliverId { pair: PairIndex(3), axis });
+    let (members, signature) = (members([0, 4, 6]), BlsSignature([5; 96]));
+    Inconsistency { term: 2, blob: blob(1), kind, sliver, members, signature }
 }
 
 fn actions() -> Vec<(&'static str, Action, &'static str)> {
@@ -68,6 +101,45 @@ fn actions() -> Vec<(&'static str, Action, &'static str)> {
             Action::Report { member: node(3), epoch: Epoch(9), answered: members([0, 6]) },
             "aad56f1d2e6073ee 0e7ac35e4ee6ea43",
         ),
+        ("support", Action::Support { member: node(3), version: 2 }, "00ab4f9c048333aa 8b8bc5c561947e12"),
+        ("join", Action::Join(Box::new(join())), "db9d52c257abaae1 c226e7a44086b273"),
+        (
+            "stake, more",
+            Action::Stake { node: node(3), change: StakeChange::Add(Frost(9)) },
+            "c3d67701c8c08910 6c6e889e47dcdd62",
+        ),
+        (
+            "stake, less",
+            Action::Stake { node: node(3), change: StakeChange::Withdraw(Frost(9)) },
+            "6f0d382aa907b35b 9d1cf2645ca8d800",
+        ),
+        ("leave", Action::Leave { node: node(3) }, "c5af81bb5255bd30 08d38495751fdeef"),
+        (
+            "describe",
+            Action::Describe(Description {
+                node: node(3),
+                addresses: vec!["/ip4/127.0.0.1/tcp/9".into()],
+                domain: "isp:a city:b".into(),
+                capacity_bytes: 1 << 40,
+            }),
+            "b99aa96726fe3472 d4db9be2286da756",
+        ),
+        (
+            "vote key",
+            Action::VoteKey(Announcement { node: node(3), term: 4, key: VoteKey([6; 32]), proof: Signature([7; 64]) }),
+            "6cd1d295dd0800d7 0c7e9a9b72599fca",
+        ),
+        ("evidence", Action::Evidence(Box::new(double_vote())), "653a861dad48c2ea 3a961e33911d80ae"),
+        (
+            "invalid, of a sliver",
+            Action::Invalid(Box::new(inconsistency(EvidenceKind::Row, Some(Axis::Primary)))),
+            "93ce7308212c0ea5 e3972d19603583de",
+        ),
+        (
+            "invalid, of the roots",
+            Action::Invalid(Box::new(inconsistency(EvidenceKind::Roots, None))),
+            "1ef59607439dc1ee 56c97e8c959f7bfe",
+        ),
     ]
 }
 
@@ -97,13 +169,16 @@ fn headers_confirmations_and_records_have_their_frozen_encoding() {
     let plain = &world.blocks[0];
     let boundary = world.blocks.last().unwrap();
     let confirmation = confirmation_message(&floe_types::NetworkId([3; 32]), 1, RegistrationNumber(9), &blob(1), 1);
+    let shown = inconsistency(EvidenceKind::Extension, Some(Axis::Secondary));
+    let statement = shown.statement(floe_types::NetworkId([3; 32]));
     let found = [
-        ("genesis state", digest(&genesis.encode()), "b78000a28e9636d3"),
-        ("block", digest(&plain.encode()), "3889d5c322c26f23"),
-        ("boundary header", digest(&codec::encode(&boundary.header)), "f72e7c5f0891f76a"),
-        ("block id", digest(&boundary.id().0), "4886a0cf78258fc5"),
+        ("genesis state", digest(&genesis.encode()), "a775e30eac5f2346"),
+        ("block", digest(&plain.encode()), "702bf62f58919240"),
+        ("boundary header", digest(&codec::encode(&boundary.header)), "f7baa0fa2bb995ec"),
+        ("block id", digest(&boundary.id().0), "b4d346f816e0191d"),
         ("confirmation", digest(&confirmation), "f652fe5b82753c89"),
-        ("state", digest(&views::head(&world.state).unwrap().state_root.0), "3f7d20f6223431e3"),
+        ("statement", digest(&statement.message()), "d8b6d4c9b32d0ef0"),
+        ("state", digest(&views::head(&world.state).unwrap().state_root.0), "60f3a0e5363df9a8"),
     ];
     let wrong: Vec<_> = found.into_iter().filter(|(_, found, frozen)| found != frozen).collect();
     assert_eq!(wrong, vec![], "(name, found, frozen)");

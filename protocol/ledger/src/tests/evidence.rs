@@ -21,7 +21,7 @@ fn signature(key: &VoteKey, height: Height, value: &[u8; 32]) -> [u8; 32] {
 }
 
 impl StandIn {
-    fn sign(roll: &Roll, places: &[usize], height: Height, value: &[u8; 32]) -> Vec<u8> {
+    pub fn sign(roll: &Roll, places: &[usize], height: Height, value: &[u8; 32]) -> Vec<u8> {
         let sign = |at: &usize| (*at as u16, signature(&roll.voters[*at].vote_key, height, value));
         codec::encode(&places.iter().map(sign).collect::<Signatures>())
     }
@@ -82,12 +82,12 @@ fn kept(world: &World) -> Kept {
     Kept(world.blocks.iter().map(|block| (block.header.height, sealed(&roll, block))).collect())
 }
 
-fn ask(world: &World, blob: BlobId, epoch: u64) -> Result<AuditProof, AuditError> {
+pub fn ask(world: &World, blob: BlobId, epoch: u64) -> Result<AuditProof, AuditError> {
     let question = Question { blob, epoch: Epoch(epoch), from: Origin::Genesis };
     audit(&question, world.context.network, &world.state, &kept(world), &StandIn)
 }
 
-fn answer(world: &World, blob: BlobId, epoch: u64) -> Answer {
+pub fn answer(world: &World, blob: BlobId, epoch: u64) -> Answer {
     let bytes = ask(world, blob, epoch).unwrap().encode();
     verify(&bytes, Trust::Genesis(&genesis()), &StandIn).unwrap().answer
 }
@@ -134,6 +134,7 @@ fn every_kind_of_answer_is_proven_as_the_ledger_gives_it() {
             Answer::Forgotten { number, .. } => format!("forgotten {}", number.0),
             Answer::NotCertified { certified, .. } => format!("not until {certified:?}"),
             Answer::NeverRegistered => "never".to_owned(),
+            Answer::Invalid { number, .. } => format!("invalid {}", number.0),
         };
         (1..=5).map(of).collect()
     };
@@ -405,7 +406,7 @@ fn lists_are_dropped_with_their_epoch() {
     for _ in 0..boundary::HISTORY_EPOCHS + 3 {
         world.boundary(vec![]);
     }
-    let kept = |epoch| evidence::kept::leaves(&world.state, Epoch(epoch), evidence::List::Classes).unwrap().len();
+    let kept = |epoch| evidence::kept::leaves(&world.state, Epoch(epoch), evidence::List::Verdicts).unwrap().len();
     assert_eq!((kept(2), kept(3), kept(4), kept(403)), (0, 0, 1, 1));
     assert!(matches!(ask(&world, blob(1), 2), Err(AuditError::NotKept { oldest: Epoch(4), .. })));
     assert!(matches!(answer(&world, blob(1), 4), Answer::Judged { .. }));

@@ -78,6 +78,7 @@ fn genesis_of(seats: Vec<Vec<ShardIndex>>) -> Genesis {
         params: params(),
         accounts,
         members,
+        parent: None,
     }
 }
 
@@ -117,8 +118,12 @@ impl World {
     pub fn of(genesis: &Genesis) -> World {
         let mut state = MemoryState::new();
         state.apply(&begin(genesis).unwrap());
-        let context = Context::of(genesis);
-        World { context, twin: state.clone(), state, now: BlockTime(START), blocks: Vec::new() }
+        World::at(Context::of(genesis), state, BlockTime(START))
+    }
+
+    /// A world that begins with `state`.
+    pub fn at(context: Context, state: MemoryState, now: BlockTime) -> World {
+        World { context, twin: state.clone(), state, now, blocks: Vec::new() }
     }
 
     pub fn epoch(&self) -> Epoch {

@@ -36,6 +36,8 @@ struct Life {
     length: u64,
     now: BTreeSet<u16>,
     judged: BTreeSet<u16>,
+    /// The first epoch that a shard is paid for again.
+    paused: BTreeMap<u16, u64>,
     /// Why it is over.
     over: Option<Defence>,
 }
@@ -150,7 +152,8 @@ impl Model {
                     Some(at) => self.say(at as u64, at as u64, shards, true),
                     None => {
                         let (blob, length) = (*blob, self.entries[registration.0 as usize - 1].length);
-                        self.lives.push(Life { blob, length, now: shards.clone(), judged: shards, over: None });
+                        let (now, judged, paused) = (shards.clone(), shards, BTreeMap::new());
+                        self.lives.push(Life { blob, length, now, judged, paused, over: None });
                     }
                 }
                 self.count(registration.0 as usize - 1);
@@ -189,6 +192,7 @@ impl Model {
             Action::Offer { member, price } => {
                 self.offers.insert(self.committee.index_of(member).unwrap(), price.0);
             }
+            Action::Invalid(shown) => self.invalidate(sender, shown),
             // With seats that stay, row `s` is the seat of shard `s` and these move nothing.
             Action::Support { .. }
             | Action::Join(_)
@@ -197,6 +201,27 @@ impl Model {
             | Action::Describe(_)
             | Action::VoteKey(_)
             | Action::Evidence(_) => panic!("the model follows a committee that stays"),
+        }
+    }
+
+    /// Deeds sign what is of this kind and forge the rest.
+    fn invalidate(&mut self, sender: AccountId, shown: &Inconsistency) {
+        let genuine = shown.kind == floe_erasure::EvidenceKind::Extension;
+        if !genuine || self.shards(shown.members.iter()).len() < 10 {
+            let bond = u128::from(self.params.invalid_bond.0);
+            self.take(sender, bond);
+            self.reserve += bond;
+            return;
+        }
+        let Some(at) = self.defended(shown.blob) else { return };
+        self.lives[at].over = Some(Defence::Invalid);
+        for at in 0..self.entries.len() {
+            let entry = &mut self.entries[at];
+            if entry.blob == shown.blob && entry.phase == Phase::Counts {
+                self.reserve += entry.paid.split_off(&(self.epoch + 1)).values().sum::<u128>();
+                let (owner, rest) = (entry.owner, std::mem::take(&mut entry.budget));
+                self.give(owner, rest);
+            }
         }
     }
 
@@ -242,8 +267,10 @@ impl Model {
             let mut earned = Vec::new();
             for index in answered {
                 let mine = self.shards([index]);
-                let covered =
-                    |life: &&Life| self.fragment(life.length) * life.judged.intersection(&mine).count() as u128;
+                let covered = |life: &&Life| {
+                    let paid = |shard: &&u16| life.paused.get(*shard).is_none_or(|until| *until <= ended);
+                    self.fragment(life.length) * life.judged.intersection(&mine).filter(paid).count() as u128
+                };
                 let storage = (bucket * live.iter().map(covered).sum::<u128>()).checked_div(whole).unwrap_or(0);
                 let fees = self.fees * mine.len() as u128 / 28;
                 earned.push((self.committee.member(index).unwrap().account, storage + fees));
@@ -268,7 +295,12 @@ impl Model {
         }
         for (first, last, shards, held) in std::mem::take(&mut self.said) {
             for at in first..=last {
-                change(&mut self.lives[at as usize].judged, &shards, held);
+                let life = &mut self.lives[at as usize];
+                if !held {
+                    let until = ended + 1 + self.params.pay_pause.0;
+                    life.paused.extend(life.judged.intersection(&shards).map(|shard| (*shard, until)));
+                }
+                change(&mut life.judged, &shards, held);
             }
         }
         self.epoch += 1;
@@ -338,7 +370,9 @@ impl Model {
             }
             assert_eq!(Some(found.last.0), last, "number {number}");
             let covered = coverage::covered(state, tables::Table::Coverage, number, self.lives.len() as u64).unwrap();
-            assert_eq!(covered.iter().map(|row| row.0 as u16).collect::<BTreeSet<_>>(), life.now, "number {number}");
+            // Numbers above the seats are marks of pauses.
+            let rows = covered.iter().filter(|row| row.0 < 28).map(|row| row.0 as u16);
+            assert_eq!(rows.collect::<BTreeSet<_>>(), life.now, "number {number}");
         }
     }
 }

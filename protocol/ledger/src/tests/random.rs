@@ -27,6 +27,7 @@ enum Deed {
     Announce { seed: u8, term: u64, key: u8 },
     Accuse { seed: u8, height: u64, same: bool },
     AttestRow { seed: u8, shard: u16, first: u64, count: u64 },
+    Invalid { by: u8, blob: u8, places: Vec<usize>, forged: bool },
     Wait { millis: u64 },
     EndEpoch { present: Vec<usize> },
 }
@@ -64,6 +65,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => (1u8..4, 1u64..12, budget).prop_map(|(by, registration, budget)| Deed::Renew { by, registration, budget }),
         1 => (0usize..7, 1u64..3_000).prop_map(|(at, price)| Deed::Offer { at, price }),
         1 => (0usize..7, places(), 0u64..2).prop_map(|(at, answered, late)| Deed::Report { at, answered, late }),
+        1 => (1u8..4, 0u8..4, places(), proptest::bool::weighted(0.3)).prop_map(
+            |(by, blob, places, forged)| Deed::Invalid { by, blob, places, forged },
+        ),
         1 => (0u64..9_000).prop_map(|millis| Deed::Wait { millis }),
         2 => places().prop_map(|present| Deed::EndEpoch { present }),
     ]
@@ -226,6 +230,13 @@ fn act(net: &mut Net, deed: Deed) {
             let action = Action::Report { member: node(at), epoch, answered: members(answered) };
             transaction(world, &node_key(at), action)
         }
+        Deed::Invalid { by, blob: id, places, forged } => {
+            let mut shown = super::invalid::shown(world, blob(id), &places);
+            if forged {
+                shown.kind = floe_erasure::EvidenceKind::Padding;
+            }
+            transaction(world, &key(by), Action::Invalid(Box::new(shown)))
+        }
         Deed::Join { .. }
         | Deed::Stake { .. }
         | Deed::Leave { .. }
@@ -279,6 +290,7 @@ proptest! {
         }
         let tallied = record.boundary.tally.verdicts.iter().map(|(verdict, weight)| (*verdict, weight.blobs));
         prop_assert_eq!(counted, tallied.collect());
+        super::classes::check(&world.state);
         let mut replayed = MemoryState::new();
         replayed.apply(&begin(&genesis()).unwrap());
         for block in &world.blocks {

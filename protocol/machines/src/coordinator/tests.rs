@@ -101,6 +101,7 @@ fn genesis(nodes: usize, epoch_millis: u64) -> Genesis {
         params: Params::devnet(28, epoch_millis),
         accounts,
         members: (0..nodes).map(member).collect(),
+        parent: None,
     }
 }
 

@@ -96,7 +96,8 @@ impl Chain {
 
     fn take(&mut self, action: &Action) {
         match action {
-            // Nobody comes or goes in a simulation yet: seats stay, and with them the one row of each shard.
+            // Nobody comes or goes in a simulation yet: seats stay, and with them the one row of each shard. Nor is an encoding
+            // inconsistent.
             Action::Transfer { .. }
             | Action::Renew { .. }
             | Action::Offer { .. }
@@ -106,7 +107,8 @@ impl Chain {
             | Action::Describe(_)
             | Action::VoteKey(_)
             | Action::Support { .. }
-            | Action::Evidence(_) => {}
+            | Action::Evidence(_)
+            | Action::Invalid(_) => {}
             Action::Register { blob, length, last, .. } => {
                 let number = RegistrationNumber(self.registrations.len() as u64 + 1);
                 let counts = self.defended(blob).is_some();

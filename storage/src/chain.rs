@@ -113,6 +113,14 @@ impl Store {
         Ok(if noted || self.opening().lost_writes > 0 { Memory::Lost } else { Memory::Kept })
     }
 
+    /// Notes that votes may have been cast that this store does not remember. Durable when it returns.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn memory_is_lost(&self) -> Result<(), StorageError> {
+        self.inner.note_lost_memory()
+    }
+
     /// What was forgotten cannot matter any more. Durable when it returns.
     ///
     /// # Errors

@@ -40,7 +40,8 @@ pub(super) fn new(args: &args::GenesisNew, output: &Output) -> Done {
         members.iter().map(|member| GenesisAccount { account: member.account, balance }).collect();
     accounts.sort_by_key(|entry| entry.account);
     let time = BlockTime(Time::now().0);
-    let genesis = Genesis { version: PROTOCOL_VERSION, name: args.name.clone(), time, params, accounts, members, parent: None };
+    let genesis =
+        Genesis { version: PROTOCOL_VERSION, name: args.name.clone(), time, params, accounts, members, parent: None };
     genesis.check().map_err(misconfigured)?;
     let text = serde_json::to_string_pretty(&genesis).map_err(misconfigured)?;
     fs::write(&args.output, text + "\n").map_err(|error| unusable(&args.output, &error))?;

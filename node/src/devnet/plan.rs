@@ -110,8 +110,15 @@ impl Plan {
         accounts.sort_by_key(|entry| entry.account);
         let params = Params::devnet(self.shards, self.epoch_millis);
         let name = self.name();
-        let genesis =
-            Genesis { version: PROTOCOL_VERSION, name: name.clone(), time: self.time, params, accounts, members, parent: None };
+        let genesis = Genesis {
+            version: PROTOCOL_VERSION,
+            name: name.clone(),
+            time: self.time,
+            params,
+            accounts,
+            members,
+            parent: None,
+        };
         genesis.check()?;
         let state = State {
             version: STATE_VERSION,

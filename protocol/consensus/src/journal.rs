@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::{SignedProposal, SignedVote};
 use crate::certificate::PolkaCertificate;
 use crate::codec::{self, DecodeError};
+use crate::message::{Content, Message};
 use crate::{Config, Height, Round, TimerKind, ValidatorKey, ValueId, Verdict};
 
 /// One entry of the journal, to be kept in order and handed back whole.
@@ -19,6 +20,16 @@ pub struct JournalEntry {
     pub height: Height,
     /// Its content, at most [`Config::message_bytes_max`] long.
     pub bytes: Bytes,
+}
+
+impl JournalEntry {
+    /// The vote in it, its own node's or another's, as the message that brought it.
+    pub fn vote(&self) -> Option<Message> {
+        match codec::decode(&self.bytes, self.bytes.len()) {
+            Ok(Record::Vote(vote)) => Some(Message(Content::Vote(vote))),
+            _ => None,
+        }
+    }
 }
 
 /// The content of an entry.

@@ -19,7 +19,7 @@ use crate::rows::{self, Row, RowId, RowKind, RowSet};
 use crate::state::{StateError, StateRead};
 use crate::tables::{Table, number_at};
 use crate::views::{committee, head, next_sequence};
-use floe_types::{BlobId, Committee, Epoch, Frost, NodeId, Params, SequenceNumber, ShardIndex};
+use floe_types::{BlobId, Committee, Epoch, Frost, NodeId, Params, SequenceNumber, ShardIndex, VoteKey};
 use std::collections::BTreeMap;
 
 /// The most blobs in one page of [`gaps`].
@@ -61,6 +61,14 @@ pub fn holders(state: &dyn StateRead, blob: &BlobId) -> Result<Vec<Holder>, Stat
 /// [`StateError`].
 pub fn candidate(state: &dyn StateRead, node: &NodeId) -> Result<Option<Candidate>, StateError> {
     candidates::candidate(state, node)
+}
+
+/// The epoch in which two votes of `key` were punished, if they were.
+///
+/// # Errors
+/// [`StateError`].
+pub fn punished(state: &dyn StateRead, key: &VoteKey) -> Result<Option<Epoch>, StateError> {
+    Table::Offences.load(state, &Table::Offences.key(&[&key.0]))
 }
 
 /// Where `node` listens, as it says itself most lately; none when it neither is a candidate nor has a seat.

@@ -20,11 +20,13 @@ pub enum Law {
     I16,
     /// After faults cease heights advance within three rounds and a new store completes within two epochs.
     I18,
+    /// Two votes of one key that an honest member saw are punished within three heights, and no honest key is ever accused.
+    I19,
 }
 
 impl Law {
     /// Every law that this version checks.
-    pub const ALL: [Law; 8] = [Law::I1, Law::I2, Law::I4, Law::I7, Law::I14, Law::I15, Law::I16, Law::I18];
+    pub const ALL: [Law; 9] = [Law::I1, Law::I2, Law::I4, Law::I7, Law::I14, Law::I15, Law::I16, Law::I18, Law::I19];
 
     /// What the law says, in one sentence.
     #[must_use]
@@ -38,6 +40,7 @@ impl Law {
             Law::I15 => "no key signs two different messages for one height, round and step",
             Law::I16 => "a change of committee moves at most f/2 seats by choice and f in all",
             Law::I18 => "after faults cease, heights advance and a new store completes",
+            Law::I19 => "two votes of one key are punished within three heights, and no honest key is accused",
         }
     }
 }

@@ -10,11 +10,15 @@
 
 use crate::chance::Chance;
 use crate::fragment_disk::FragmentDisk;
+use crate::snapshot_disk::Snapshots;
 use crate::world::gateway::{Spool, UploadId};
 use floe_consensus::JournalEntry;
-use floe_ledger::{ChangeSet, MemoryState, StateRead};
+use floe_ledger::evidence::{Sealed, TermLink, links};
+use floe_ledger::snapshot::Outline;
+use floe_ledger::{ChangeSet, MemoryState, StateRead, views};
+use floe_machines::certificates::CommitCertificates;
 use floe_machines::wire::sync::{DecidedBlock, DecidedBlocks, Served};
-use floe_types::Height;
+use floe_types::{Epoch, Height, NetworkId};
 use std::collections::BTreeMap;
 
 /// Everything one node keeps.
@@ -31,6 +35,12 @@ pub struct Disk {
     pub fragments: FragmentDisk,
     /// Blobs on their way in.
     pub(crate) spools: BTreeMap<UploadId, Spool>,
+    /// Snapshots and the headers that stay.
+    pub snapshots: Snapshots,
+    /// The network, for whoever follows its terms.
+    pub network: NetworkId,
+    /// The note that votes may have been forgotten with what was here before.
+    pub memory_lost: bool,
 }
 
 /// Whether a write waits until it is durable.
@@ -64,7 +74,55 @@ impl Disk {
     #[must_use]
     pub fn new(state: MemoryState, fragments: FragmentDisk) -> Disk {
         let (blocks, spools) = (BTreeMap::new(), BTreeMap::new());
-        Disk { state, blocks, journal: Vec::new(), unsynced: Vec::new(), fragments, spools }
+        let (journal, unsynced) = (Vec::new(), Vec::new());
+        let (snapshots, network) = (Snapshots::default(), NetworkId([0; 32]));
+        Disk { state, blocks, journal, unsynced, fragments, spools, snapshots, network, memory_lost: false }
+    }
+
+    /// The newest height.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        views::head(&self.state).map_or(Height(0), |head| head.height)
+    }
+
+    /// A boundary was written: the state is offered as a snapshot, and blocks that are old are dropped.
+    pub fn offer_snapshot(&mut self, height: Height) {
+        let sealed = self.blocks.get(&height).and_then(|kept| Sealed::of(&kept.block, &kept.certificate).ok());
+        if let Some(sealed) = sealed {
+            let below = self.snapshots.offer(height, sealed, &self.state);
+            self.blocks = self.blocks.split_off(&below);
+        }
+    }
+
+    /// Puts the snapshot that has arrived in place of the state, with the headers of the terms before it.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn restore(&mut self, network: &NetworkId, terms: &[TermLink]) -> Result<(), String> {
+        let (_, sealed, state) = self.snapshots.restored(network)?;
+        self.state = state;
+        self.blocks.clear();
+        self.journal.clear();
+        self.unsynced.clear();
+        self.memory_lost = true;
+        terms.iter().map(|link| link.sealed.clone()).chain([sealed]).for_each(|one| self.snapshots.keep_header(one));
+        Ok(())
+    }
+
+    /// A copy of everything that is on it, as a backup takes it. Blobs on their way in stay with the original.
+    #[must_use]
+    pub fn copied(&self) -> Disk {
+        Disk {
+            state: self.state.clone(),
+            blocks: self.blocks.clone(),
+            journal: self.journal.clone(),
+            unsynced: Vec::new(),
+            fragments: self.fragments.copied(),
+            spools: BTreeMap::new(),
+            snapshots: self.snapshots.clone(),
+            network: self.network,
+            memory_lost: self.memory_lost,
+        }
     }
 
     /// Appends to the journal. A sync makes everything written before it durable, too.
@@ -120,11 +178,32 @@ impl Disk {
     }
 }
 
-impl Served for Disk {}
+impl Served for Disk {
+    fn terms(&self, after: Epoch, bytes_max: usize) -> Vec<TermLink> {
+        let certificates = CommitCertificates::of(self.network);
+        links(after, bytes_max, &self.state, &self.snapshots, &certificates).unwrap_or_default()
+    }
+
+    fn outline(&self) -> Option<Outline> {
+        self.snapshots.newest().map(|offered| offered.outline.clone())
+    }
+
+    fn part(&self, height: Height, index: u32) -> Option<Vec<u8>> {
+        self.snapshots.at(height)?.parts.get(index as usize).cloned()
+    }
+
+    fn chunk(&self, height: Height, index: u32) -> Option<Vec<u8>> {
+        self.snapshots.at(height)?.chunks.get(index as usize).cloned()
+    }
+}
 
 impl DecidedBlocks for Disk {
     fn decided(&self, height: Height) -> Option<DecidedBlock> {
         self.blocks.get(&height).cloned()
+    }
+
+    fn oldest(&self) -> Height {
+        self.blocks.first_key_value().map_or(self.height().next(), |(oldest, _)| *oldest)
     }
 }
 

@@ -22,7 +22,7 @@ pub struct FragmentDisk {
     sync: Sync,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Kept {
     fragments: BTreeMap<FragmentKey, (FragmentRecord, Vec<u8>)>,
     confirmations: BTreeMap<RegistrationNumber, ConfirmationRecord>,
@@ -35,6 +35,12 @@ impl FragmentDisk {
     #[must_use]
     pub fn new(sync: Sync) -> FragmentDisk {
         FragmentDisk { kept: Arc::default(), sync }
+    }
+
+    /// Another store with the same in it.
+    #[must_use]
+    pub fn copied(&self) -> FragmentDisk {
+        FragmentDisk { kept: Arc::new(Mutex::new(self.kept().clone())), sync: self.sync }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -4,19 +4,25 @@
 
 use crate::plan::Plan;
 use floe_consensus::{ValidatorKey, VoteSigningKey};
+use floe_ledger::{Action, Join, SignedTransaction, Transaction};
 use floe_types::bls::{BlsSecretKey, BlsSignature, PublicKey};
 use floe_types::committee::deal;
 use floe_types::genesis::{GenesisAccount, PROTOCOL_VERSION};
-use floe_types::keys::SecretKey;
-use floe_types::{AccountId, BlockTime, EpochCount, Frost, Genesis, Member, NodeId, Params, VoteKey};
+use floe_types::keys::{SecretKey, Signature};
+use floe_types::units::FROST_PER_WAL;
+use floe_types::{AccountId, BlockTime, EpochCount, Frost, Genesis, Member, NetworkId, NodeId, Params, VoteKey};
 use std::sync::OnceLock;
 
-/// The most nodes of a run.
-pub const NODES_MAX: usize = 10;
+/// The most nodes of a run, newcomers included.
+pub const NODES_MAX: usize = 20;
 /// When every network begins, in unix milliseconds.
 pub const GENESIS_MILLIS: u64 = 1_700_000_000_000;
 /// What every account holds at first.
-const BALANCE: Frost = Frost(1_000_000_000);
+const BALANCE: Frost = Frost(1_000 * FROST_PER_WAL);
+/// The failure domain of all that may fail: the ledger gives a domain at most `f` seats, whoever joins and leaves.
+pub const DEN: &str = "operator:den";
+/// What an operator pays for a transaction: more than any needs.
+const OPERATORS_FEE: Frost = Frost(20_000);
 
 struct BlsPart {
     public: PublicKey,
@@ -31,16 +37,33 @@ fn bls_parts() -> &'static [BlsPart] {
     })
 }
 
-/// The name of node `node`. Names are in the order of indices, so that a node's index is its place in the committee.
+/// The network key of a node.
+#[must_use]
+pub fn node_key(node: usize) -> SecretKey {
+    SecretKey::from_bytes([node as u8 + 51; 32])
+}
+
+fn node_ids() -> &'static [NodeId] {
+    static IDS: OnceLock<Vec<NodeId>> = OnceLock::new();
+    IDS.get_or_init(|| (0..NODES_MAX).map(|node| NodeId(node_key(node).public())).collect())
+}
+
+/// The name of node `node`.
 #[must_use]
 pub fn node_id(node: usize) -> NodeId {
-    NodeId([node as u8 + 1; 32])
+    node_ids()[node]
 }
 
 /// The node with this name.
 #[must_use]
 pub fn node_of(id: &NodeId) -> Option<usize> {
-    usize::from(id.0[0]).checked_sub(1).filter(|node| *node < NODES_MAX)
+    node_ids().iter().position(|known| known == id)
+}
+
+/// The key of the operator of a node that was not in the first committee: it bonds the stake and is never on the node.
+#[must_use]
+pub fn operator_key(node: usize) -> SecretKey {
+    SecretKey::from_bytes([node as u8 + 76; 32])
 }
 
 /// The account key of a node.
@@ -49,23 +72,24 @@ pub fn account_key(node: usize) -> SecretKey {
     SecretKey::from_bytes([node as u8 + 101; 32])
 }
 
-/// The vote key of a node.
+/// The secret of the vote key that a member of the first committee begins with.
 #[must_use]
-pub fn vote_signing_key(node: usize) -> VoteSigningKey {
-    VoteSigningKey::from_secret([node as u8 + 151; 32])
+pub fn first_secret(node: usize) -> [u8; 32] {
+    [node as u8 + 151; 32]
 }
 
-/// The public vote key of a node.
+/// The secret of the vote key that a node makes for a term: another one each time it makes one.
 #[must_use]
-pub fn vote_key(node: usize) -> ValidatorKey {
-    static KEYS: OnceLock<Vec<ValidatorKey>> = OnceLock::new();
-    KEYS.get_or_init(|| (0..NODES_MAX).map(|node| vote_signing_key(node).public()).collect())[node]
+pub fn made_secret(node: usize, term: u64, time: u64) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"simulated vote key").update(&[node as u8]).update(&term.to_be_bytes()).update(&time.to_be_bytes());
+    *hasher.finalize().as_bytes()
 }
 
-/// The node with this vote key.
+/// The vote key of a secret.
 #[must_use]
-pub fn voter(key: &ValidatorKey) -> Option<usize> {
-    (0..NODES_MAX).find(|node| vote_key(*node) == *key)
+pub fn vote_key(secret: [u8; 32]) -> ValidatorKey {
+    VoteSigningKey::from_secret(secret).public()
 }
 
 /// The key with which a node signs confirmations.
@@ -82,6 +106,8 @@ pub fn params(plan: &Plan) -> Params {
         price: Frost(7),
         paid_ahead_max: EpochCount(1_000),
         blob_bytes_max: 1 << 20,
+        term_epochs: EpochCount(plan.term_epochs),
+        election_epochs: EpochCount(plan.election_epochs),
         ..Params::devnet(plan.shards, plan.epoch_millis)
     }
 }
@@ -93,17 +119,21 @@ pub fn genesis(plan: &Plan) -> Genesis {
         node: node_id(node),
         name: format!("node-{node}"),
         account: AccountId(account_key(node).public()),
-        vote_key: VoteKey(vote_key(node).0),
+        vote_key: VoteKey(vote_key(first_secret(node)).0),
         bls_key: bls_parts()[node].public,
         possession: bls_parts()[node].possession,
         addresses: vec![format!("/memory/{}", node + 1)],
-        domain: String::new(),
+        domain: plan.domain_of(node).to_owned(),
         capacity_bytes: 1 << 40,
         shards,
     };
     let members: Vec<_> = deal(plan.shards, plan.members).into_iter().enumerate().map(member).collect();
     let mut accounts: Vec<_> =
         members.iter().map(|member| GenesisAccount { account: member.account, balance: BALANCE }).collect();
+    for node in plan.members..plan.people() {
+        let keys = [account_key(node), operator_key(node)];
+        accounts.extend(keys.map(|key| GenesisAccount { account: AccountId(key.public()), balance: BALANCE }));
+    }
     accounts.sort_by_key(|entry| entry.account);
     Genesis {
         version: PROTOCOL_VERSION,
@@ -114,6 +144,40 @@ pub fn genesis(plan: &Plan) -> Genesis {
         members,
         parent: None,
     }
+}
+
+/// What a node's operator signs.
+#[must_use]
+pub fn operators(network: NetworkId, node: usize, nonce: u64, action: Action) -> SignedTransaction {
+    let key = operator_key(node);
+    let sender = AccountId(key.public());
+    Transaction { network, sender, nonce, fee: OPERATORS_FEE, action }.sign(&key)
+}
+
+/// A candidacy, signed by the keys that it names. The vote key is the one of `secret`.
+#[must_use]
+pub fn join(plan: &Plan, network: &NetworkId, (node, secret): (usize, [u8; 32]), stake: Frost) -> Join {
+    let voting = SecretKey::from_bytes(secret);
+    let mut join = Join {
+        node: node_id(node),
+        name: format!("node-{node}"),
+        account: AccountId(account_key(node).public()),
+        vote_key: VoteKey(voting.public()),
+        bls_key: bls_parts()[node].public,
+        possession: bls_parts()[node].possession,
+        addresses: vec![format!("/memory/{}", node + 1)],
+        domain: plan.domain_of(node).to_owned(),
+        capacity_bytes: 1 << 40,
+        stake,
+        by_node: Signature([0; 64]),
+        by_vote_key: Signature([0; 64]),
+        by_bls_key: BlsSignature([0; 96]),
+    };
+    let message = join.message(network, &AccountId(operator_key(node).public()));
+    join.by_node = node_key(node).sign(&message);
+    join.by_vote_key = voting.sign(&message);
+    join.by_bls_key = bls_key(node).sign(&message);
+    join
 }
 
 #[cfg(test)]
@@ -127,7 +191,8 @@ mod tests {
             let genesis = genesis(&plan);
             assert_eq!(genesis.check(), Ok(()), "seed {seed}");
             let committee = genesis.committee().unwrap();
-            assert!((0..plan.members).all(|node| usize::from(committee.index_of(&node_id(node)).unwrap().0) == node));
+            assert!((0..plan.members).all(|node| committee.index_of(&node_id(node)).is_some()));
+            assert!((0..plan.people()).all(|node| node_of(&node_id(node)) == Some(node)));
         }
     }
 }

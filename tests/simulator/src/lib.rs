@@ -29,9 +29,12 @@ mod node;
 pub mod plan;
 pub mod queue;
 pub mod report;
+pub mod scenario;
+pub mod snapshot_disk;
 pub mod trace;
 pub mod world;
 
 pub use mutant::Mutant;
 pub use report::{Outcome, Stats, Tally};
+pub use scenario::Scenario;
 pub use world::{Options, run};

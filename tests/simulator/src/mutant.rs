@@ -3,8 +3,10 @@
 //! A mutant lives in the simulator's shell only. No production code knows of it.
 
 use crate::plan::{FaultClass, Plan, PowerLoss};
+use crate::scenario::Scenario;
 use floe_ledger::records::{Account, EpochRecord};
 use floe_ledger::{ChangeSet, Decision, MemoryState};
+use floe_types::Committee;
 use floe_types::codec;
 use floe_types::laws::Law;
 use std::fmt;
@@ -27,11 +29,21 @@ pub enum Mutant {
     PublishBeforeSync,
     /// Nodes that fell come back without hearing anybody.
     DeafAfterRestart,
+    /// Secrets of past terms are kept.
+    KeepPastKeys,
+    /// A node with an empty disk takes it for its own, and itself for one that has said nothing yet.
+    TrustEmptyDisk,
+    /// Who gathers a shard keeps nothing of it and attests it.
+    AttestUngathered,
+    /// A new term's committee has every seat one member further on.
+    TurnAllSeats,
+    /// The ledger takes an equivocator for punished before it is.
+    ForgiveInAdvance,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Mutant; 7] = [
+    pub const ALL: [Mutant; 12] = [
         Mutant::TamperWithState,
         Mutant::ConfirmBeforeDurable,
         Mutant::HandOutUnchecked,
@@ -39,6 +51,11 @@ impl Mutant {
         Mutant::KeepOtherVerdicts,
         Mutant::PublishBeforeSync,
         Mutant::DeafAfterRestart,
+        Mutant::KeepPastKeys,
+        Mutant::TrustEmptyDisk,
+        Mutant::AttestUngathered,
+        Mutant::TurnAllSeats,
+        Mutant::ForgiveInAdvance,
     ];
 
     /// The law whose checker must catch it.
@@ -46,12 +63,26 @@ impl Mutant {
     pub fn law(self) -> Law {
         match self {
             Mutant::TamperWithState => Law::I1,
-            Mutant::ConfirmBeforeDurable => Law::I2,
+            Mutant::ConfirmBeforeDurable | Mutant::AttestUngathered => Law::I2,
+            Mutant::TurnAllSeats => Law::I16,
+            Mutant::ForgiveInAdvance => Law::I19,
             Mutant::HandOutUnchecked => Law::I4,
             Mutant::CreditTwice => Law::I7,
             Mutant::KeepOtherVerdicts => Law::I14,
-            Mutant::PublishBeforeSync => Law::I15,
+            Mutant::PublishBeforeSync | Mutant::KeepPastKeys | Mutant::TrustEmptyDisk => Law::I15,
             Mutant::DeafAfterRestart => Law::I18,
+        }
+    }
+
+    /// The plan in which it shows.
+    pub(crate) fn scenario(self) -> Scenario {
+        match self {
+            Mutant::KeepPastKeys => Scenario::Churn,
+            Mutant::TrustEmptyDisk => Scenario::Disks,
+            Mutant::AttestUngathered => Scenario::Terms,
+            Mutant::TurnAllSeats => Scenario::Churn,
+            Mutant::ForgiveInAdvance => Scenario::Evidence,
+            _ => Scenario::Mixed,
         }
     }
 
@@ -70,6 +101,30 @@ impl Mutant {
         }
         plan.classes.sort_unstable();
         plan.classes.dedup();
+    }
+
+    /// Notes a key as punished in what one block writes.
+    pub(crate) fn forgive(key: &[u8; 32], changes: &mut ChangeSet) {
+        /// The tag of the table of offences, as the ledger's own list gives it.
+        const OFFENCES: u8 = 47;
+        let entry = [&[OFFENCES][..], key].concat();
+        changes.0.insert(entry, Some(codec::encode(&floe_types::Epoch(1))));
+    }
+
+    /// Turns the committee that one block puts into office, if it does.
+    fn turn(changes: &mut ChangeSet) {
+        /// The tag of the table of committees, as the ledger's own list gives it.
+        const COMMITTEE: u8 = 6;
+        let entry = changes.0.iter_mut().find(|(key, _)| key.first() == Some(&COMMITTEE));
+        let Some((_, Some(value))) = entry else { return };
+        let Ok(office) = postcard::from_bytes::<Committee>(value) else { return };
+        let mut members = office.members().to_vec();
+        let mut shards: Vec<_> = members.iter().map(|member| member.shards.clone()).collect();
+        shards.rotate_left(1);
+        members.iter_mut().zip(shards).for_each(|(member, shards)| member.shards = shards);
+        if let Ok(turned) = Committee::of_proven(office.term(), office.shards(), members) {
+            *value = codec::encode(&turned);
+        }
     }
 
     /// Changes what one block writes.
@@ -99,6 +154,7 @@ impl Mutant {
                     }
                 }
             }
+            Mutant::TurnAllSeats => Mutant::turn(changes),
             _ => {}
         }
     }
@@ -114,6 +170,11 @@ impl Mutant {
             Mutant::KeepOtherVerdicts => "keep-other-verdicts",
             Mutant::PublishBeforeSync => "publish-before-sync",
             Mutant::DeafAfterRestart => "deaf-after-restart",
+            Mutant::KeepPastKeys => "keep-past-keys",
+            Mutant::TrustEmptyDisk => "trust-empty-disk",
+            Mutant::AttestUngathered => "attest-ungathered",
+            Mutant::TurnAllSeats => "turn-all-seats",
+            Mutant::ForgiveInAdvance => "forgive-in-advance",
         }
     }
 }

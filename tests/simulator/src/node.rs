@@ -8,6 +8,8 @@ use bytes::Bytes;
 use floe_consensus::JournalEntry;
 use floe_machines::coordinator::{Coordinator, Timer, Topic};
 use floe_machines::custody::{Custody, StreamId};
+use floe_machines::handover::Handover;
+use floe_machines::snapshot::SnapshotSync;
 use floe_types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +27,25 @@ pub enum Role {
     Corrupter,
     /// Leaves for good at some moment.
     Silent,
+    /// Hears no transactions of others.
+    Censor,
+    /// Confirms and attests everything and stores nothing.
+    Lazy,
 }
+
+/// Whether a node is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Not yet set up.
+    NotYet,
+    /// There to stay, up or down.
+    Here,
+    /// Switched off for good.
+    Gone,
+}
+
+/// Secrets of vote keys by their public halves. They are kept apart from the disk: a node may lose the one and have the other.
+pub type Secrets = BTreeMap<[u8; 32], [u8; 32]>;
 
 /// A node.
 pub struct Node {
@@ -41,10 +61,30 @@ pub struct Node {
     pub live: Option<Live>,
     /// Counts falls, so that what was meant for an earlier life is not taken for this one.
     pub life: u64,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its secrets for votes.
+    pub secrets: Secrets,
+    /// Vote keys it has ever made, so that no two are equal.
+    pub keys_made: u64,
+    /// A copy of its disk and secrets that somebody put aside.
+    pub copy: Option<Box<(Disk, Secrets)>>,
+    /// What it has in place of a life while a snapshot arrives.
+    pub arriving: Option<Box<Arriving>>,
     /// How far its clock is off.
     pub clock_offset: i64,
     /// Effects until it falls, when a fall is on its way.
     pub falls_after: Option<u64>,
+}
+
+/// A snapshot that is being fetched.
+pub struct Arriving {
+    /// The machine that fetches it.
+    pub machine: SnapshotSync,
+    /// The number of the event that its timer waits for.
+    pub timer: u64,
+    /// Rounds in which nobody offered anything.
+    pub nothing: u32,
 }
 
 /// What a node loses when it falls.
@@ -61,6 +101,8 @@ pub struct Live {
     pub judging: Option<Heard>,
     /// The holder's machine.
     pub custody: Custody,
+    /// What fills the shards that come to it.
+    pub handover: Handover,
     /// Exchanges this node serves.
     pub serving: BTreeMap<StreamId, Serving>,
     /// What this node stores and reads for its clients.
@@ -93,7 +135,12 @@ impl Node {
         !matches!(self.role, Role::Mouth { .. })
     }
 
-    /// Whether it may come back: a silent member does not, once it has left.
+    /// Whether what it says of its fragments is true.
+    pub fn stores(&self) -> bool {
+        self.is_honest() && self.role != Role::Lazy
+    }
+
+    /// Whether it runs.
     pub fn is_up(&self) -> bool {
         self.live.is_some()
     }

@@ -47,6 +47,30 @@ pub struct Stats {
     pub rejected: u64,
     pub blames: u64,
     pub forgotten_bytes: u64,
+    /// Terms that began.
+    pub terms: u64,
+    pub joins: u64,
+    pub leaves: u64,
+    /// Transactions of operators in blocks.
+    pub operations: u64,
+    pub vote_keys: u64,
+    /// Fragments asked for by whoever was to have a shard.
+    pub fetches: u64,
+    pub handed_over: u64,
+    pub switched_off: u64,
+    pub vanished: u64,
+    pub lost_disks: u64,
+    pub old_disks: u64,
+    pub censored: u64,
+    pub halts: u64,
+    /// Keys that were punished for two votes.
+    pub punished: u64,
+    /// Nodes that began with a snapshot.
+    pub restored: u64,
+    /// Terms after which every blob was read.
+    pub term_reads: u64,
+    /// Seeds in which villains came to have had more than `f` shards in all.
+    pub beyond: u64,
     /// Milliseconds of calm until everybody moved again, the worst seed's.
     pub settle_millis_max: u64,
     /// Seeds with each class of faults.
@@ -91,7 +115,24 @@ impl Stats {
             equivocations,
             rejected,
             blames,
-            forgotten_bytes
+            forgotten_bytes,
+            terms,
+            joins,
+            leaves,
+            operations,
+            vote_keys,
+            fetches,
+            handed_over,
+            switched_off,
+            vanished,
+            lost_disks,
+            old_disks,
+            censored,
+            halts,
+            punished,
+            restored,
+            term_reads,
+            beyond
         );
         self.settle_millis_max = self.settle_millis_max.max(other.settle_millis_max);
         for (class, count) in &other.classes {
@@ -121,6 +162,14 @@ impl fmt::Display for Stats {
         writeln!(f, "messages         {:>10}   {fates}, held back {}", self.messages, self.held)?;
         let lies = format!("things damaged {}, streams broken {}", self.corrupted, self.broken_streams);
         writeln!(f, "equivocations    {:>10}   {lies}, messages rejected {}", self.equivocations, self.rejected)?;
+        let deeds = format!("joins {}, notices {}, switched off {}", self.joins, self.leaves, self.switched_off);
+        let read = format!("read through after {}, vote keys {}", self.term_reads, self.vote_keys);
+        writeln!(f, "terms            {:>10}   {deeds}, {read}", self.terms)?;
+        let gaps = format!("of {} fetches, vanished {}", self.fetches, self.vanished);
+        let disks = format!("disks lost {}, old {}, snapshots {}", self.lost_disks, self.old_disks, self.restored);
+        writeln!(f, "handed over      {:>10}   {gaps}, {disks}, halts {}", self.handed_over, self.halts)?;
+        let beyond = format!("seeds beyond the budget {}", self.beyond);
+        writeln!(f, "punished         {:>10}   transactions censored {}, {beyond}", self.punished, self.censored)?;
         let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", class.name())).collect();
         write!(f, "seeds by fault   {}", classes.join(", "))
     }
@@ -148,7 +197,8 @@ impl Outcome {
     #[must_use]
     pub fn replay_command(&self) -> String {
         let (seed, epochs) = (self.seed, self.plan.storm_epochs);
-        format!("cargo run --release -p floe-simulator --bin floe-sim -- --seed {seed} --epochs {epochs}")
+        let plan = self.plan.scenario;
+        format!("cargo run --release -p floe-simulator --bin floe-sim -- --plan {plan} --seed {seed} --epochs {epochs}")
     }
 
     /// All there is to say about a seed that failed; empty for one that did not.

@@ -93,7 +93,8 @@ impl RepairerActor {
 /// Looks into one snapshot of the ledger for what is missing here.
 async fn look(parts: &Parts, from: Place, limit: usize) -> Option<Input> {
     let (store, node) = (parts.shared.store.clone(), parts.shared.node);
-    let looked = parts.workers.run(move || handover::gaps(&store.snapshot(), &node, from, limit)).await.ok()?;
+    let looked =
+        parts.workers.run(move || handover::gaps((&store.snapshot(), &store), &node, from, limit)).await.ok()?;
     match looked {
         Ok((gaps, next)) => Some(Input::Looked { gaps, next }),
         Err(error) => {

@@ -21,6 +21,14 @@
 //! Each term has a key of its own, and a copy of a directory may hold those of several: all that there were at the start are
 //! asked about and held together. A key that is made later has signed nothing and is free.
 //!
+//! # An older copy
+//! A directory that was put back from a copy looks like one that was kept. So a node that kept its memory asks as many: no
+//! fewer could decide anything either. It goes on from its journal when nobody is ahead and every vote that it is shown is in
+//! there. When others are ahead it votes from the height after theirs, for what is below is decided; while it catches up it
+//! looks for its own signature in certificates. One that its journal does not know, or a vote of later heights, says that
+//! memory was lost after all. How far others are counts by what members with more than `f` shards say: liars alone hold nobody
+//! up.
+//!
 //! When everybody stands at genesis and nobody has heard the key, a lost memory holds nothing: that is how a network begins.
 //!
 //! # Laws
@@ -30,7 +38,7 @@
 //! `reliability.md` 3.1 number 12.
 
 use crate::wire::status::VOTERS_MAX;
-use floe_consensus::{Message, MessageKind, NetworkId, ValidatorKey, VoteSigningKey};
+use floe_consensus::{Certificate, JournalEntry, Message, MessageKind, NetworkId, ValidatorKey, VoteSigningKey};
 use floe_types::{Committee, Height, NodeId};
 use std::collections::BTreeMap;
 
@@ -42,7 +50,7 @@ pub const SAFE_DISTANCE: u64 = 2;
 pub enum Memory {
     /// It is whole, as far as simulation or a test is concerned: nobody is asked.
     Certain,
-    /// The directory is this node's and nothing seems to be missing. It may be an older copy: one honest member is asked.
+    /// The directory is this node's and nothing seems to be missing. It may be an older copy.
     Kept,
     /// The directory is new, began with a snapshot, or lost writes.
     Lost,
@@ -60,6 +68,10 @@ pub(super) struct Guard {
     heights: BTreeMap<NodeId, Height>,
     /// The greatest height of a vote with a key of ours that somebody showed.
     heard: Height,
+    /// By who showed it, the height and the signature of the newest vote with a key of ours.
+    shown: BTreeMap<NodeId, (Height, [u8; SIGNATURE_BYTES])>,
+    /// The journal with which this life began, while keys are held.
+    journal: Vec<JournalEntry>,
     /// The first height to vote at, once that is known.
     from: Option<Height>,
 }
@@ -76,13 +88,20 @@ pub(super) enum Leave {
         /// The first height to vote at.
         from: Height,
     },
+    /// The same, and to note that the memory that was kept is an older one.
+    Forgot {
+        /// The first height to vote at.
+        from: Height,
+    },
 }
 
 impl Guard {
     pub fn new(network: NetworkId, own: Vec<ValidatorKey>, memory: Memory) -> Guard {
         // Without a key there is nothing to guard.
         let memory = if own.is_empty() { Memory::Certain } else { memory };
-        Guard { memory, own, network, held: None, heights: BTreeMap::new(), heard: Height(0), from: None }
+        let (heights, heard) = (BTreeMap::new(), Height(0));
+        let (held, shown, from, journal) = (None, BTreeMap::new(), None, Vec::new());
+        Guard { memory, own, network, held, heights, heard, shown, journal, from }
     }
 
     /// The keys that are asked about in status requests.
@@ -97,18 +116,58 @@ impl Guard {
         // What is not truly signed is somebody's lie and says nothing.
         let ours = vote
             .filter(|vote| vote.sender().is_some_and(|key| self.own.contains(&key)) && vote.is_signed(&self.network));
-        if let Some(vote) = ours {
-            self.heard = self.heard.max(Height(vote.height().0));
+        // A vote ends with its signature.
+        if let (Some(vote), Some(signature)) = (ours, shown.and_then(<[u8]>::last_chunk)) {
+            let height = Height(vote.height().0);
+            self.heard = self.heard.max(height);
+            self.shown.insert(from, (height, *signature));
         }
     }
 
     /// Nobody could give the blocks above `tip`: claims of more are forgotten.
     pub fn unbacked(&mut self, tip: Height) {
         self.heights.values_mut().for_each(|height| *height = (*height).min(tip));
+        let safe = Height(tip.max(self.heard).0.saturating_add(SAFE_DISTANCE + 1));
+        self.from = self.from.map(|from| from.min(safe));
+    }
+
+    /// How far members with more than `f` shards say that they are: one of them is honest.
+    fn vouched(&self, committee: &Committee) -> Height {
+        let mut claims: Vec<(Height, NodeId)> = self.heights.iter().map(|(node, height)| (*height, *node)).collect();
+        claims.sort_unstable();
+        let mut sum = 0;
+        let mut claims = claims.into_iter().rev();
+        let enough = claims.find(|(_, node)| {
+            sum += u64::from(committee.shards_of(committee.index_of(node)));
+            sum > u64::from(committee.faulty())
+        });
+        enough.map_or(Height(0), |(height, _)| height)
+    }
+
+    /// A block of `height` came with this certificate. One that this node signed and does not remember says that it has
+    /// forgotten more: true when that is news, to be noted.
+    pub fn saw(&mut self, height: Height, certificate: &Certificate) -> bool {
+        let (Some(held), Some(from), Memory::Kept) = (&self.held, self.from, self.memory) else { return false };
+        let is_own = |key: &ValidatorKey| held.iter().any(|own| own.public() == *key);
+        let own = certificate.signatures.iter().find(|(key, _)| is_own(key));
+        let forgot = own.is_some_and(|(_, signature)| !holds(&self.journal, &signature.0));
+        if forgot {
+            let known = self.heights.values().copied().max().unwrap_or_default().max(self.heard).max(height);
+            self.from = Some(from.max(Height(known.0.saturating_add(SAFE_DISTANCE + 1))));
+            // Once is enough: what others say grows while this node catches up.
+            self.forgot();
+        }
+        forgot
+    }
+
+    /// Memory that was taken for kept is an older one.
+    pub fn forgot(&mut self) {
+        self.journal.clear();
+        self.memory = Memory::Lost;
     }
 
     /// What a node at `tip` may do, as things stand.
-    pub fn leave(&self, committee: &Committee, node: &NodeId, tip: Height) -> Leave {
+    pub fn leave(&self, committee: &Committee, node: &NodeId, (tip, journal): (Height, &[JournalEntry])) -> Leave {
         if self.memory == Memory::Certain {
             return Leave::GoOn;
         }
@@ -118,20 +177,26 @@ impl Guard {
         };
         let own = shards(node);
         let others = u64::from(committee.shards()).saturating_sub(own);
-        let needed = match self.memory {
-            Memory::Kept => u64::from(committee.faulty()) + 1,
-            _ => u64::from(committee.quorum()).saturating_sub(own),
-        };
+        let needed = u64::from(committee.quorum()).saturating_sub(own);
         let answered: u64 = self.heights.keys().filter(|other| *other != node).map(shards).sum();
         if answered < needed.min(others) {
             return Leave::Ask;
         }
         let known = self.heights.values().copied().max().unwrap_or_default().max(tip);
-        match self.memory {
-            // Votes at the next height are in the journal, or the guard of consensus learns of them as they come back.
-            Memory::Kept if self.heard <= tip.next() => Leave::GoOn,
-            Memory::Lost if known == Height(0) && self.heard == Height(0) => Leave::GoOn,
-            _ => Leave::Observe { from: Height(known.max(self.heard).0.saturating_add(SAFE_DISTANCE + 1)) },
+        let from = Height(known.max(self.heard).0.saturating_add(SAFE_DISTANCE + 1));
+        if self.memory == Memory::Lost {
+            let begins = known == Height(0) && self.heard == Height(0);
+            return if begins { Leave::GoOn } else { Leave::Observe { from } };
+        }
+        let is_forgotten = |(height, signature): &(Height, [u8; SIGNATURE_BYTES])| {
+            *height > tip.next() || (*height == tip.next() && !holds(journal, signature))
+        };
+        if self.shown.values().any(is_forgotten) {
+            return Leave::Forgot { from };
+        }
+        match self.vouched(committee) {
+            ahead if ahead > tip => Leave::Observe { from: ahead.next() },
+            _ => Leave::GoOn,
         }
     }
 
@@ -140,9 +205,9 @@ impl Guard {
         self.memory == Memory::Lost
     }
 
-    /// Holds the keys until `from`.
-    pub fn hold(&mut self, keys: Vec<VoteSigningKey>, from: Height) {
-        (self.held, self.from) = (Some(keys), Some(from));
+    /// Holds the keys until `from`; `journal` is what there was at the start.
+    pub fn hold(&mut self, keys: Vec<VoteSigningKey>, from: Height, journal: Vec<JournalEntry>) {
+        (self.held, self.from, self.journal) = (Some(keys), Some(from), journal);
     }
 
     /// The public halves of the keys that are held.
@@ -158,7 +223,8 @@ impl Guard {
 
     /// Gives the keys back when `next` is a height to vote at.
     pub fn release(&mut self, next: Height) -> Option<Vec<VoteSigningKey>> {
-        if self.from.is_some_and(|from| next >= from) { self.held.take() } else { None }
+        let keys = if self.from.is_some_and(|from| next >= from) { self.held.take() } else { None };
+        keys.inspect(|_| self.journal.clear())
     }
 
     /// The first height to vote at, while keys are held.
@@ -169,20 +235,31 @@ impl Guard {
 
 /// The longest encoded vote.
 pub const VOTE_BYTES_MAX: usize = 256;
+/// Bytes of a signature.
+const SIGNATURE_BYTES: usize = 64;
+
+/// Whether the journal has an entry with this signature.
+fn holds(journal: &[JournalEntry], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+    journal.iter().any(|entry| entry.bytes.windows(SIGNATURE_BYTES).any(|bytes| bytes == signature))
+}
 
 /// The newest vote of each key that was heard: what others are told about themselves when they ask.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    newest: BTreeMap<[u8; 32], (Height, Vec<u8>)>,
+    newest: BTreeMap<[u8; 32], (Place, Vec<u8>)>,
 }
+
+/// Where a vote stands: height, round, and whether it is the second step's.
+type Place = (Height, u32, bool);
 
 impl Heard {
     /// Remembers a vote that consensus took, so its signature is true and its key is a member's: that bounds the map.
     pub fn note(&mut self, message: &Message, bytes: &[u8]) {
         let vote = matches!(message.kind(), MessageKind::Prevote | MessageKind::Precommit);
-        let (Some(key), height) = (message.sender(), Height(message.height().0)) else { return };
-        if vote && bytes.len() <= VOTE_BYTES_MAX && self.newest.get(&key.0).is_none_or(|(newest, _)| *newest < height) {
-            self.newest.insert(key.0, (height, bytes.to_vec()));
+        let Some(key) = message.sender().filter(|_| vote && bytes.len() <= VOTE_BYTES_MAX) else { return };
+        let place = (Height(message.height().0), message.round().0, message.kind() == MessageKind::Precommit);
+        if self.newest.get(&key.0).is_none_or(|(newest, _)| *newest < place) {
+            self.newest.insert(key.0, (place, bytes.to_vec()));
         }
     }
 
@@ -194,7 +271,7 @@ impl Heard {
     /// The newest vote of one of `keys`, of which the first [`VOTERS_MAX`] count.
     pub fn newest_of(&self, keys: &[[u8; 32]]) -> Option<Vec<u8>> {
         let votes = keys.iter().take(VOTERS_MAX).filter_map(|key| self.newest.get(key));
-        votes.max_by_key(|(height, _)| *height).map(|(_, bytes)| bytes.clone())
+        votes.max_by_key(|(place, _)| *place).map(|(_, bytes)| bytes.clone())
     }
 }
 
@@ -216,12 +293,12 @@ mod tests {
         // Seven of four shards each, n - f = 19: four others of six.
         let committee = committee(7, 28, 1);
         let mut guard = guard(Memory::Lost);
-        let leave = |guard: &Guard, tip| guard.leave(&committee, &node(1), Height(tip));
+        let leave = |guard: &Guard, tip| guard.leave(&committee, &node(1), (Height(tip), &[]));
         told(&mut guard, [1, 2, 3, 4], 40);
         assert_eq!(leave(&guard, 0), Leave::Ask, "its own word and three others are not enough");
         told(&mut guard, [6], 41);
         assert_eq!(leave(&guard, 0), Leave::Observe { from: Height(44) });
-        guard.hold(vec![VoteSigningKey::from_secret([1; 32])], Height(44));
+        guard.hold(vec![VoteSigningKey::from_secret([1; 32])], Height(44), Vec::new());
         assert!(guard.release(Height(43)).is_none());
         assert_eq!(guard.holds_until(), Some(Height(44)));
         assert!(guard.release(Height(44)).is_some());
@@ -233,19 +310,50 @@ mod tests {
         let committee = committee(4, 28, 1);
         let mut guard = guard(Memory::Lost);
         told(&mut guard, [2, 3, 4], 0);
-        assert_eq!(guard.leave(&committee, &node(1), Height(0)), Leave::GoOn);
+        assert_eq!(guard.leave(&committee, &node(1), (Height(0), &[])), Leave::GoOn);
         told(&mut guard, [3], 1);
-        assert_eq!(guard.leave(&committee, &node(1), Height(0)), Leave::Observe { from: Height(4) });
+        assert_eq!(guard.leave(&committee, &node(1), (Height(0), &[])), Leave::Observe { from: Height(4) });
     }
 
     #[test]
-    fn a_kept_memory_goes_on_after_one_honest_answer_and_a_lie_without_signature_says_nothing() {
+    fn a_kept_memory_goes_on_where_it_was_and_a_lie_without_signature_says_nothing() {
         let committee = committee(7, 28, 1);
         let mut guard = guard(Memory::Kept);
-        told(&mut guard, [2, 3], 50);
-        assert_eq!(guard.leave(&committee, &node(1), Height(49)), Leave::Ask, "eight shards of ten");
-        guard.answered(node(4), Height(50), Some(b"a vote that nobody signed"));
-        assert_eq!(guard.leave(&committee, &node(1), Height(49)), Leave::GoOn);
+        told(&mut guard, [2, 3, 4], 49);
+        assert_eq!(guard.leave(&committee, &node(1), (Height(49), &[])), Leave::Ask, "twelve shards of fifteen");
+        guard.answered(node(5), Height(50), Some(b"a vote that nobody signed"));
+        assert_eq!(guard.leave(&committee, &node(1), (Height(49), &[])), Leave::GoOn, "four shards may lie");
+    }
+
+    #[test]
+    fn a_kept_memory_behind_others_votes_from_the_height_after_theirs() {
+        let committee = committee(7, 28, 1);
+        let mut guard = guard(Memory::Kept);
+        told(&mut guard, [2, 3, 4], 50);
+        told(&mut guard, [5], u64::MAX);
+        assert_eq!(guard.leave(&committee, &node(1), (Height(40), &[])), Leave::Observe { from: Height(51) });
+    }
+
+    #[test]
+    fn an_own_signature_that_the_journal_does_not_know_says_that_the_directory_is_old() {
+        let (mut guard, key) = (guard(Memory::Kept), VoteSigningKey::from_secret([1; 32]));
+        let signed = |signature: [u8; 64]| Certificate {
+            height: floe_consensus::Height(41),
+            round: floe_consensus::Round(0),
+            value_id: floe_consensus::ValueId([1; 32]),
+            signatures: vec![(key.public(), floe_consensus::Signature(signature))],
+        };
+        told(&mut guard, [2, 3, 4, 5], 50);
+        let entry = |signature: [u8; 64]| {
+            let bytes = [&[3, 1, 4][..], &signature].concat().into();
+            JournalEntry { height: floe_consensus::Height(41), bytes }
+        };
+        guard.hold(vec![VoteSigningKey::from_secret([1; 32])], Height(51), vec![entry([7; 64])]);
+        assert!(!guard.saw(Height(41), &signed([7; 64])));
+        assert_eq!(guard.holds_until(), Some(Height(51)));
+        assert!(guard.saw(Height(42), &signed([8; 64])));
+        assert_eq!(guard.holds_until(), Some(Height(53)));
+        assert!(!guard.saw(Height(43), &signed([9; 64])), "noted already");
     }
 
     #[test]
@@ -254,16 +362,16 @@ mod tests {
         let mut guard = guard(Memory::Lost);
         told(&mut guard, [2, 3], 20);
         told(&mut guard, [4], u64::MAX);
-        assert_eq!(guard.leave(&committee, &node(1), Height(20)), Leave::Observe { from: Height(u64::MAX) });
+        assert_eq!(guard.leave(&committee, &node(1), (Height(20), &[])), Leave::Observe { from: Height(u64::MAX) });
         guard.unbacked(Height(20));
-        assert_eq!(guard.leave(&committee, &node(1), Height(20)), Leave::Observe { from: Height(23) });
+        assert_eq!(guard.leave(&committee, &node(1), (Height(20), &[])), Leave::Observe { from: Height(23) });
     }
 
     #[test]
     fn who_has_no_key_or_is_alone_is_not_held_up() {
         let alone = committee(1, 4, 1);
-        assert_eq!(guard(Memory::Lost).leave(&alone, &node(1), Height(0)), Leave::GoOn);
+        assert_eq!(guard(Memory::Lost).leave(&alone, &node(1), (Height(0), &[])), Leave::GoOn);
         let none = Guard::new([7; 32], Vec::new(), Memory::Lost);
-        assert_eq!(none.leave(&committee(4, 28, 1), &node(9), Height(0)), Leave::GoOn);
+        assert_eq!(none.leave(&committee(4, 28, 1), &node(9), (Height(0), &[])), Leave::GoOn);
     }
 }

@@ -65,6 +65,10 @@ pub(super) fn validators(committee: &Committee) -> ValidatorSet {
 impl Coordinator {
     pub(super) fn started(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) {
         (self.started_at, self.has_started) = (work.now, true);
+        // What was heard of the height under way is in the journal: others may have lost theirs.
+        for vote in journal.iter().filter_map(JournalEntry::vote) {
+            self.heard.note(&vote, &vote.encode());
+        }
         if let Some((_, waiting)) = &mut self.waiting {
             *waiting = journal;
         }
@@ -75,14 +79,20 @@ impl Coordinator {
         if !self.has_started || self.waiting.is_none() {
             return Ok(());
         }
-        let leave = self.guard.leave(&self.committee, &self.node, self.head.height);
+        let journal = self.waiting.as_ref().map_or(&[][..], |(_, journal)| journal);
+        let leave = self.guard.leave(&self.committee, &self.node, (self.head.height, journal));
         if leave == Leave::Ask {
             return Ok(());
         }
         let (keys, journal) = self.waiting.take().unwrap_or_default();
-        if let Leave::Observe { from } = leave {
+        if let Leave::Forgot { .. } = leave {
+            self.guard.forgot();
+            work.out.push(Effect::MemoryLost);
+        }
+        if let Leave::Observe { from } | Leave::Forgot { from } = leave {
             // What the journal says was voted here before is of a height that will not be voted at.
-            self.guard.hold(keys, from);
+            self.guard.hold(keys, from, journal);
+            self.look_after_vote_keys(work)?;
             self.begin_at_head(work, Vec::new())?;
             return self.feed_unless_committing(work);
         }
@@ -90,6 +100,7 @@ impl Coordinator {
         if self.guard.is_in_doubt() {
             work.out.push(Effect::MemoryWhole);
         }
+        self.look_after_vote_keys(work)?;
         self.begin_at_head(work, journal)?;
         self.feed_unless_committing(work)?;
         if self.committing.is_none() { self.look_after_vote_keys(work) } else { Ok(()) }
@@ -245,6 +256,7 @@ impl Coordinator {
         self.last_was_empty = executed.block.transactions.is_empty() && executed.block.header.boundary.is_none();
         let included = executed.block.transactions.iter().map(floe_ledger::SignedTransaction::id).collect::<Vec<_>>();
         self.mempool.remove_included(&executed.block);
+        self.accusations.found(height, &equivocations);
         work.out.push(Effect::Commit(Box::new(Commit {
             height,
             block: value,
@@ -279,6 +291,7 @@ impl Coordinator {
             self.say_what_it_can_follow(work)?;
             self.look_after_vote_keys(work)?;
         }
+        self.see_offences_punished(work)?;
         self.feed_fetched(work)
     }
 
@@ -357,6 +370,9 @@ impl Coordinator {
             };
             if certificate.height.0 <= self.head.height.0 {
                 continue;
+            }
+            if self.guard.saw(Height(certificate.height.0), &certificate) {
+                work.out.push(Effect::MemoryLost);
             }
             if self.running.is_none() {
                 self.begin_height(work)?;

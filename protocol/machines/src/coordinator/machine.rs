@@ -3,6 +3,7 @@
 use super::attendance::Attendance;
 use super::catch_up::CatchUp;
 use super::guard::{Guard, Heard, Memory};
+use super::offences::Accusations;
 use super::relay::Relay;
 use super::wallet::Wallet;
 use super::{
@@ -43,6 +44,7 @@ pub struct Coordinator {
     pub(super) mempool: Mempool,
     pub(super) wallet: Wallet,
     pub(super) relay: Relay,
+    pub(super) accusations: Accusations,
     /// The vote key that was made last, and for which term: it may be on its way to the ledger.
     pub(super) announcing: Option<(u64, VoteKey)>,
     pub(super) attendance: Attendance,
@@ -116,6 +118,7 @@ impl Coordinator {
             wallet: Wallet::new(network, identity.account, context.params.clone()),
             mempool: Mempool::new(Default::default()),
             relay: Relay::default(),
+            accusations: Accusations::default(),
             announcing: None,
             catch_up: CatchUp::new(network),
             config,

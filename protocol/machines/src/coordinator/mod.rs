@@ -7,6 +7,7 @@
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
 //! - [`vote_keys`] sees to it that each term has a vote key of its own;
 //! - [`relay`] takes transactions that were signed elsewhere and says what became of them;
+//! - [`offences`] sees to it that two votes of one key are punished;
 //! - [`catch_up`] fetches decided blocks when others are ahead, and says when a snapshot would be better;
 //! - [`guard`] keeps a node whose memory of its votes may be gone from voting too early.
 //!
@@ -33,6 +34,7 @@ mod duties;
 mod guard;
 mod heights;
 mod machine;
+mod offences;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -270,6 +272,9 @@ pub enum Effect {
     /// Nothing that was forgotten can matter any more: the note that memory was lost can go. Durable before any later
     /// publish. Safe twice.
     MemoryWhole,
+    /// What the disk remembers is older than what this node has signed: the note that memory was lost is kept until
+    /// [`Effect::MemoryWhole`]. Durable before any later publish. Safe twice.
+    MemoryLost,
     /// A member gave what it should not have. For peer scores and logs.
     Blame {
         /// Who.

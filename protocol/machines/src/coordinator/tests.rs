@@ -246,6 +246,7 @@ impl World {
                 self.vote_secrets[place].retain(is_kept);
             }
             Effect::FarBehind { .. } => self.nodes[place].far_behind += 1,
+            Effect::MemoryLost => {}
             Effect::MemoryWhole => self.nodes[place].whole += 1,
             Effect::Blame { cause, .. } => panic!("nobody misbehaves here: {cause}"),
         }

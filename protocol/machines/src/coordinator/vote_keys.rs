@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  epoch begins --no key announced for the next term--> MakeVoteKey --(durable)--> VoteKeyMade --> announced on the ledger
-//!  term begins  --keys that no committee and no announcement names--> KeepVoteKeys: the others are destroyed
+//!  term begins  --keys that served and that nothing names any more--> KeepVoteKeys: the others are kept
 //! ```
 //!
 //! A key that is lost before it was announced is no loss; one that is lost after is announced anew while there is time,
@@ -16,10 +16,14 @@ use super::duties::SAID_BY_ITSELF;
 use super::machine::{Coordinator, Work};
 use super::{Effect, Error};
 use floe_consensus::{ValidatorKey, VoteSigningKey};
+use floe_ledger::candidates::Standing;
 use floe_ledger::{Action, Announcement, candidacy, views};
 use floe_types::VoteKey;
 use floe_types::keys::SecretKey;
 use std::collections::BTreeSet;
+
+/// The most keys that are kept though nothing names them and they never served.
+const UNSERVED_MAX: usize = 16;
 
 impl Coordinator {
     /// At the start, and when an epoch has begun: destroys what is past, asks for what is missing.
@@ -30,25 +34,22 @@ impl Coordinator {
         if !self.is_at_head() {
             return Ok(());
         }
-        let Some(candidate) = views::candidate(work.state, &self.node)? else { return Ok(()) };
+        let Some(candidate) = views::candidate(work.state, &self.node)? else { return self.forget_served_keys(work) };
         let next = views::next_committee(work.state)?;
         let mine = |committee: &floe_types::Committee| {
             let member = committee.index_of(&self.node).and_then(|index| committee.member(index));
             member.map(|member| member.vote_key)
         };
-        let named = [Some(candidate.vote_key), mine(&self.committee), next.as_ref().and_then(mine)];
+        // Who gave notice is chosen for no seat that it has not: without one its key has served.
+        let leaves = matches!(candidate.standing, Standing::Leaving { .. });
+        let named = [Some(candidate.vote_key).filter(|_| !leaves), mine(&self.committee), next.as_ref().and_then(mine)];
         let named: BTreeSet<VoteKey> =
             named.into_iter().flatten().chain(candidate.announced.iter().map(|(_, key)| *key)).collect();
-        let signing = self.consensus.public_keys();
-        let have: BTreeSet<VoteKey> = signing.iter().chain(&self.guard.held()).map(|key| VoteKey(key.0)).collect();
+        let have = self.vote_keys();
         // One that is on its way to the ledger is named nowhere yet.
         let keep: BTreeSet<VoteKey> =
             named.iter().copied().chain(self.announcing.iter().map(|(_, key)| *key)).collect();
-        if !have.is_subset(&keep) {
-            self.consensus.retain_keys(|key| keep.contains(&VoteKey(key.0)));
-            self.guard.retain(|key| keep.contains(&VoteKey(key.0)));
-            work.out.push(Effect::KeepVoteKeys { keys: keep.into_iter().collect() });
-        }
+        self.destroy_but(work, &have, keep)?;
         let running = self.committee.term();
         let term = running.saturating_add(if next.is_some() { 2 } else { 1 });
         let announced = candidate.announced.iter().find(|(of, _)| *of == term);
@@ -56,6 +57,45 @@ impl Coordinator {
         let is_on_its_way = self.announcing.is_some_and(|(of, _)| of == term);
         if self.config.fresh_vote_keys && !is_ready && !is_on_its_way {
             work.out.push(Effect::MakeVoteKey { term });
+        }
+        Ok(())
+    }
+
+    /// The keys that this node has, held ones included.
+    fn vote_keys(&self) -> BTreeSet<VoteKey> {
+        self.consensus.public_keys().iter().chain(&self.guard.held()).map(|key| VoteKey(key.0)).collect()
+    }
+
+    /// The node is no candidate: keys of committees past are destroyed, one that it may join with is not.
+    fn forget_served_keys(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
+        let have = self.vote_keys();
+        let serves = |key: &&VoteKey| self.committee.members().iter().any(|member| member.vote_key == **key);
+        let keep = have.iter().filter(serves).copied().collect();
+        self.destroy_but(work, &have, keep)
+    }
+
+    /// Destroys what has served and is not in `keep`. A key that never served may have been announced by an earlier life,
+    /// in a transaction that will be in a block yet: it stays, and has signed nothing that anybody could use.
+    fn destroy_but(
+        &mut self,
+        work: &mut Work<'_>,
+        have: &BTreeSet<VoteKey>,
+        mut keep: BTreeSet<VoteKey>,
+    ) -> Result<(), Error> {
+        let mut unserved: BTreeSet<VoteKey> = have.difference(&keep).copied().collect();
+        let mut term = self.committee.term();
+        while let Some(earlier) = term.checked_sub(1).filter(|_| !unserved.is_empty()) {
+            term = earlier;
+            let Some(past) = views::committee_of(work.state, term)? else { break };
+            unserved.retain(|key| past.members().iter().all(|member| member.vote_key != *key));
+        }
+        if unserved.len() <= UNSERVED_MAX {
+            keep.extend(unserved);
+        }
+        if !have.is_subset(&keep) {
+            self.consensus.retain_keys(|key| keep.contains(&VoteKey(key.0)));
+            self.guard.retain(|key| keep.contains(&VoteKey(key.0)));
+            work.out.push(Effect::KeepVoteKeys { keys: keep.into_iter().collect() });
         }
         Ok(())
     }

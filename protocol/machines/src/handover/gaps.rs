@@ -1,19 +1,22 @@
 //! What is missing here, as the ledger says: the fragments of shards that come to this node, or came, and are not attested.
 //!
 //! Only shards that somebody else holds too are looked at: what nobody hands over is not fetched but rebuilt, and that is
-//! another machine's business. So a network in which nothing moves costs one look at its rows an epoch.
+//! another machine's business. What has been gathered and is not attested yet (a seat to come is not spoken for before
+//! its term begins) is not missing. So a network in which nothing moves costs one look at its rows an epoch.
 
 use super::{Gap, Place};
-use floe_erasure::Layout;
+use crate::fragments::FragmentStore;
+use floe_erasure::{Layout, pair_of};
 use floe_ledger::{RowKind, StateError, StateRead, views};
 use floe_types::{NodeId, ShardIndex};
 
-/// The gaps of `node` from `from` on, shard after shard and by number within each: at most `limit`, and where to go on.
+/// The gaps of `node`, which has what is in `store`, from `from` on, shard after shard and by number within each: at most
+/// `limit`, and where to go on.
 ///
 /// # Errors
 /// [`StateError`].
 pub fn gaps(
-    state: &dyn StateRead,
+    (state, store): (&dyn StateRead, &dyn FragmentStore),
     node: &NodeId,
     from: Place,
     limit: usize,
@@ -35,6 +38,11 @@ pub fn gaps(
         for gap in page.gaps {
             let Some(life) = views::sequence(state, gap.sequence)? else { continue };
             let Ok(layout) = Layout::new(shards, gap.length) else { continue };
+            // A store that fails is asked again when the fragment is kept.
+            let held = store.record(&gap.blob, pair_of(&gap.blob, row.shard, shards)).ok().flatten();
+            if held.is_some_and(|record| record.key.group >= gap.last) {
+                continue;
+            }
             let sources = views::holders(state, &gap.blob)?;
             let sources = sources.into_iter().filter(|holder| holder.shard == row.shard && holder.node != *node);
             found.push(Gap {

@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Failures that one lie counts for: whoever lied is far behind everybody who merely failed, and offers nothing any more.
 const BLAMED: u32 = 1 << 16;
 
+/// Failures that an explanation which did not come counts for.
+const SULKED: u32 = BLAMED / 2;
+
 /// What a peer offers: enough to see whether two offer the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Offer {
@@ -134,7 +137,9 @@ impl SnapshotSync {
         if let Some(peer) = self.peers.get_mut(&from)
             && let Some((ask, _)) = peer.open.take()
         {
-            peer.failures = peer.failures.saturating_add(1);
+            // Whoever offers what does not check and will not say why is not waited for again and again.
+            let sulks = matches!(ask, Ask::Terms { .. }) && std::mem::take(&mut peer.doubted);
+            peer.failures = peer.failures.saturating_add(if sulks { SULKED } else { 1 });
             peer.heard |= ask == Ask::Outline;
         }
     }
@@ -173,7 +178,12 @@ impl SnapshotSync {
             Phase::Terms => {
                 if !self.is_open(|ask| matches!(ask, Ask::Terms { .. })) {
                     // Whoever is doubted has to explain itself first.
-                    let whom = self.best(|peer| peer.doubted).or_else(|| self.best(|_| true));
+                    let unexplained = self.peers.values().any(|peer| peer.doubted && peer.failures < BLAMED);
+                    let whom = self.best(|peer| peer.doubted || !unexplained);
+                    let nobody = !self.peers.is_empty() && self.peers.values().all(|peer| peer.failures >= BLAMED);
+                    if nobody {
+                        self.ask_anew(now);
+                    }
                     let after = self.chain.newest();
                     whom.into_iter().for_each(|to| self.ask(now, to, Ask::Terms { after }));
                 }

@@ -34,6 +34,8 @@ enum Ways {
     Noise,
     /// Loses its snapshot after two chunks.
     Forgets,
+    /// Its header was touched, and it does not answer when it is asked for the terms that would explain it.
+    Sulks,
 }
 
 #[derive(Clone)]
@@ -68,7 +70,7 @@ impl Served for Peer {
         let mut outline = self.outline.clone();
         match self.ways {
             Ways::Empty => return None,
-            Ways::FalseHeader => outline.sealed.prefix[70] ^= 1,
+            Ways::FalseHeader | Ways::Sulks => outline.sealed.prefix[70] ^= 1,
             _ => {}
         }
         Some(outline)
@@ -143,6 +145,11 @@ fn peer(chain: &Chain, ways: Ways) -> Peer {
     }
 }
 
+fn is_about_terms(bytes: &[u8]) -> bool {
+    let request: Result<sync::Request, _> = codec::decode(bytes, sync::REQUEST_BYTES_MAX);
+    request.is_ok_and(|request| matches!(request.ask, sync::Ask::Terms { .. }))
+}
+
 #[derive(Default)]
 struct Run {
     outline: Option<Outline>,
@@ -180,6 +187,7 @@ impl Run {
                 let peer = &peers[usize::from(to.0[0]) - 50];
                 let answer = match peer.ways {
                     Ways::Silent => None,
+                    Ways::Sulks if is_about_terms(&bytes) => None,
                     Ways::Noise => Some(vec![255; 40]),
                     _ => sync::serve(peer, &self.network.unwrap(), &bytes),
                 };
@@ -257,6 +265,16 @@ fn one_honest_peer_among_liars_of_every_kind_is_enough() {
             assert!(run.blamed.iter().all(|(place, _)| *place != honest), "{kind:?}: {:?}", run.blamed);
             assert!(run.asked < 200, "{kind:?}: {} requests", run.asked);
         }
+    }
+}
+
+#[test]
+fn a_peer_that_offers_what_does_not_check_and_says_no_more_holds_nobody_up() {
+    for ways in [[Ways::Sulks, Ways::Honest, Ways::Honest], [Ways::Honest, Ways::Honest, Ways::Sulks]] {
+        let (chain, run) = run(&ways);
+        assert!(run.complete.is_some(), "{ways:?}: {} requests, {:?}", run.asked, run.blamed);
+        assert!(run.restored(chain) == chain.state);
+        assert!(run.asked < 200, "{} requests", run.asked);
     }
 }
 

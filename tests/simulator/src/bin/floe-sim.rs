@@ -7,7 +7,7 @@ use clap::Parser;
 use floe_simulator::mutant::Mutant;
 use floe_simulator::trace::Detail;
 use floe_simulator::world::EPOCHS_DEFAULT;
-use floe_simulator::{Options, Outcome, Tally, run};
+use floe_simulator::{Options, Outcome, Scenario, Tally, run};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +33,9 @@ struct Arguments {
     /// Length of the storm in epochs.
     #[arg(long, default_value_t = EPOCHS_DEFAULT)]
     epochs: u64,
+    /// What the runs are for: mixed, static, churn, handover, failing, lazy, censor, evidence, halt, disks, snapshots, terms.
+    #[arg(long)]
+    plan: Option<Scenario>,
     /// Run with this seeded defect and only the checker that must catch it.
     #[arg(long)]
     mutant: Option<Mutant>,
@@ -54,7 +57,7 @@ impl Arguments {
             Some(mutant) => Options::hunting(seed, mutant),
             None => Options::of(seed),
         };
-        Options { epochs: self.epochs, ..options }
+        Options { epochs: self.epochs, scenario: self.plan.unwrap_or(options.scenario), ..options }
     }
 
     /// Runs a seed, and again in words when it fails; answers whether a second run differed.

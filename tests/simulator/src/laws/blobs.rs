@@ -49,6 +49,9 @@ impl Blobs {
 
 /// Whether everything the node confirmed is on its disk: what is synced stays.
 pub(super) fn kept_what_was_confirmed(node: &Node) -> Result<(), Violation> {
+    if !node.stores() {
+        return Ok(());
+    }
     let confirmations = node.disk.fragments.confirmations_after(None, usize::MAX).unwrap_or_default();
     for confirmation in confirmations {
         let lost = lost_pairs(&confirmation, &node.disk.fragments.of_blob(&confirmation.blob));

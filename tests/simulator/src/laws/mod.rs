@@ -7,14 +7,18 @@ mod agreement;
 mod blobs;
 mod chain;
 mod conservation;
+mod offences;
+mod seats;
 mod signatures;
 mod verdicts;
 
 use crate::node::Node;
 use crate::plan::Plan;
 use bytes::Bytes;
+use floe_consensus::ValidatorKey;
 use floe_ledger::{Block, BoundaryHeader};
 use floe_machines::coordinator::{Commit, Topic};
+use floe_machines::wire::sync::DecidedBlock;
 use floe_types::laws::Law;
 use floe_types::{BlobId, Epoch, Genesis};
 use std::fmt;
@@ -63,6 +67,9 @@ pub struct Laws {
     verdicts: verdicts::Verdicts,
     signatures: signatures::Signatures,
     blobs: blobs::Blobs,
+    seats: seats::Seats,
+    offences: offences::Offences,
+    archive: verdicts::Archive,
     genesis: Genesis,
 }
 
@@ -78,6 +85,9 @@ impl Laws {
             verdicts: verdicts::Verdicts::default(),
             signatures: signatures::Signatures::new(plan),
             blobs: blobs::Blobs::default(),
+            seats: seats::Seats::new(genesis),
+            offences: offences::Offences::new(plan),
+            archive: verdicts::Archive::new(),
             genesis: genesis.clone(),
         }
     }
@@ -100,6 +110,17 @@ impl Laws {
     /// The violation, when the law is watched.
     pub fn broken(&self, law: Law, words: impl Into<String>) -> Result<(), Violation> {
         self.if_watched(Err(Violation::of(law, words)))
+    }
+
+    /// A node makes a key for votes.
+    pub fn key_made(&mut self, who: usize, key: ValidatorKey) {
+        self.signatures.key_made(who, key);
+    }
+
+    /// Keys that were punished.
+    #[must_use]
+    pub fn punished(&self) -> u64 {
+        self.offences.punished()
     }
 
     /// An honest node publishes a message.
@@ -127,11 +148,30 @@ impl Laws {
         if self.is_watched(Law::I7) {
             self.conservation.committed(node, &block)?;
         }
-        let ended = self.chain.advance(&block);
+        self.offences.seen(node, commit);
+        if self.chain.is_next(&block) {
+            self.first_commit(node, commit, &block)?;
+        }
+        let ended = self.chain.expectation(&block);
         if self.is_watched(Law::I14) {
             self.verdicts.committed(node, &block, ended)?;
         }
         Ok(())
+    }
+
+    /// The first honest node has written this block.
+    fn first_commit(&mut self, node: &Node, commit: &Commit, block: &Block) -> Result<(), Violation> {
+        let decided = DecidedBlock { block: commit.block.to_vec(), certificate: commit.certificate.clone() };
+        self.archive.insert(commit.height, decided);
+        let (offences, signatures) = (&mut self.offences, &self.signatures);
+        let finding = offences.decided(block, |key| signatures.is_false(key));
+        self.if_watched(finding)?;
+        let finding = self.chain.advance(block, &node.disk.state);
+        if self.is_watched(Law::I14) {
+            finding?;
+        }
+        let finding = self.seats.decided(block, &node.disk.state);
+        self.if_watched(finding)
     }
 
     /// An honest node has risen with what its disk has.
@@ -164,9 +204,12 @@ impl Laws {
     /// The run is over.
     ///
     /// # Errors
-    /// I14, when blocks replayed from genesis come to another state than a node has.
+    /// I14, when blocks replayed from genesis come to another state than a node has; I15, when a past key was kept; I19,
+    /// when nobody punished what was seen.
     pub(crate) fn at_the_end(&self, nodes: &[Node]) -> Result<(), Violation> {
-        if self.is_watched(Law::I14) { verdicts::replay(&self.genesis, nodes) } else { Ok(()) }
+        self.if_watched(self.signatures.at_the_end(nodes))?;
+        self.if_watched(self.offences.at_the_end(nodes))?;
+        if self.is_watched(Law::I14) { verdicts::replay(&self.genesis, &self.archive, nodes) } else { Ok(()) }
     }
 
     /// Heights decided and epochs ended so far.
@@ -177,7 +220,7 @@ impl Laws {
 }
 
 /// What the chain's own oracle expects of a boundary.
-type Expected = Option<Box<chain::Expectation>>;
+type Expected<'a> = Option<&'a chain::Expectation>;
 
 /// The parts of a boundary header that the oracle has an opinion on.
 fn differs(header: &BoundaryHeader, expected: &chain::Expectation) -> Option<&'static str> {

@@ -5,14 +5,17 @@
 //! certificates, and must come to every node's state byte for byte.
 
 use super::{Expected, Violation, differs};
-use crate::identity;
 use crate::node::Node;
-use floe_consensus::{Certificate, Validator, ValidatorSet};
+use floe_consensus::{Certificate, Validator, ValidatorKey, ValidatorSet};
 use floe_ledger::records::EpochRecord;
 use floe_ledger::{Block, BoundaryHeader, Context, MemoryState, StateRead};
+use floe_machines::wire::sync::DecidedBlock;
 use floe_types::laws::Law;
-use floe_types::{Epoch, Genesis, Height};
+use floe_types::{Committee, Epoch, Genesis, Height};
 use std::collections::BTreeMap;
+
+/// Every block that was ever decided, whoever still has it.
+pub(super) type Archive = BTreeMap<Height, DecidedBlock>;
 
 /// The tag of the table of epochs, as the ledger's own list gives it.
 const EPOCHS: u8 = 21;
@@ -26,12 +29,12 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn committed(&mut self, node: &Node, block: &Block, expected: Expected) -> Result<(), Violation> {
+    pub(super) fn committed(&mut self, node: &Node, block: &Block, expected: Expected<'_>) -> Result<(), Violation> {
         let Some(header) = &block.header.boundary else { return Ok(()) };
         let (who, epoch) = (node.who, header.ended);
         let broken = |words: String| Err(Violation::of(Law::I14, words));
         if let Some(expected) = expected
-            && let Some(what) = differs(header, &expected)
+            && let Some(what) = differs(header, expected)
         {
             return broken(format!("the boundary of epoch {epoch} has other {what} than {expected:?}: {header:?}"));
         }
@@ -49,23 +52,22 @@ impl Verdicts {
 }
 
 /// Replays the decided blocks from genesis and compares with every honest node.
-pub(super) fn replay(genesis: &Genesis, nodes: &[Node]) -> Result<(), Violation> {
+pub(super) fn replay(genesis: &Genesis, archive: &Archive, nodes: &[Node]) -> Result<(), Violation> {
     let broken = |words: String| Violation::of(Law::I14, words);
     let honest = || nodes.iter().filter(|node| node.is_honest());
-    let Some(longest) = honest().max_by_key(|node| node.disk.blocks.len()) else { return Ok(()) };
-    let last = longest.disk.blocks.last_key_value().map_or(Height(0), |(height, _)| *height);
+    let last = archive.last_key_value().map_or(Height(0), |(height, _)| *height);
     let context = Context::of(genesis);
-    let validators = validators(genesis);
     let mut state = MemoryState::new();
     state.apply(&floe_ledger::begin(genesis).map_err(|error| broken(error.to_string()))?);
     compare(Height(0), &state, honest())?;
-    for (height, decided) in &longest.disk.blocks {
+    for (height, decided) in archive {
         let failed = |reason: String| broken(format!("the block of height {height} does not replay: {reason}"));
         let block = Block::decode(&decided.block).map_err(|error| failed(error.to_string()))?;
         if *height == last || height.0 % CERTIFICATES_ONE_IN == 0 {
             let certificate = Certificate::decode(&decided.certificate, usize::MAX);
             let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-            certificate.verify(&context.network.0, &validators).map_err(|error| failed(error.to_string()))?;
+            let office = floe_ledger::views::committee(&state).map_err(|error| failed(error.to_string()))?;
+            certificate.verify(&context.network.0, &validators(&office)).map_err(|error| failed(error.to_string()))?;
         }
         let executed =
             floe_ledger::execute_decided(&state, &context, block).map_err(|error| failed(error.to_string()))?;
@@ -75,19 +77,19 @@ pub(super) fn replay(genesis: &Genesis, nodes: &[Node]) -> Result<(), Violation>
     Ok(())
 }
 
-fn validators(genesis: &Genesis) -> ValidatorSet {
-    let validator = |(node, member): (usize, &floe_types::Member)| Validator {
-        key: identity::vote_key(node),
+fn validators(committee: &Committee) -> ValidatorSet {
+    let validator = |member: &floe_types::Member| Validator {
+        key: ValidatorKey(member.vote_key.0),
         power: member.shards.len() as u64,
     };
-    let all = genesis.members.iter().enumerate().map(validator).collect();
-    ValidatorSet::new(all).expect("a plan's members have distinct keys and shards")
+    let all = committee.members().iter().map(validator).collect();
+    ValidatorSet::new(all).expect("a committee's members have distinct keys and shards")
 }
 
 /// Every node whose newest block is at this height has this state.
 fn compare<'a>(height: Height, state: &MemoryState, nodes: impl Iterator<Item = &'a Node>) -> Result<(), Violation> {
     for node in nodes {
-        let newest = node.disk.blocks.last_key_value().map_or(Height(0), |(newest, _)| *newest);
+        let newest = floe_ledger::views::head(&node.disk.state).map_or(Height(0), |head| head.height);
         if newest == height && node.disk.state != *state {
             let words = format!("node {} has another state at height {height} than a replay from genesis", node.who);
             return Err(Violation::of(Law::I14, words));

@@ -9,6 +9,7 @@
 //! The run waits for states, never for time; only when a state does not come in time is a law broken.
 
 use super::{Event, World};
+use crate::node::{Presence, Role};
 use crate::plan::Weather;
 use floe_types::laws::Law;
 use floe_types::{BlobId, Epoch, Height};
@@ -60,11 +61,12 @@ impl World {
 
     /// Whether a silent member has gone for good.
     fn has_left(&self, node: usize) -> bool {
-        self.nodes[node].role == crate::node::Role::Silent
+        let it = &self.nodes[node];
+        it.role == Role::Silent || it.presence != Presence::Here
     }
 
     /// The greatest height and epoch of an honest node.
-    fn furthest(&self) -> (Height, Epoch) {
+    pub(super) fn furthest(&self) -> (Height, Epoch) {
         let heads = self.nodes.iter().filter(|node| node.is_honest()).filter_map(|node| node.live.as_ref());
         heads.fold((Height(0), Epoch(0)), |(height, epoch), live| {
             let head = live.coordinator.head();
@@ -111,7 +113,8 @@ impl World {
                 let (wanted, from) = (*wanted, *from);
                 if self.is_stored(wanted) {
                     calm.until = self.now + READ_MILLIS_MAX;
-                    let left: BTreeSet<BlobId> = self.readable().into_iter().collect();
+                    let readable = self.readable().into_iter();
+                    let left: BTreeSet<BlobId> = readable.filter(|blob| self.must_be_readable(blob)).collect();
                     for blob in &left {
                         self.read_somewhere(*blob);
                     }
@@ -130,6 +133,7 @@ impl World {
 
     /// A blob was read back.
     pub(super) fn read_back(&mut self, blob: &BlobId) {
+        self.term_read_back(blob);
         if let Some(Calm { step: Step::Reading { left }, .. }) = &mut self.calm {
             left.remove(blob);
         }

@@ -8,12 +8,14 @@ use super::{Event, Local, World};
 use crate::disk::Sync;
 use crate::laws::Violation;
 use crate::mutant::Mutant;
+use crate::plan::FaultClass;
 use bytes::Bytes;
 use floe_consensus::Message;
 use floe_ledger::{Event as LedgerEvent, SignedTransaction};
 use floe_machines::coordinator::{Commit, Effect, Input, Timer, Topic};
 use floe_machines::wire::sync::DecidedBlock;
 use floe_types::{BlobId, RegistrationNumber, TransactionId};
+use std::collections::VecDeque;
 
 /// What a block means for the data path of the node that wrote it.
 #[derive(Debug, Default)]
@@ -30,8 +32,8 @@ pub(crate) struct BlockNews {
 pub(super) fn words(topic: Topic, bytes: &[u8]) -> String {
     match topic {
         Topic::Consensus => Message::decode(bytes, usize::MAX).map_or("noise".to_owned(), |message| {
-            let sender = message.sender().and_then(|key| crate::identity::voter(&key));
-            let sender = sender.map_or("many".to_owned(), |node| node.to_string());
+            let key = |key: floe_consensus::ValidatorKey| format!("key {:02x}{:02x}", key.0[0], key.0[1]);
+            let sender = message.sender().map_or("many".to_owned(), key);
             format!("{:?} by {sender} at {}/{}", message.kind(), message.height(), message.round())
         }),
         Topic::Transactions => SignedTransaction::decode(bytes).map_or("noise".to_owned(), |signed| {
@@ -44,8 +46,8 @@ pub(super) fn words(topic: Topic, bytes: &[u8]) -> String {
 impl World {
     /// Steps the node's coordinator, and again with whatever follows from its effects inside the node.
     pub(super) fn coordinate(&mut self, node: usize, input: Input) {
-        let mut input = Some(input);
-        while let Some(next) = input.take() {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(next) = inputs.pop_front() {
             let (now, it) = (self.nodes[node].clock(self.now), &mut self.nodes[node]);
             let Some(live) = it.live.as_mut() else { return };
             match live.coordinator.step(now, &it.disk.state, next) {
@@ -54,8 +56,11 @@ impl World {
                         if self.violation.is_some() || self.falls_now(node) {
                             return;
                         }
-                        if let Some(answer) = self.carry_out(node, effect) {
-                            input = Some(answer);
+                        match self.carry_out(node, effect) {
+                            // Nothing is stepped between a commit and its answer.
+                            Some(Input::Committed) => inputs.push_front(Input::Committed),
+                            Some(answer) => inputs.push_back(answer),
+                            None => {}
                         }
                     }
                 }
@@ -111,16 +116,44 @@ impl World {
             }
             Effect::Submitted { ticket, result } => self.submitted(node, ticket, result),
             Effect::Settled { ticket, outcome } => self.settled(node, ticket, outcome),
-            // Not asked for: keys stay.
-            Effect::MakeVoteKey { .. } | Effect::KeepVoteKeys { .. } => {}
-            // Snapshots and lost memories are not simulated yet: every block is kept, every memory is certain.
-            Effect::FarBehind { .. } | Effect::MemoryWhole => {}
+            Effect::MakeVoteKey { term } => return Some(self.make_vote_key(node, term)),
+            Effect::KeepVoteKeys { keys } => {
+                if self.mutant != Some(Mutant::KeepPastKeys) {
+                    self.nodes[node].secrets.retain(|public, _| keys.iter().any(|key| key.0 == *public));
+                }
+            }
+            Effect::FarBehind { height } => {
+                self.trace.say(self.now, || format!("{node} is far behind height {height}"));
+                self.far_behind(node);
+            }
+            Effect::MemoryLost => {
+                self.trace.say(self.now, || format!("{node} finds that its disk is an old one"));
+                self.nodes[node].disk.memory_lost = true;
+            }
+            Effect::MemoryWhole => {
+                self.trace.say(self.now, || format!("{node} has nothing to remember any more"));
+                self.nodes[node].disk.memory_lost = false;
+            }
             Effect::Blame { node: blamed, cause } => {
                 self.stats.blames += 1;
                 self.trace.say(self.now, || format!("{node} blames {}: {cause}", blamed.short()));
             }
         }
         None
+    }
+
+    /// A fresh secret for votes, kept at once. The two mouths of an equivocator make the same one.
+    fn make_vote_key(&mut self, node: usize, term: u64) -> Input {
+        let it = &mut self.nodes[node];
+        it.keys_made += 1;
+        let time = if it.is_honest() { it.keys_made } else { 0 };
+        let secret = crate::identity::made_secret(it.who, term, time);
+        let key = crate::identity::vote_key(secret);
+        it.secrets.insert(key.0, secret);
+        self.laws.key_made(it.who, key);
+        self.stats.vote_keys += 1;
+        self.trace.say(self.now, || format!("{node} makes key {:02x}{:02x} for term {term}", key.0[0], key.0[1]));
+        Input::VoteKeyMade { term, secret }
     }
 
     /// Writes what was gathered for the journal, synced. Nothing gathered, nothing synced: as the actor does it.
@@ -181,6 +214,11 @@ impl World {
             let finding = self.laws.committed(&self.nodes[node], &commit);
             self.judge(finding);
         }
+        let news_of_epoch = commit.events.iter().any(|event| matches!(event, LedgerEvent::EpochEnded { .. }));
+        if news_of_epoch && self.plan.has(FaultClass::Snapshots) {
+            self.nodes[node].disk.offer_snapshot(commit.height);
+        }
+        self.look_at_committees(node, &commit);
         let news = news(&commit);
         self.tell(node, Local::Committed(news));
     }
@@ -193,6 +231,14 @@ impl World {
             Mutant::CreditTwice => commit.height.0 == TAMPERED_HEIGHT,
             Mutant::TamperWithState => commit.height.0 == TAMPERED_HEIGHT && node == 0,
             Mutant::KeepOtherVerdicts => node == 0,
+            Mutant::TurnAllSeats => commit.events.iter().any(|event| matches!(event, LedgerEvent::TermBegan { .. })),
+            Mutant::ForgiveInAdvance if commit.height.0 == 1 => {
+                for villain in &self.plan.villains {
+                    let key = crate::identity::vote_key(crate::identity::first_secret(villain.node()));
+                    Mutant::forgive(&key.0, &mut commit.changes);
+                }
+                false
+            }
             _ => false,
         };
         if its_turn {

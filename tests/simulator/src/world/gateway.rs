@@ -7,9 +7,10 @@ use super::coordination::BlockNews;
 use super::streams::Carried;
 use super::{Event, Local, World};
 use floe_erasure::{Encoded, MemorySink, Options, encode, pair_of};
-use floe_ledger::{Action, Attributes, Refusal};
+use floe_ledger::{Action, Attributes, Refusal, SignedTransaction};
 use floe_machines::coordinator::{Input as CoordinatorInput, Outcome as Settled, SubmitError, Ticket};
 use floe_machines::custody::StreamId;
+use floe_machines::handover::{FetchId, Gap};
 use floe_machines::upload::{self, Effect, Input, Outcome, Upload, UploadRecord};
 use floe_machines::wire::fragment::{self, Answer, Ask, LENGTH_BYTES, Request, StoreRequest};
 use floe_types::{BlobId, Epoch, Frost, NodeId, RegistrationNumber, ShardIndex, TransactionId};
@@ -34,6 +35,8 @@ pub(crate) enum Purpose {
     Attest,
     /// To pay somebody.
     Transfer,
+    /// To join, leave or stake.
+    Operate,
 }
 
 /// What became of a submission.
@@ -85,6 +88,7 @@ enum Asking {
     Store { upload: UploadId, shard: ShardIndex },
     Confirm { upload: UploadId, member: NodeId },
     Read(super::reading::Reading),
+    Fetch(FetchId, Gap),
 }
 
 /// An answer that came over a stream.
@@ -241,7 +245,7 @@ impl World {
     fn end_upload(&mut self, node: usize, id: UploadId) {
         self.cancel(node, |asking| match asking {
             Asking::Store { upload, .. } | Asking::Confirm { upload, .. } => *upload == id,
-            Asking::Read(_) => false,
+            Asking::Read(_) | Asking::Fetch(..) => false,
         });
         let it = &mut self.nodes[node];
         it.disk.spools.remove(&id);
@@ -321,13 +325,19 @@ impl World {
         self.open(node, member, (ask, body), Asking::Store { upload: id, shard });
     }
 
-    fn open(&mut self, node: usize, member: &NodeId, (ask, body): (Ask, Vec<u8>), asking: Asking) {
+    fn open(&mut self, node: usize, member: &NodeId, (ask, body): (Ask, Vec<u8>), asking: Asking) -> StreamId {
         let mut bytes = fragment::frame_request(&Request { network: self.context.network, ask });
         bytes.extend(body);
         let stream = self.open_stream(node, member, bytes);
         if let Some(live) = self.nodes[node].live.as_mut() {
             live.gateway.asking.insert(stream, asking);
         }
+        stream
+    }
+
+    /// Opens a stream that asks for a whole fragment.
+    pub(super) fn open_fetch(&mut self, node: usize, from: &NodeId, ask: Ask, of: (FetchId, Gap)) -> StreamId {
+        self.open(node, from, (ask, Vec::new()), Asking::Fetch(of.0, of.1))
     }
 
     /// Opens a stream that asks for a sliver.
@@ -376,6 +386,7 @@ impl World {
                 self.upload_step(node, upload, Input::ConfirmEnded { member, outcome });
             }
             Asking::Read(reading) => self.sliver_came(node, reading, answered),
+            Asking::Fetch(fetch, gap) => self.fetched(node, (fetch, gap), answered),
         }
     }
 
@@ -386,6 +397,15 @@ impl World {
         let ticket = Ticket(live.gateway.next_ticket);
         live.gateway.tickets.insert(ticket, purpose);
         self.coordinate(node, CoordinatorInput::Submit { ticket, action });
+    }
+
+    /// Hands a signed transaction to the coordinator, as an operator's command does at some node's door.
+    pub(super) fn relay(&mut self, node: usize, transaction: SignedTransaction) {
+        let Some(live) = self.nodes[node].live.as_mut() else { return };
+        live.gateway.next_ticket += 1;
+        let ticket = Ticket(live.gateway.next_ticket);
+        live.gateway.tickets.insert(ticket, Purpose::Operate);
+        self.coordinate(node, CoordinatorInput::Relay { ticket, transaction: Box::new(transaction) });
     }
 
     pub(super) fn submitted(&mut self, node: usize, ticket: Ticket, result: Result<TransactionId, SubmitError>) {
@@ -426,6 +446,7 @@ impl World {
         self.trace.say(self.now, || format!("{node} learns of {purpose:?}: {news:?}"));
         match (purpose, news) {
             (Purpose::Transfer, SubmissionNews::Included) => self.stats.transfers += 1,
+            (Purpose::Operate, SubmissionNews::Included) => self.stats.operations += 1,
             (Purpose::Register { upload }, SubmissionNews::Refused(reason)) => {
                 self.upload_step(node, upload, Input::RegisterFailed { reason });
             }

@@ -107,6 +107,10 @@ impl World {
         if self.is_relayed(topic) && !self.note_seen(to, id) {
             return;
         }
+        if topic == Topic::Transactions && self.nodes[to].role == Role::Censor && !self.is_calm {
+            self.stats.censored += 1;
+            return;
+        }
         self.trace.mix(self.now, 1 + topic as u8, to, &bytes);
         self.trace.say(self.now, || format!("{to} hears from {from}: {}", super::coordination::words(topic, &bytes)));
         if let Some(live) = self.nodes[to].live.as_mut() {

@@ -63,6 +63,11 @@ impl World {
                 serving.offer = Some(offer.clone());
                 Input::StoreOffered { stream, peer, offer, held }
             }
+            Ask::Confirm { registration, blob } if it.role == Role::Lazy => {
+                let group = floe_types::Epoch(u64::from(u32::MAX));
+                let key = |pair| FragmentKey { group, blob, pair: PairIndex(pair) };
+                Input::ConfirmAsked { stream, registration, blob, held: (0..shards).map(key).collect() }
+            }
             Ask::Confirm { registration, blob } => {
                 Input::ConfirmAsked { stream, registration, blob, held: store.of_blob(&blob) }
             }
@@ -83,6 +88,7 @@ impl World {
     pub(super) fn custody_hears(&mut self, node: usize, news: &BlockNews) {
         if news.epoch_began.is_some() {
             self.custody_step(node, Input::EpochBegan);
+            self.handover_begins(node);
         }
         if !news.registered.is_empty() {
             self.custody_step(node, Input::LedgerAdvanced);
@@ -110,7 +116,31 @@ impl World {
         self.plan_data_tick(node);
     }
 
+    /// A lazy node keeps nothing and says that it has.
+    fn pretended(&self, node: usize, effect: &Effect) -> Option<Input> {
+        let all = |blob: &BlobId, pairs: &[PairIndex]| {
+            let group = floe_types::Epoch(u64::from(u32::MAX));
+            pairs.iter().map(|pair| FragmentKey { group, blob: *blob, pair: *pair }).collect()
+        };
+        match effect {
+            Effect::LookUp { blob, pairs } if self.mutant == Some(crate::mutant::Mutant::AttestUngathered) => {
+                Some(Input::LookedUp { blob: *blob, held: all(blob, pairs) })
+            }
+            _ if self.nodes[node].role != Role::Lazy => None,
+            Effect::Receive { stream, .. } => Some(Input::Received { stream: *stream, outcome: Ok(()) }),
+            Effect::Keep { keep, .. } => Some(Input::KeepDone { keep: *keep, outcome: Ok(()) }),
+            Effect::KeepConfirmation { stream, .. } => {
+                Some(Input::ConfirmationKept { stream: *stream, outcome: Ok(()) })
+            }
+            Effect::LookUp { blob, pairs } => Some(Input::LookedUp { blob: *blob, held: all(blob, pairs) }),
+            _ => None,
+        }
+    }
+
     fn custody_does(&mut self, node: usize, effect: Effect) -> Option<Input> {
+        if let Some(pretended) = self.pretended(node, &effect) {
+            return Some(pretended);
+        }
         match effect {
             Effect::Receive { stream, key, bytes } => {
                 let outcome = self.receive(node, stream, key, bytes);
@@ -239,7 +269,7 @@ impl World {
     pub(super) fn plan_data_tick(&mut self, node: usize) {
         let it = &mut self.nodes[node];
         let Some(live) = it.live.as_mut() else { return };
-        let due = [live.custody.wake_at(), live.gateway.wake_at()].into_iter().flatten().min();
+        let due = [live.custody.wake_at(), live.gateway.wake_at(), live.handover.wake_at()].into_iter().flatten().min();
         let Some(due) = due.map(|at| at.max(self.now + 1)) else { return };
         if live.tick_at.is_none_or(|at| due < at || at <= self.now) {
             live.tick_at = Some(due);
@@ -257,6 +287,10 @@ impl World {
             if live.custody.wake_at().is_some_and(|at| at <= self.now) {
                 self.custody_step(node, Input::Tick);
             }
+        }
+        let handover = self.nodes[node].live.as_ref().and_then(|live| live.handover.wake_at());
+        if handover.is_some_and(|at| at <= self.now) {
+            self.handover_step(node, floe_machines::handover::Input::Tick);
         }
         self.gateway_tick(node);
         self.plan_data_tick(node);

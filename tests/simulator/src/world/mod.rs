@@ -15,14 +15,19 @@ macro_rules! live_view {
 }
 
 mod calm;
+mod committees;
 mod coordination;
 pub(crate) mod gateway;
 mod gossip;
+mod handover;
 pub(crate) mod holder;
+mod operators;
 mod process;
 mod reading;
 mod requests;
+mod snapshots;
 mod streams;
+mod terms;
 mod workload;
 
 use crate::chance::{Chance, Stream};
@@ -34,12 +39,13 @@ use crate::node::Node;
 use crate::plan::{Plan, Villain};
 use crate::queue::Queue;
 use crate::report::{Outcome, Stats};
+use crate::scenario::Scenario;
 use crate::trace::{Detail, Trace};
 use bytes::Bytes;
-use floe_ledger::Context;
+use floe_ledger::{Context, MemoryState};
 use floe_machines::coordinator::{Timer, Topic};
-use floe_types::NodeId;
 use floe_types::laws::Law;
+use floe_types::{Genesis, NodeId};
 use std::collections::BTreeSet;
 
 /// What a run is asked to be.
@@ -55,6 +61,8 @@ pub struct Options {
     pub laws: Vec<Law>,
     /// How much is remembered in words.
     pub detail: Detail,
+    /// What the run is for.
+    pub scenario: Scenario,
 }
 
 /// The usual length of a storm.
@@ -64,13 +72,15 @@ impl Options {
     /// A run of `seed` as it is usually made.
     #[must_use]
     pub fn of(seed: u64) -> Options {
-        Options { seed, epochs: EPOCHS_DEFAULT, mutant: None, laws: Law::ALL.to_vec(), detail: Detail::Hash }
+        let (laws, detail) = (Law::ALL.to_vec(), Detail::Hash);
+        Options { seed, epochs: EPOCHS_DEFAULT, mutant: None, laws, detail, scenario: Scenario::Mixed }
     }
 
     /// A run that hunts `mutant` with the checker of its law and no other.
     #[must_use]
     pub fn hunting(seed: u64, mutant: Mutant) -> Options {
-        Options { mutant: Some(mutant), laws: vec![mutant.law()], ..Options::of(seed) }
+        let scenario = mutant.scenario();
+        Options { mutant: Some(mutant), laws: vec![mutant.law()], scenario, ..Options::of(seed) }
     }
 }
 
@@ -112,6 +122,12 @@ pub(crate) enum Event {
     Fault(process::Fault),
     /// Somebody wants something.
     Work(workload::Work),
+    /// An operator does something.
+    Deed(operators::Deed),
+    /// The reads after a term are looked at.
+    TermWatch,
+    /// A timer of an arriving snapshot runs out.
+    ArrivingTimer { node: usize, life: u64, serial: u64 },
     /// The storm is over.
     CalmBegins,
     /// The calm is looked at.
@@ -123,6 +139,8 @@ pub(crate) enum Event {
 pub(crate) enum Local {
     /// To the coordinator: submit this.
     Submit { purpose: gateway::Purpose, action: floe_ledger::Action },
+    /// To the coordinator: pass this on.
+    Relay { transaction: Box<floe_ledger::SignedTransaction> },
     /// To custody and gateway: a block is durable here.
     Committed(coordination::BlockNews),
     /// To the gateway: what became of a submission.
@@ -151,6 +169,11 @@ pub(crate) struct World {
     pub requests: requests::Requests,
     pub streams: streams::Streams,
     pub workload: workload::Workload,
+    pub committees: committees::Committees,
+    pub term_reads: terms::TermReads,
+    /// The state with which the network began.
+    pub beginning: MemoryState,
+    pub genesis: Genesis,
     pub calm: Option<calm::Calm>,
     pub is_calm: bool,
     pub next_serial: u64,
@@ -158,7 +181,7 @@ pub(crate) struct World {
 
 impl World {
     fn new(options: &Options) -> World {
-        let mut plan = Plan::draw(options.seed, options.epochs);
+        let mut plan = Plan::of(options.scenario, options.seed, options.epochs);
         if let Some(mutant) = options.mutant {
             mutant.adjust(&mut plan);
         }
@@ -182,12 +205,16 @@ impl World {
             requests: requests::Requests::default(),
             streams: streams::Streams::default(),
             workload: workload::Workload::default(),
+            committees: committees::Committees::default(),
+            term_reads: terms::TermReads::default(),
+            beginning: process::begun(&genesis),
             calm: None,
             is_calm: false,
             next_serial: 0,
             plan,
+            genesis,
         };
-        world.populate(&genesis);
+        world.populate();
         world
     }
 
@@ -198,6 +225,7 @@ impl World {
         }
         self.plan_faults();
         self.plan_work();
+        self.plan_deeds();
         let calm_at = self.now + self.plan.storm_epochs * self.plan.epoch_millis;
         self.queue.plan(calm_at, Event::CalmBegins);
     }
@@ -217,6 +245,9 @@ impl World {
             Event::DataTick { node, life } => self.data_tick(node, life),
             Event::Fault(fault) => self.fault(fault),
             Event::Work(work) => self.work(work),
+            Event::Deed(deed) => self.deed(deed),
+            Event::ArrivingTimer { node, life, serial } => self.arriving_timer((node, life), serial),
+            Event::TermWatch => self.look_at_term_reads(),
             Event::CalmBegins => self.calm_begins(),
             Event::Watch => self.watch(),
         }
@@ -225,6 +256,7 @@ impl World {
     fn local(&mut self, node: usize, local: Local) {
         match local {
             Local::Submit { purpose, action } => self.submit(node, purpose, action),
+            Local::Relay { transaction } => self.relay(node, *transaction),
             Local::Committed(news) => {
                 self.custody_hears(node, &news);
                 self.gateway_hears(node, &news);
@@ -310,6 +342,7 @@ impl World {
         self.stats.virtual_millis = self.now - GENESIS_MILLIS;
         let (heights, epochs) = self.laws.heights_and_epochs();
         (self.stats.heights, self.stats.epochs) = (heights, epochs);
+        self.stats.punished = self.laws.punished();
         let counts = self.network.counts;
         self.stats.messages = counts.sent;
         self.stats.lost += counts.lost;

@@ -4,6 +4,7 @@ use super::{Event, World};
 use crate::identity::node_id;
 use bytes::Bytes;
 use floe_machines::coordinator::Input;
+use floe_machines::snapshot;
 use floe_machines::wire::sync;
 use floe_types::NodeId;
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub(crate) enum Question {
     Status { nonce: u64 },
     /// For decided blocks.
     Blocks,
+    /// For something of a snapshot.
+    Snapshot,
 }
 
 /// A request on its way.
@@ -56,7 +59,7 @@ impl World {
         let (number, life) = (self.serial(), self.nodes[asker].life);
         let patience = match question {
             Question::Status { .. } => STATUS_MILLIS_MAX,
-            Question::Blocks => BLOCKS_MILLIS_MAX,
+            Question::Blocks | Question::Snapshot => BLOCKS_MILLIS_MAX,
         };
         let request = Request { number, asker, life, of, question };
         self.requests.open.insert(number);
@@ -74,27 +77,40 @@ impl World {
         match event {
             RequestEvent::Asked { to, request, bytes } => self.asked(to, request, &bytes),
             RequestEvent::Answered { request, bytes } => {
-                if self.requests.open.remove(&request.number) && self.lives(request.asker, request.life) {
+                if self.requests.open.remove(&request.number) && self.waits(&request) {
                     let (from, asker) = (request.of, request.asker);
                     self.trace.mix(self.now, 3, asker, &bytes);
                     let input = match request.question {
                         Question::Status { .. } => Input::StatusAnswered { from, bytes },
                         Question::Blocks => Input::BlocksFetched { from, bytes },
+                        Question::Snapshot => {
+                            return self.arriving_step(asker, snapshot::Input::Answered { from, bytes });
+                        }
                     };
                     self.coordinate(asker, input);
                 }
             }
             RequestEvent::Failed { request } => {
-                if self.requests.open.remove(&request.number) && self.lives(request.asker, request.life) {
+                if self.requests.open.remove(&request.number) && self.waits(&request) {
                     let (from, asker) = (request.of, request.asker);
                     self.trace.mix(self.now, 4, asker, &from.0);
                     let input = match request.question {
                         Question::Status { nonce } => Input::StatusFailed { from, nonce },
                         Question::Blocks => Input::BlocksFailed { from },
+                        Question::Snapshot => return self.arriving_step(asker, snapshot::Input::Failed { from }),
                     };
                     self.coordinate(asker, input);
                 }
             }
+        }
+    }
+
+    /// Whether whoever asked is still there to hear the answer.
+    fn waits(&self, request: &Request) -> bool {
+        let it = &self.nodes[request.asker];
+        match request.question {
+            Question::Snapshot => it.life == request.life && it.arriving.is_some(),
+            _ => self.lives(request.asker, request.life),
         }
     }
 
@@ -107,7 +123,7 @@ impl World {
         };
         let answer = match request.question {
             Question::Status { .. } => live.coordinator.answer_status(bytes),
-            Question::Blocks => sync::serve(&node.disk, &self.context.network, bytes),
+            Question::Blocks | Question::Snapshot => sync::serve(&node.disk, &self.context.network, bytes),
         };
         let Some(answer) = answer.filter(|_| !self.is_deaf(request.asker)) else { return };
         let asker = request.asker;

@@ -99,6 +99,7 @@ fn word(audit: &Audit) -> &'static str {
         Answer::Judged { record, .. } if record.held >= lines(record).read => "available",
         Answer::Judged { .. } => "unavailable",
         Answer::Forgotten { .. } => "forgotten",
+        Answer::Invalid { .. } => "invalid",
         Answer::NotCertified { .. } => "notCertified",
         Answer::NeverRegistered => "neverRegistered",
     }
@@ -121,6 +122,9 @@ fn answer(audit: &Audit, output: &Output) -> String {
         }
         Answer::Forgotten { life, .. } => {
             format!("NO. {blob} was paid through epoch {} and forgotten after it", life.last)
+        }
+        Answer::Invalid { .. } => {
+            format!("NO. Verdict INVALID: members proved that {blob} was encoded inconsistently, and nobody keeps it")
         }
         Answer::NotCertified { certified: Some(epoch), .. } => {
             format!("NO. {blob} was registered and not certified before epoch {epoch}")
@@ -260,13 +264,14 @@ fn steps(audit: &Audit, genesis: &Genesis, output: &Output) -> String {
                 text::count(number.0)
             ));
             let verdict = draw::verdict(verdict_word(record.verdict), output);
-            let (first, last) = (text::count(run.first.0), text::count(run.last.0));
+            let first = text::count(run.first.0);
+            let last = if run.last.0 == u64::MAX { "the newest".to_owned() } else { text::count(run.last.0) };
             rows.push(format!(
                 "{ok} verdict record {first} to {last} {verdict} under the verdict root of epoch {}",
                 audit.epoch
             ));
         }
-        Answer::Forgotten { number, .. } => {
+        Answer::Forgotten { number, .. } | Answer::Invalid { number, .. } => {
             rows.push(format!(
                 "{ok} entry of {blob}, sequence {}, under block {}",
                 text::count(number.0),

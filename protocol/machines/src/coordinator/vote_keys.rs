@@ -28,12 +28,9 @@ const UNSERVED_MAX: usize = 16;
 impl Coordinator {
     /// At the start, and when an epoch has begun: destroys what is past, asks for what is missing.
     ///
-    /// Only at the head of the chain, as far as is known: a ledger of long ago names other keys than those that are needed
-    /// now, and what is destroyed on its word is gone.
+    /// What has served is destroyed whenever that is seen. New keys are made only at the head of the chain, as far as that is
+    /// known: terms that are over need none.
     pub(super) fn look_after_vote_keys(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
-        if !self.is_at_head() {
-            return Ok(());
-        }
         let Some(candidate) = views::candidate(work.state, &self.node)? else { return self.forget_served_keys(work) };
         let next = views::next_committee(work.state)?;
         let mine = |committee: &floe_types::Committee| {
@@ -55,7 +52,7 @@ impl Coordinator {
         let announced = candidate.announced.iter().find(|(of, _)| *of == term);
         let is_ready = announced.is_some_and(|(_, key)| have.contains(key));
         let is_on_its_way = self.announcing.is_some_and(|(of, _)| of == term);
-        if self.config.fresh_vote_keys && !is_ready && !is_on_its_way {
+        if self.config.fresh_vote_keys && !is_ready && !is_on_its_way && self.is_at_head() {
             work.out.push(Effect::MakeVoteKey { term });
         }
         Ok(())

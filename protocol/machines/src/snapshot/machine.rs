@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Failures that one lie counts for: whoever lied is far behind everybody who merely failed, and offers nothing any more.
 const BLAMED: u32 = 1 << 16;
+/// Failures in a row after which what a peer offered counts no more: it may be gone.
+const FAILURES_MAX: u32 = 3;
 
 /// Failures that an explanation which did not come counts for.
 const SULKED: u32 = BLAMED / 2;
@@ -28,12 +30,23 @@ struct Offer {
 #[derive(Clone, Debug, Default)]
 struct Peer {
     failures: u32,
+    /// Since it last answered.
+    failures_in_row: u32,
+    /// Not asked before: who fails at once would be asked again at once, without end.
+    rests_until: u64,
     open: Option<(Ask, u64)>,
     offer: Option<Offer>,
     /// Whether its outline has come, or failed to, in this round.
     heard: bool,
     /// Its outline did not check; it is asked for the terms that would explain it.
     doubted: bool,
+}
+
+impl Peer {
+    /// Whether it may be asked something.
+    fn is_idle(&self, now: u64) -> bool {
+        self.open.is_none() && now >= self.rests_until
+    }
 }
 
 /// A snapshot whose header is checked.
@@ -53,6 +66,7 @@ enum Phase {
 
 /// Fetches a snapshot.
 pub struct SnapshotSync {
+    now: u64,
     config: Config,
     network: NetworkId,
     certificates: CommitCertificates,
@@ -77,6 +91,7 @@ impl SnapshotSync {
     pub fn new(config: Config, genesis: &Genesis, height: Height, resumed: Option<Resumed>) -> SnapshotSync {
         let network = genesis.network();
         SnapshotSync {
+            now: 0,
             config,
             network,
             certificates: CommitCertificates::of(network),
@@ -112,13 +127,14 @@ impl SnapshotSync {
 
     /// Takes one input at `now`, in milliseconds of any clock that does not go back, and answers what must be done.
     pub fn step(&mut self, now: u64, input: Input) -> Vec<Effect> {
+        self.now = now;
         match input {
             Input::Peers(peers) => {
                 let mut known = std::mem::take(&mut self.peers);
                 self.peers = peers.into_iter().map(|node| (node, known.remove(&node).unwrap_or_default())).collect();
             }
             Input::Answered { from, bytes } => self.answered(now, from, &bytes),
-            Input::Failed { from } => self.failed(from),
+            Input::Failed { from } => self.failed(now, from),
             Input::TimerFired => {}
         }
         self.expire(now);
@@ -130,17 +146,23 @@ impl SnapshotSync {
         let patience = self.config.patience_millis;
         let late = |peer: &Peer| peer.open.is_some_and(|(_, since)| now.saturating_sub(since) >= patience);
         let late: Vec<_> = self.peers.iter().filter(|(_, peer)| late(peer)).map(|(node, _)| *node).collect();
-        late.into_iter().for_each(|node| self.failed(node));
+        late.into_iter().for_each(|node| self.failed(now, node));
     }
 
-    fn failed(&mut self, from: NodeId) {
+    fn failed(&mut self, now: u64, from: NodeId) {
+        let pause = self.config.pause_millis;
         if let Some(peer) = self.peers.get_mut(&from)
             && let Some((ask, _)) = peer.open.take()
         {
             // Whoever offers what does not check and will not say why is not waited for again and again.
             let sulks = matches!(ask, Ask::Terms { .. }) && std::mem::take(&mut peer.doubted);
             peer.failures = peer.failures.saturating_add(if sulks { SULKED } else { 1 });
+            peer.failures_in_row = peer.failures_in_row.saturating_add(1);
+            peer.rests_until = now.saturating_add(pause);
             peer.heard |= ask == Ask::Outline;
+            if peer.failures_in_row >= FAILURES_MAX {
+                peer.offer = None;
+            }
         }
     }
 
@@ -162,7 +184,7 @@ impl SnapshotSync {
 
     /// The peer with the fewest failures of those that are idle and `fit`.
     fn best(&self, fit: impl Fn(&Peer) -> bool) -> Option<NodeId> {
-        let idle = self.peers.iter().filter(|(_, peer)| peer.open.is_none() && peer.failures < BLAMED && fit(peer));
+        let idle = self.peers.iter().filter(|(_, peer)| peer.is_idle(self.now) && peer.failures < BLAMED && fit(peer));
         idle.min_by_key(|(node, peer)| (peer.failures, **node)).map(|(node, _)| *node)
     }
 
@@ -207,7 +229,7 @@ impl SnapshotSync {
         if now < self.paused_until {
             return;
         }
-        let unasked = |(_, peer): &(&NodeId, &Peer)| peer.open.is_none() && !peer.heard && peer.failures < BLAMED;
+        let unasked = |(_, peer): &(&NodeId, &Peer)| peer.is_idle(now) && !peer.heard && peer.failures < BLAMED;
         let unasked: Vec<_> = self.peers.iter().filter(unasked).map(|(node, _)| *node).collect();
         unasked.into_iter().for_each(|to| self.ask(now, to, Ask::Outline));
         let late = now.saturating_sub(began) >= self.config.patience_millis;
@@ -277,7 +299,7 @@ impl SnapshotSync {
         let (height, wanted) = (target.offer.height, Some(target.offer));
         match self.peers.get(&from) {
             Some(peer) if peer.offer == wanted && peer.failures < BLAMED => {
-                if peer.open.is_none() {
+                if peer.is_idle(now) {
                     self.ask(now, from, Ask::Part { height, index });
                 }
             }
@@ -306,7 +328,7 @@ impl SnapshotSync {
         // A chunk under suspicion goes to whoever gave the parts, and to nobody else.
         if let Some(giver) = giver
             && let Some(index) = suspected.first()
-            && self.peers.get(&giver).is_some_and(|peer| peer.open.is_none())
+            && self.peers.get(&giver).is_some_and(|peer| peer.is_idle(now))
         {
             self.ask(now, giver, Ask::Chunk { height: offer.height, index: *index });
         }
@@ -333,7 +355,9 @@ impl SnapshotSync {
     // What came.
 
     fn answered(&mut self, now: u64, from: NodeId, bytes: &[u8]) {
-        let Some((ask, _)) = self.peers.get_mut(&from).and_then(|peer| peer.open.take()) else { return };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some((ask, _)) = peer.open.take() else { return };
+        (peer.failures_in_row, peer.rests_until) = (0, 0);
         match ask {
             Ask::Blocks { .. } => {}
             Ask::Terms { .. } => self.terms_came(now, from, bytes),

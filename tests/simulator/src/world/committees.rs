@@ -67,7 +67,13 @@ impl World {
     pub(super) fn may_fail(&self, node: usize) -> bool {
         let it = &self.nodes[node];
         let faulty = usize::from(self.context.params.faulty());
-        if it.presence != Presence::Here || it.role != Role::Honest || !self.plan.villains.is_empty() {
+        let offices = self.offices();
+        // While nobody lives nobody can say who has seats.
+        if offices.is_empty()
+            || it.presence != Presence::Here
+            || it.role != Role::Honest
+            || !self.plan.villains.is_empty()
+        {
             return false;
         }
         let failing: Vec<NodeId> = (0..self.plan.people())
@@ -81,7 +87,7 @@ impl World {
         };
         let mut marked = self.committees.marked.clone();
         marked.extend(self.rows_of(&it.id()));
-        marked.len() <= faulty && self.offices().iter().all(|committee| seats(committee) <= faulty)
+        marked.len() <= faulty && offices.iter().all(|committee| seats(committee) <= faulty)
     }
 
     /// Whether reading this blob can be asked for: the budget was kept, or enough honest nodes have fragments of it.

@@ -11,7 +11,8 @@ use crate::laws::Violation;
 use crate::node::{Arriving, Presence};
 use crate::plan::FaultClass;
 use floe_machines::snapshot::{Config, Effect, Input, SnapshotSync};
-use floe_types::NodeId;
+use floe_machines::wire::sync::{REQUEST_BYTES_MAX, Request};
+use floe_types::{NodeId, codec};
 
 /// Rounds in which nobody offers anything after which blocks are the way.
 const NOTHING_MAX: u32 = 4;
@@ -56,7 +57,10 @@ impl World {
 
     fn arriving_does(&mut self, node: usize, effect: Effect) {
         self.trace.say(self.now, || match &effect {
-            Effect::Ask { to, .. } => format!("{node} asks {} for a piece of a snapshot", to.short()),
+            Effect::Ask { to, bytes } => {
+                let ask = codec::decode::<Request>(bytes, REQUEST_BYTES_MAX).map(|request| request.ask);
+                format!("{node} asks {} for {ask:?}", to.short())
+            }
             Effect::NothingOffered => format!("{node} is offered no snapshot"),
             other => format!("{node}: {}", format!("{other:?}").split([' ', '{']).next().unwrap_or_default()),
         });

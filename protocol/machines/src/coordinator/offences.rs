@@ -75,7 +75,7 @@ impl Coordinator {
                 over.push(*key);
             }
         }
-        over.iter().for_each(|key| drop(self.accusations.open.remove(key)));
+        self.accusations.open.retain(|key, _| !over.contains(key));
         for votes in self.accusations.due(&self.committee, &self.node, head) {
             self.submit(work, SAID_BY_ITSELF, Action::Evidence(Box::new(votes)))?;
         }

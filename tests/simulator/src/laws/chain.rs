@@ -349,7 +349,7 @@ impl Chain {
         let broken = |words: String| Violation::of(Law::I14, words);
         let (length, next) = (self.params.term_epochs.0, epoch.next());
         self.before = None;
-        if epoch.0 % length == 0 {
+        if epoch.0.is_multiple_of(length) {
             let office = views::committee(state).map_err(|error| broken(error.to_string()))?;
             let chosen = self.next.take();
             if office.term() != self.committee.term() + 1 {

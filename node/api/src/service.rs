@@ -7,7 +7,8 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
-    Health, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress, TransactionAnswer, VerdictsView,
+    Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress,
+    TransactionAnswer, VerdictsView,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
@@ -68,6 +69,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// An account; this node's own for `None`.
     fn account(&self, account: Option<AccountId>) -> Answer<AccountView>;
+
+    /// What happened to an account, newest first; to this node's own for `None`.
+    fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Answer<HistoryView>;
 
     /// Takes a transaction that was signed elsewhere, given as its canonical encoding, unchecked. Answers when it is in a
     /// block, or after a while that it still waits.
@@ -168,7 +172,16 @@ pub struct Page {
     pub limit: u16,
 }
 
-/// The most blobs on a page: 1,000 lines are about 500 KiB, below the limit for JSON.
+/// Which part of an account's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Only what was before the entry at this place.
+    pub after: Option<HistoryPlace>,
+    /// The most entries, from 1 to [`PAGE_MAX`].
+    pub limit: u16,
+}
+
+/// The most blobs, or entries of a history, on a page: 1,000 lines are about 500 KiB, below the limit for JSON.
 pub const PAGE_MAX: u16 = 1_000;
 
 /// Whether a blob's owner may end it early.

@@ -1,6 +1,7 @@
 //! What can be typed. Words here are the help that people read.
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use floe_api::model::HistoryPlace;
 use floe_types::BlobId;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -332,6 +333,17 @@ pub(super) enum AccountCommand {
         /// The account, 64 hexadecimal digits. Without it, the node's own.
         account: Option<String>,
     },
+    /// Show what happened to an account, newest first, as far back as the node remembers.
+    History {
+        /// The account, 64 hexadecimal digits. Without it, the node's own.
+        account: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Only what was before the entry at this place, as --json and the last line give it.
+        #[arg(long, value_name = "PLACE")]
+        after: Option<HistoryPlace>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -610,6 +622,8 @@ mod tests {
             "floe node can-stop",
             "floe node can-stop 00aa",
             "floe account show",
+            "floe account history",
+            "floe account history 00aa --limit 5 --after 8112-3 --json",
             "floe account new -o operator.key --seal",
             "floe account send 00aa 1.5WAL --key operator.key --passphrase-file p",
             "floe --quiet --timeout 30s list",
@@ -641,6 +655,9 @@ mod tests {
             "floe --quiet --verbose list",
             "floe repair now",
             "floe account send 00aa 1WAL",
+            "floe account history --limit 0",
+            "floe account history --limit 1001",
+            "floe account history --after 8112",
             "floe account new --seal --passphrase-file p",
         ];
         for line in lines {

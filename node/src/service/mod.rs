@@ -2,6 +2,7 @@
 //!
 //! Ledger reads see one snapshot each, on a blocking thread, so that a page never mixes two heights.
 
+mod account;
 mod audit;
 mod committee;
 mod health;
@@ -16,11 +17,11 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer,
-    VerdictsView,
+    HistoryView, NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time,
+    TransactionAnswer, VerdictsView,
 };
 use floe_api::service::{
-    Answer, AuditAsk, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended,
+    Answer, AuditAsk, BlobRef, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended,
 };
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
@@ -230,6 +231,11 @@ impl Service for NodeService {
     fn account(&self, account: Option<AccountId>) -> Answer<AccountView> {
         let own = self.account;
         self.look(move |look| look.account(account.unwrap_or(own)))
+    }
+
+    fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Answer<HistoryView> {
+        let (store, own) = (self.shared.store.clone(), self.account);
+        self.look(move |_| account::history(&store, account.unwrap_or(own), page))
     }
 
     fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer> {

@@ -3,6 +3,7 @@
 //! Names are camelCase. Amounts are integers of FROST, as strings above 2^53. Times are RFC 3339 in UTC. Sizes are bytes.
 //! A field that does not apply is left out, never null: absent means "there is none", not "unknown to the reader".
 
+mod account;
 mod blob;
 mod committee;
 mod health;
@@ -12,6 +13,7 @@ mod ruler;
 mod scalar;
 mod store;
 
+pub use account::{Deed, HistoryEntry, HistoryPlace, HistoryPlaceError, HistoryView};
 pub use blob::{
     Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict,
     VerdictChange, VerdictsView,

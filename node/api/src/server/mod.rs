@@ -189,6 +189,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(get("/v1/epochs").route(web::get().to(views::newest_epoch)))
         .service(get("/v1/epochs/{epoch}").route(web::get().to(views::epoch)))
         .service(get("/v1/accounts/{account}").route(web::get().to(views::account)))
+        .service(get("/v1/accounts/{account}/history").route(web::get().to(views::history)))
         .service(get("/v1/transactions").route(web::post().to(transactions::post)))
         .service(get("/v1/node").route(web::get().to(views::node)))
         .service(get("/v1/health").route(web::get().to(views::health)))

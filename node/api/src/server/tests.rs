@@ -207,6 +207,16 @@ impl Service for Shelf {
         now(Ok(AccountView { account, member: None, balance, nonce: 0, height: Height(1) }))
     }
 
+    fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Answer<HistoryView> {
+        // One entry, just before the place that was asked for; its amount is the limit.
+        let height = page.after.map_or(9, |after| after.height.0 - 1);
+        let place = HistoryPlace { height: Height(height), index: 2 };
+        let deed = Deed::StakeReleased { amount: Amount(Frost(page.limit.into())) };
+        let entry = HistoryEntry { place, time: Time(5), transaction: None, fee: Amount(Frost(0)), deed };
+        let account = account.unwrap_or_default();
+        now(Ok(HistoryView { account, entries: vec![entry], next: Some(place), since: Height(1) }))
+    }
+
     fn candidates(&self) -> Answer<CandidatesView> {
         let (elects_about, stake_min) = (Time(5), Amount(Frost(1)));
         let (candidates, crowded) = (Vec::new(), Vec::new());
@@ -747,5 +757,20 @@ fn an_audit_is_a_file_about_one_epoch() {
     assert_eq!(client.genesis().unwrap(), "{}");
     for wrong in ["audit", "audit?epoch=x", "audit?epoch=1&from=y", "audit?epoch=1&more=2", "verdicts?epoch=1"] {
         assert!(rig.get(&format!("/v1/blobs/{blob}/{wrong}")).starts_with("HTTP/1.1 400"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_history_goes_on_where_the_last_page_ended() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let first = client.history(None, HistoryPage { after: None, limit: 7 }).unwrap();
+    assert_eq!(first.entries[0].deed, Deed::StakeReleased { amount: Amount(Frost(7)) });
+    let account = AccountId([3; 32]);
+    let second = client.history(Some(account), HistoryPage { after: first.next, limit: 1 }).unwrap();
+    assert_eq!((second.account, second.entries[0].place.to_string()), (account, "8-2".to_owned()));
+    for wrong in ["me/history?limit=0", "me/history?limit=1001", "me/history?after=8", "zz/history", "me/history?to=1"]
+    {
+        assert!(rig.get(&format!("/v1/accounts/{wrong}")).starts_with("HTTP/1.1 400"), "{wrong}");
     }
 }

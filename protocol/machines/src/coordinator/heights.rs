@@ -245,6 +245,7 @@ impl Coordinator {
         self.last_was_empty = executed.block.transactions.is_empty() && executed.block.header.boundary.is_none();
         let included = executed.block.transactions.iter().map(floe_ledger::SignedTransaction::id).collect::<Vec<_>>();
         self.mempool.remove_included(&executed.block);
+        let history = floe_ledger::history::entries(&executed);
         work.out.push(Effect::Commit(Box::new(Commit {
             height,
             block: value,
@@ -252,6 +253,7 @@ impl Coordinator {
             round,
             transactions: included.len(),
             changes: executed.changes,
+            history,
             events: executed.events,
             equivocations,
         })));

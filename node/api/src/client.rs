@@ -8,11 +8,11 @@
 
 use crate::model::{
     AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, HistoryView,
-    NetworkView, NodeView, PreviewView, QuoteView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer,
-    VerdictsView,
+    NetworkView, NodeView, PreviewView, PricesView, QuoteView, RegistrationView, StoreAnswer, StoreLine, StoreProgress,
+    StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::{Code, Problem};
-use crate::service::{Existing, HistoryPage, Page, Persistence, Proposal, QuoteAsk, Undefended};
+use crate::service::{Existing, HistoryPage, Page, Persistence, Proposal, QuoteAsk, StoreAsk, Undefended};
 use floe_types::{AccountId, BlobId, Epoch, EpochCount, NodeId, RegistrationNumber};
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read};
@@ -203,6 +203,30 @@ impl Client {
             QuoteAsk::Delete => "delete".to_owned(),
         };
         self.document(&format!("/v1/registrations/{registration}/quote?{query}"))
+    }
+
+    /// What a store would cost.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn store_quote(&self, ask: StoreAsk) -> Result<StoreQuote, Problem> {
+        self.document(&format!("/v1/quote?size={}&epochs={}", ask.length, ask.epochs))
+    }
+
+    /// The prices, and what moves them.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn prices(&self) -> Result<PricesView, Problem> {
+        self.document("/v1/price")
+    }
+
+    /// A registration with what is set aside for it.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn registration(&self, registration: RegistrationNumber) -> Result<RegistrationView, Problem> {
+        self.document(&format!("/v1/registrations/{registration}"))
     }
 
     /// Whether a node may be stopped; the one at this address for `None`.

@@ -7,8 +7,8 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
-    Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress,
-    TransactionAnswer, VerdictsView,
+    Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt,
+    RegistrationView, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
@@ -63,6 +63,15 @@ pub trait Service: Send + Sync + 'static {
 
     /// What changing a registration would cost or bring back.
     fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Answer<QuoteView>;
+
+    /// What a store would cost.
+    fn store_quote(&self, ask: StoreAsk) -> Answer<StoreQuote>;
+
+    /// The prices, and what moves them.
+    fn prices(&self) -> Answer<PricesView>;
+
+    /// A registration with what is set aside for it.
+    fn registration(&self, registration: RegistrationNumber) -> Answer<RegistrationView>;
 
     /// An epoch's record; the newest that was decided for `None`.
     fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView>;
@@ -148,6 +157,15 @@ pub enum QuoteAsk {
     },
     /// End it early.
     Delete,
+}
+
+/// A store that is thought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreAsk {
+    /// The blob's length in bytes.
+    pub length: u64,
+    /// Epochs to pay for, from 1; the first is the running one.
+    pub epochs: EpochCount,
 }
 
 /// A candidacy that is thought about.

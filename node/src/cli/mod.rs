@@ -6,6 +6,7 @@
 //! | [`blobs`] | `store`, `read`, `status`, `list` |
 //! | [`network`] | `status` without an id, `epoch`, `committee`, `account` |
 //! | [`evidence`] | `audit`, `verify` |
+//! | [`price`] | `quote`, `price`, `renew` |
 //! | [`health`] | `health` |
 //! | [`node`] | `node init`, `node run`, `node status` |
 //! | [`genesis`] | `genesis new`, `genesis show` |
@@ -30,6 +31,7 @@ mod health;
 mod network;
 mod node;
 mod output;
+mod price;
 mod sign;
 mod target;
 mod terms;
@@ -75,6 +77,9 @@ fn run(args: &args::Args, output: &Output) -> Done {
         Command::Store(store) => blobs::store(&target::client(common)?, store, output),
         Command::Read(read) => blobs::read(&target::client(common)?, read, output),
         Command::Extend(extend) => terms::extend(&target::client(common)?, extend, output),
+        Command::Quote(quote) => price::quote(&target::client(common)?, quote, output),
+        Command::Price => price::price(&target::client(common)?, output),
+        Command::Renew(renew) => price::renew(&target::client(common)?, renew, output),
         Command::Delete(delete) => terms::delete(&target::client(common)?, delete, output),
         Command::List(list) => blobs::list(&target::client(common)?, list, output),
         Command::Status(status) => match &status.id {

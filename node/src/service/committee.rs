@@ -14,7 +14,7 @@ use floe_types::{Epoch, NodeId, RegistrationNumber};
 
 impl Look<'_> {
     /// About when `epoch` begins: exact for the running one and those before it that are remembered.
-    fn begin_of(&self, epoch: Epoch) -> Time {
+    pub(super) fn begin_of(&self, epoch: Epoch) -> Time {
         let ahead = epoch.0.saturating_sub(self.head.epoch.0);
         let millis = self.context.params.epoch_millis.saturating_mul(ahead);
         self.head.epoch_began.plus_millis(millis).into()
@@ -72,8 +72,7 @@ impl Look<'_> {
             QuoteAsk::Extend { last } => Deal::Extend { registration, last },
             QuoteAsk::Delete => Deal::Delete { registration },
         };
-        let quote = views::quote(self.state, &self.context.params, deal).map_err(internal)?;
-        let quote = quote.map_err(|refusal| Problem::new(Code::TransactionRefused, refusal.to_string()))?;
+        let quote = self.deal(deal)?;
         Ok(QuoteView {
             price: Amount(quote.price),
             rate: Amount(quote.rate),

@@ -8,6 +8,7 @@ mod committee;
 mod health;
 mod look;
 mod network;
+mod price;
 mod transactions;
 
 pub use look::{Look, verdict_word};
@@ -17,11 +18,12 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    HistoryView, NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time,
-    TransactionAnswer, VerdictsView,
+    HistoryView, NetworkView, NodePhase, NodeView, PreviewView, PricesView, QuoteView, Receipt, RegistrationView,
+    StoreBytes, StoreQuote, Time, TransactionAnswer, VerdictsView,
 };
 use floe_api::service::{
-    Answer, AuditAsk, BlobRef, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended,
+    Answer, AuditAsk, BlobRef, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreAsk, StoreRequest,
+    Undefended,
 };
 use floe_api::{Code, Problem, Service};
 use floe_network::Role;
@@ -208,6 +210,18 @@ impl Service for NodeService {
 
     fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Answer<QuoteView> {
         self.look(move |look| look.quote(registration, ask))
+    }
+
+    fn store_quote(&self, ask: StoreAsk) -> Answer<StoreQuote> {
+        self.look(move |look| look.store_quote(ask))
+    }
+
+    fn prices(&self) -> Answer<PricesView> {
+        self.look(|look| look.prices_view())
+    }
+
+    fn registration(&self, registration: RegistrationNumber) -> Answer<RegistrationView> {
+        self.look(move |look| look.registration_view(registration))
     }
 
     fn candidates(&self) -> Answer<CandidatesView> {

@@ -9,6 +9,7 @@ mod committee;
 mod health;
 mod network;
 mod node;
+mod price;
 mod ruler;
 mod scalar;
 mod store;
@@ -26,6 +27,7 @@ pub use network::{
 };
 pub use network::{Answering, Connection, QuorumLoss, TransactionAnswer, TransactionOutcome, VerdictRecord};
 pub use node::{NodePhase, NodeView, StoreBytes};
+pub use price::{OfferView, PricesView, RegistrationPhase, RegistrationView, StoreQuote, Unit};
 pub use ruler::{Lines, Margin, Ruler};
 pub use scalar::{Amount, Time};
 pub use store::{AlreadyCertified, BlobObject, Event, EventRef, FloeStored, NewlyCreated, ResourceOperation};

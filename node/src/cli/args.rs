@@ -406,11 +406,18 @@ pub(super) enum NodeCommand {
     /// Run a node until it is told to stop.
     Run(NodeRun),
     /// Show the node at --url.
-    Status,
+    Status(NodeStatus),
     /// Write what this node says of itself to whoever is to bond its stake.
     Candidacy(NodeCandidacy),
     /// Say whether a node may be stopped, for a while (exit code 0 or 1) or for good.
     CanStop(NodeCanStop),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodeStatus {
+    /// Go on and print a line whenever something has changed.
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -679,6 +686,8 @@ mod tests {
             "floe committee leave --node 00aa --key operator.key",
             "floe committee stake add --node 00aa 5WAL --key operator.key",
             "floe node candidacy --owner 00aa --stake 5WAL --name n --address /ip4/1.2.3.4/tcp/7100",
+            "floe node status",
+            "floe node status --watch --json",
             "floe node can-stop",
             "floe node can-stop 00aa",
             "floe account show",

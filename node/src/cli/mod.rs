@@ -8,7 +8,8 @@
 //! | [`evidence`] | `audit`, `verify` |
 //! | [`price`] | `quote`, `price`, `renew` |
 //! | [`health`] | `health` |
-//! | [`node`] | `node init`, `node run`, `node status` |
+//! | [`node`] | `node init`, `node run` |
+//! | [`standing`] | `node status` |
 //! | [`genesis`] | `genesis new`, `genesis show` |
 //! | [`devnet`] | `devnet up`, `down`, `kill`, `start`, `status` |
 //! | [`output`] | where text goes: result on stdout, progress and notes on stderr |
@@ -33,6 +34,7 @@ mod node;
 mod output;
 mod price;
 mod sign;
+mod standing;
 mod target;
 mod terms;
 mod text;
@@ -99,7 +101,7 @@ fn run(args: &args::Args, output: &Output) -> Done {
         Command::Node(NodeCommand::Run(run)) => node::run(run),
         Command::Node(NodeCommand::Candidacy(candidacy)) => committee::candidacy(candidacy, output),
         Command::Node(NodeCommand::CanStop(args)) => committee::can_stop(&target::client(common)?, args, output),
-        Command::Node(NodeCommand::Status) => node::status(&target::client(common)?, output),
+        Command::Node(NodeCommand::Status(status)) => standing::status(&target::client(common)?, status, output),
         Command::Genesis(GenesisCommand::New(new)) => genesis::new(new, output),
         Command::Genesis(GenesisCommand::Show(show)) => genesis::show(show, output),
         Command::Devnet(DevnetCommand::Up(up)) => devnet::up(up, output),

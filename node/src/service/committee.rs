@@ -118,12 +118,16 @@ impl Look<'_> {
     }
 }
 
-fn candidate(found: views::CandidateView) -> CandidateView {
-    let candidacy = match found.candidate.standing {
+/// The ledger's standing in the model's words.
+pub(super) fn candidacy(standing: Standing) -> Candidacy {
+    match standing {
         Standing::Standing => Candidacy::Standing,
         Standing::Leaving { since } => Candidacy::Leaving { since },
         Standing::Excluded { since, until } => Candidacy::Excluded { since, until_term: until },
-    };
+    }
+}
+
+fn candidate(found: views::CandidateView) -> CandidateView {
     CandidateView {
         name: found.candidate.name,
         node: found.candidate.node,
@@ -133,7 +137,7 @@ fn candidate(found: views::CandidateView) -> CandidateView {
         addresses: found.candidate.addresses,
         capacity_bytes: found.candidate.capacity_bytes,
         stake: Amount(found.candidate.stake),
-        candidacy,
+        candidacy: candidacy(found.candidate.standing),
         seats: found.seats,
         seats_next: found.seats_next,
         share: found.share,

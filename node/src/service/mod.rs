@@ -8,6 +8,7 @@ mod committee;
 mod health;
 mod look;
 mod network;
+mod node;
 mod price;
 mod transactions;
 
@@ -18,19 +19,21 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    HistoryView, NetworkView, NodePhase, NodeView, PreviewView, PricesView, QuoteView, Receipt, RegistrationView,
-    StoreBytes, StoreQuote, Time, TransactionAnswer, VerdictsView,
+    HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt, RegistrationView, StoreQuote,
+    Time, TransactionAnswer, VerdictsView,
 };
 use floe_api::service::{
     Answer, AuditAsk, BlobRef, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreAsk, StoreRequest,
     Undefended,
 };
 use floe_api::{Code, Problem, Service};
+use floe_machines::snapshot::Progress;
 use floe_network::Role;
 use floe_types::keys::SecretKey;
 use floe_types::{AccountId, BlobId, Epoch, Genesis, NodeId, RegistrationNumber};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long a read waits for the certificate of a blob that is registered: whoever stored it through another node may
 /// have the certificate a block before this node.
@@ -46,6 +49,8 @@ pub struct ServiceParts {
     pub genesis: Genesis,
     /// This node's account.
     pub account: SecretKey,
+    /// How far a snapshot on its way in is.
+    pub snapshot: watch::Receiver<Option<Progress>>,
 }
 
 /// The node, as its HTTP surface sees it.
@@ -55,6 +60,7 @@ pub struct NodeService {
     gateway: GatewayHandle,
     genesis: Arc<Genesis>,
     account: AccountId,
+    snapshot: watch::Receiver<Option<Progress>>,
     started: Time,
 }
 
@@ -67,6 +73,7 @@ impl NodeService {
             gateway: parts.gateway,
             genesis: Arc::new(parts.genesis),
             account: AccountId(parts.account.public()),
+            snapshot: parts.snapshot,
             started: Time::now(),
         }
     }
@@ -82,45 +89,6 @@ impl NodeService {
         Box::pin(
             async move { looked.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the node is stopping"))) },
         )
-    }
-
-    fn node_view(&self, look: &Look<'_>) -> Result<NodeView, Problem> {
-        let peers = self.shared.network.peers();
-        let statistics = self.shared.store.statistics().map_err(internal)?;
-        let member = look.committee.members().iter().find(|member| member.node == self.shared.node);
-        let reclaimable = statistics.groups.iter().filter(|(group, _)| *group < look.head.epoch);
-        let reclaimable = reclaimable.fold(0, |sum: u64, (_, totals)| sum.saturating_add(totals.bytes));
-        let heights = look.live.members.iter().map(|(_, seen)| seen.height);
-        let addresses = self.shared.network.listen_addresses();
-        let own = addresses.first().and_then(|address| address.rsplit("/p2p/").next()).unwrap_or_default();
-        Ok(NodeView {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            network_name: self.genesis.name.clone(),
-            network: self.shared.context.network,
-            node: self.shared.node,
-            peer: own.to_owned(),
-            name: member.map_or_else(|| self.shared.node.short(), |member| member.name.clone()),
-            account: self.account,
-            phase: match member {
-                _ if look.live.behind => NodePhase::Syncing,
-                Some(_) => NodePhase::Member,
-                None => NodePhase::Observer,
-            },
-            started: self.started,
-            height: look.head.height,
-            epoch: look.head.epoch,
-            height_seen: heights.fold(look.head.height, std::cmp::Ord::max),
-            shards: member.map_or(0, |member| member.shards.len() as u16),
-            peers: peers.iter().filter(|peer| peer.connected).count() as u32,
-            fragments: statistics.kept.count,
-            store: StoreBytes {
-                live: statistics.kept.bytes.saturating_sub(reclaimable),
-                reclaimable,
-                free: statistics.disk.free,
-                reserve: statistics.reserve_bytes,
-            },
-            addresses: addresses.to_vec(),
-        })
     }
 
     fn scrape(&self, look: &Look<'_>) -> Result<String, Problem> {

@@ -26,7 +26,7 @@ pub use network::{
     AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView,
 };
 pub use network::{Answering, Connection, QuorumLoss, TransactionAnswer, TransactionOutcome, VerdictRecord};
-pub use node::{NodePhase, NodeView, StoreBytes};
+pub use node::{DutiesView, NodePhase, NodeView, SnapshotView, StakeView, StoreBytes};
 pub use price::{OfferView, PricesView, RegistrationPhase, RegistrationView, StoreQuote, Unit};
 pub use ruler::{Lines, Margin, Ruler};
 pub use scalar::{Amount, Time};

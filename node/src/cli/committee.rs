@@ -58,6 +58,9 @@ pub(super) fn run(client: &Client, command: &CommitteeCommand, output: &Output) 
         }
         CommitteeCommand::Offer { node: named, price, key } => {
             let (member, price) = (node(named)?, sign::amount(price)?);
+            if price == Frost::ZERO {
+                return Err(Problem::bad_request("price", "nothing is free: an offer is above zero"));
+            }
             let answer = Signer::open(key)?.send(client, Action::Offer { member, price })?;
             settled(client, &answer, output, || {
                 Ok(format!(

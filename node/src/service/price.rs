@@ -16,12 +16,17 @@ impl Look<'_> {
     /// What a store would cost. The ledger takes exactly this from whoever registers it in the running epoch.
     ///
     /// # Errors
-    /// [`Code::BlobTooLarge`], [`Code::TransactionRefused`] with the ledger's reason, [`Code::Internal`].
+    /// [`Code::BlobTooLarge`], [`Code::BadRequest`] for too many epochs, [`Code::TransactionRefused`] with the ledger's reason, [`Code::Internal`].
     pub fn store_quote(&self, ask: StoreAsk) -> Result<StoreQuote, Problem> {
         let limit = self.context.params.blob_bytes_max;
         if ask.length > limit {
             let detail = format!("{} bytes, the largest blob of this network has {limit}", ask.length);
             return Err(Problem::new(Code::BlobTooLarge, detail).with(|facts| facts.limit_bytes = Some(limit)));
+        }
+        let ahead = self.context.params.paid_ahead_max.0;
+        if ask.epochs.0 > ahead {
+            let detail = format!("at most {ahead} epochs may be paid for at once");
+            return Err(Problem::bad_request("epochs", detail));
         }
         let last = Epoch(self.head.epoch.0.saturating_add(ask.epochs.0.saturating_sub(1)));
         let quote = self.deal(Deal::Register { length: ask.length, last })?;

@@ -1,5 +1,5 @@
-//! Journeys of those who come later: an operator who joins, an auditor, a node that is new, a node whose
-//! disk is gone.
+//! Journeys of those who come later: an operator who joins, an owner who goes on paying, an auditor, a node that is new, a
+//! node whose disk is gone.
 //!
 //! Tests here run one after the other: seven nodes share the machine's cores with nobody else.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
@@ -224,6 +224,67 @@ fn account_of(devnet: &Devnet, candidacy: &str) -> String {
     let text = std::fs::read_to_string(devnet.path().join(candidacy)).unwrap();
     let file: serde_json::Value = serde_json::from_str(&text).unwrap();
     file["owner"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_was_quoted_is_paid_and_a_budget_goes_on_paying() {
+    let _alone = alone();
+    let devnet = Devnet::up(4, "3s");
+    let key = "devnet/node-1/keys/account.key";
+    let (file, path) = (devnet.file("paid", 200_000, 8), devnet.path().join("paid").display().to_string());
+    let quoted = devnet.floe_ok(&["quote", &path, "--epochs", "3", "--json"]);
+    let quoted: serde_json::Value = serde_json::from_str(&quoted).unwrap();
+    let id = devnet.store(1, &file, 3);
+    let latest = |limit: &str| {
+        let said = devnet.floe_ok(&["account", "history", "--limit", limit, "--json"]);
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()
+    };
+    let all = latest("100");
+    let entries = all["entries"].as_array().unwrap();
+    let registered = entries.iter().find(|entry| entry["what"] == "registered").unwrap();
+    assert_eq!(registered["price"], quoted["cost"]);
+    assert_eq!(registered["blobId"].as_str(), Some(id.as_str()));
+    let first = latest("1");
+    assert_eq!(first["entries"].as_array().unwrap().len(), 1);
+    let next = first["next"].as_str().unwrap().to_owned();
+    let said = devnet.floe_ok(&["account", "history", "--after", &next, "--limit", "1"]);
+    assert!(said.split_whitespace().all(|word| word != next), "the page goes on behind {next}: {said}");
+
+    let last = |id: &str| devnet.client(1).blob_status(id).unwrap().term.last_epoch.0;
+    let (paid, number) = (last(&id), devnet.client(1).blob_status(&id).unwrap().registration.to_string());
+    assert!(devnet.floe_ok(&["renew", &id]).contains("nothing is set aside"));
+    let said = devnet.floe_ok(&["renew", &id, "--budget", "0.001WAL", "--key", key]);
+    assert!(said.contains("a term at a time") && said.contains("in the block of height"), "{said}");
+    wait_until("it is paid for again", || last(&id) > paid);
+    let too_much = ["renew", &id, "--budget", "18446744073WAL", "--key", key];
+    assert_eq!(code(&devnet, &too_much).0, Some(8));
+    let said = devnet.floe_ok(&["renew", "--registration", &number, "--off", "--key", key]);
+    assert!(said.contains("nothing is set aside"), "{said}");
+    assert!(devnet.floe_ok(&["account", "history"]).contains("set aside for renewals"));
+
+    let node = devnet.client(1).node().unwrap().node.to_string();
+    let offer = ["committee", "offer", "--node", &node, "--price", "900FROST", "--key", key];
+    let said = devnet.floe_ok(&offer);
+    assert!(said.contains("would serve for 0.9 µWAL"), "{said}");
+    assert!(devnet.floe_ok(&["price"]).contains("0.9 µWAL"));
+
+    let wrong: [(&[&str], i32); 11] = [
+        (&["quote", "no-such-file"], 2),
+        (&["quote", ".", "--epochs", "2"], 2),
+        (&["quote", "--size", "1PiB"], 2),
+        (&["quote", "--size", "5", "--epochs", "8767"], 2),
+        (&["renew", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], 3),
+        (&["renew", "--registration", "999999"], 3),
+        (&["renew", &id, "--budget", "5", "--key", key], 2),
+        (&["renew", &id, "--off", "--key", key], 9),
+        (&["account", "history", "zz"], 2),
+        (&["committee", "offer", "--node", &node, "--price", "0FROST", "--key", key], 2),
+        (&["committee", "offer", "--node", &node, "--price", "5WAL", "--key", "devnet/node-2/keys/account.key"], 9),
+    ];
+    for (words, wanted) in wrong {
+        let (found, said) = code(&devnet, words);
+        assert_eq!(found, Some(wanted), "{words:?}: {said}");
+    }
 }
 
 fn copied(from: &Path, to: &Path) {

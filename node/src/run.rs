@@ -150,9 +150,10 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
     repairer::start(&shared, fragments.clone())?;
     network::start(&shared, fragments, lanes.requests);
-    let mut arrived = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);
+    let newcomer::News { mut arrived, progress } = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);
 
-    let parts = ServiceParts { shared: shared.clone(), gateway: gateway.clone(), genesis, account: keys.account };
+    let (gateway_handle, account) = (gateway.clone(), keys.account);
+    let parts = ServiceParts { shared: shared.clone(), gateway: gateway_handle, genesis, account, snapshot: progress };
     let service = Arc::new(NodeService::new(parts));
     let server = floe_api::server::bind(config.http_server(shared.context.params.blob_bytes_max), service)?;
     let serving = server.server.handle();

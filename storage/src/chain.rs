@@ -6,6 +6,7 @@
 //! - **ST-2** Heights follow one another: block `h` is committed only on block `h - 1`.
 //! - **ST-3** A [`StateSnapshot`] is the state after exactly one height, whatever is committed meanwhile.
 
+use crate::accounts::Brought;
 use crate::columns::{Column, meta, number, number_of};
 use crate::error::StorageError;
 use crate::store::{Inner, Store, locked};
@@ -58,8 +59,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a decided block with its certificate and the changes it makes, and forgets the journal up to its height, all
-    /// or nothing (ST-1). Not safe twice: a second time is a height that does not follow.
+    /// Writes a decided block with its certificate and all that it brings, and forgets the journal up to its height, all or
+    /// nothing (ST-1). Not safe twice: a second time is a height that does not follow.
     ///
     /// It survives the death of the process at once, and the loss of power from the next synced write on, which is the
     /// journal's before the next vote. Until then a loss of power also brings back the journal of this height, from which
@@ -70,13 +71,14 @@ impl Store {
     ///
     /// # Panics
     /// When `height` does not follow the last one (ST-2), or there is no genesis: our bug.
-    pub fn commit_block(
+    pub fn commit_block<'a>(
         &self,
         height: Height,
         block: &[u8],
         certificate: &[u8],
-        changes: &ChangeSet,
+        brought: impl Into<Brought<'a>>,
     ) -> Result<(), StorageError> {
+        let brought = brought.into();
         let bytes = block.len().saturating_add(certificate.len());
         if bytes > BLOCK_AND_CERTIFICATE_BYTES_MAX {
             let (found, max) = (bytes as u64, BLOCK_AND_CERTIFICATE_BYTES_MAX as u64);
@@ -94,7 +96,8 @@ impl Store {
         {
             batch.put_cf(self.inner.column(Column::Headers), number(height.0), codec::encode(&sealed));
         }
-        self.inner.put_changes(&mut batch, changes);
+        self.inner.put_changes(&mut batch, brought.state);
+        self.inner.put_history(&mut batch, height, brought.history);
         self.inner.end_journal(&mut batch, &chain.journal, height);
         batch.put_cf(self.inner.column(Column::Meta), meta::LAST_HEIGHT, number(height.0));
         self.inner.write_unsynced(batch, "committing a block")?;
@@ -233,22 +236,36 @@ impl Inner {
     }
 
     pub fn read_state(&self, options: ReadOptions, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.db.get_cf_opt(self.column(Column::State), key, &options).map_err(|error| unreadable(&error))
+        self.read_of(Column::State, options, key)
     }
 
     pub fn read_range(
         &self,
-        mut options: ReadOptions,
+        options: ReadOptions,
         from: &[u8],
         to: &[u8],
+        limit: usize,
+    ) -> Result<Entries, StateError> {
+        self.read_range_of(Column::State, options, (from, to), limit)
+    }
+
+    pub fn read_of(&self, column: Column, options: ReadOptions, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.db.get_cf_opt(self.column(column), key, &options).map_err(|error| unreadable(&error))
+    }
+
+    pub fn read_range_of(
+        &self,
+        column: Column,
+        mut options: ReadOptions,
+        (from, to): (&[u8], &[u8]),
         limit: usize,
     ) -> Result<Entries, StateError> {
         if from >= to {
             return Ok(Vec::new());
         }
         options.set_iterate_upper_bound(to);
-        let column = self.column(Column::State);
-        let entries = self.db.iterator_cf_opt(column, options, IteratorMode::From(from, Direction::Forward));
+        let entries =
+            self.db.iterator_cf_opt(self.column(column), options, IteratorMode::From(from, Direction::Forward));
         entries
             .take(limit)
             .map(|entry| {

@@ -18,6 +18,8 @@
 //! | `peers` | node 32 | the peer book's | unsynced: a hint |
 //! | `uploads` | the gateway's, at most 64 bytes | the gateway's | synced |
 //! | `evidence` | height 8, index 4 | one member's two signed messages | unsynced, before the block of the height |
+//! | `history` | `e`, the ledger's key of an account's touch | the ledger's | with each block |
+//! | | `h`, height 8 | codec: the keys that the block added above, without the `e` | the same |
 //! | `headers` | height 8 | codec `Sealed`: header and certificate of a boundary block | with the block, for good |
 //! | `snapshots` | `o`, height 8, piece 5 | a piece of a snapshot that is offered | unsynced, the outline last |
 //! | | `r`, piece 5 | a piece of the one that is arriving | unsynced |
@@ -84,6 +86,8 @@ pub enum Column {
     Uploads,
     /// Members caught signing two things.
     Evidence,
+    /// Which blocks touched an account, and how.
+    History,
     /// Headers of boundary blocks with their certificates.
     Headers,
     /// Pieces of snapshots.
@@ -92,7 +96,7 @@ pub enum Column {
 
 impl Column {
     /// Every column.
-    pub const ALL: [Column; 14] = [
+    pub const ALL: [Column; 15] = [
         Column::Meta,
         Column::State,
         Column::Blocks,
@@ -105,6 +109,7 @@ impl Column {
         Column::Peers,
         Column::Uploads,
         Column::Evidence,
+        Column::History,
         Column::Headers,
         Column::Snapshots,
     ];
@@ -125,6 +130,7 @@ impl Column {
             Column::Peers => "peers",
             Column::Uploads => "uploads",
             Column::Evidence => "evidence",
+            Column::History => "history",
             Column::Headers => "headers",
             Column::Snapshots => "snapshots",
         }

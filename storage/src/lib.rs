@@ -21,6 +21,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod accounts;
 pub mod book;
 pub mod chain;
 pub mod check;
@@ -41,6 +42,7 @@ mod staged;
 pub mod statistics;
 mod store;
 
+pub use accounts::{AccountIndex, Brought};
 pub use book::Upload;
 pub use chain::{StateSnapshot, StoredBlock};
 pub use check::{ConfirmationCheck, Gap, MissingFragment, Thoroughness};

@@ -88,7 +88,7 @@ fn of(column: Column, config: &StoreConfig, cache: &Cache) -> Options {
             options.set_blob_gc_age_cutoff(0.5);
             options.set_blob_gc_force_threshold(0.25);
         }
-        Column::State => {
+        Column::State | Column::History => {
             options.set_write_buffer_size(to_size(config.buffer_bytes / 16));
             options.set_compression_type(DBCompressionType::Lz4);
         }

@@ -277,8 +277,8 @@ impl Store {
         Ok(Height(found.unwrap_or(1)))
     }
 
-    /// Drops blocks below `below`, the oldest first and at most `count_max` of them, so that a caller can pace it; never
-    /// the last one. Headers and certificates of boundaries stay for good. Answers how many went.
+    /// Drops blocks below `below` with what the index of accounts has of them, the oldest first and at most `count_max` of
+    /// them, so that a caller can pace it; never the last one. Headers and certificates of boundaries stay for good. Answers how many went.
     ///
     /// # Errors
     /// What the disk says.
@@ -293,6 +293,7 @@ impl Store {
         // One by one: ranges stay in memory and are asked by every read until they are merged away.
         for height in oldest.0..end.0 {
             batch.delete_cf(self.inner.column(Column::Blocks), number(height));
+            self.inner.drop_history(&mut batch, Height(height))?;
         }
         batch.put_cf(self.inner.column(Column::Meta), meta::OLDEST, number(end.0));
         self.inner.write_patiently(batch, "dropping old blocks")?;
@@ -400,6 +401,7 @@ impl Inner {
         batch.put_cf(meta_column, meta::MEMORY_LOST, []);
         batch.delete_cf(meta_column, meta::RESTORING);
         batch.delete_range_cf(blocks, number(0), number(u64::MAX));
+        batch.delete_range_cf(self.column(Column::History), [0u8].as_slice(), [255u8].as_slice());
         // Votes at heights up to this one are of no use to anybody; of later ones there may be some, and they stay.
         let journal_end = crate::columns::journal_key(height.next(), 0);
         batch.delete_range_cf(self.column(Column::Journal), crate::columns::journal_key(Height(0), 0), journal_end);

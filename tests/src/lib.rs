@@ -103,6 +103,49 @@ impl Devnet {
         newcomer
     }
 
+    /// Makes an owner for `newcomer`, gives it 10 WAL, writes the candidacy on the node's side and bonds `stake` with it on
+    /// the owner's. Gives the owner's key file.
+    ///
+    /// # Panics
+    /// When a command fails.
+    pub fn bring_in(&self, newcomer: &Newcomer, stake: &str) -> String {
+        let (key, candidacy) = self.candidacy(newcomer, stake);
+        let said = self.floe_ok(&["committee", "join", &candidacy, "--key", &key]);
+        assert!(said.contains("is a candidate with"), "{said}");
+        key
+    }
+
+    /// The same but for the joining: the owner's key file and the candidacy.
+    ///
+    /// # Panics
+    /// When a command fails.
+    pub fn candidacy(&self, newcomer: &Newcomer, stake: &str) -> (String, String) {
+        let number = newcomer.number;
+        let (key, file) = (format!("owner-{number}.key"), format!("candidacy-{number}.json"));
+        let made = self.floe_ok(&["account", "new", "-o", &key, "--json"]);
+        let made: serde_json::Value = serde_json::from_str(&made).expect("--json prints a document");
+        let owner = made["account"].as_str().expect("the document names the account").to_owned();
+        self.floe_ok(&["account", "send", &owner, "10WAL", "--key", "devnet/node-1/keys/account.key"]);
+        let name = format!("node-{number}");
+        let said = ["--owner", &owner, "--stake", stake, "--name", &name, "--address", &newcomer.address, "-o", &file];
+        self.floe_ok(&[&["node", "candidacy", "--config", &newcomer.config()][..], &said[..]].concat());
+        (key, file)
+    }
+
+    /// Starts `floe` with words that make it go on and on, its output in a file.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    #[must_use]
+    pub fn watch(&self, words: &[&str]) -> Watched {
+        let path = self.path().join(format!("watched-{}", words.join("-").replace(['/', ':'], "")));
+        let file = std::fs::File::create(&path).expect("there is room for a file");
+        let mut process = Command::new(floe_binary());
+        let process = process.args(words).current_dir(self.path()).env_remove("FLOE_URL").stdout(file);
+        let process = process.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+        Watched { process: process.expect("the floe binary starts"), path }
+    }
+
     /// The directory commands run in.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -209,6 +252,41 @@ impl Devnet {
         assert!(was == is, "blob {id} came back different");
         // Large files add up over a test.
         let _ = std::fs::remove_file(to);
+    }
+}
+
+/// A command that goes on, with what it has printed so far.
+pub struct Watched {
+    process: Child,
+    path: PathBuf,
+}
+
+impl Watched {
+    /// What it has printed.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.path).unwrap_or_default()
+    }
+
+    /// Waits until a line has all of `words`.
+    ///
+    /// # Panics
+    /// With what it said instead, when it does not within [`PATIENCE`].
+    pub fn wait_for(&self, words: &[&str]) {
+        let began = Instant::now();
+        let found = |said: &str| said.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        while !found(&self.said()) {
+            assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {words:?}:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use floe_api::model::ForGood;
-use floe_tests::{Devnet, Newcomer, wait_until};
+use floe_tests::{Devnet, wait_until};
 use floe_types::Epoch;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -220,22 +220,6 @@ fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
     assert!(std::fs::read(devnet.path().join("late")).unwrap() == std::fs::read(&file).unwrap());
 }
 
-/// A journey: what an operator types to bring a node into the committee. Gives the owner's key file.
-fn bring_in(devnet: &Devnet, newcomer: &Newcomer, stake: &str) -> String {
-    let number = newcomer.number;
-    let (key, file) = (format!("owner-{number}.key"), format!("candidacy-{number}.json"));
-    devnet.floe_ok(&["account", "new", "-o", &key]);
-    let owner = std::fs::read_to_string(devnet.path().join(&key)).unwrap();
-    let owner = owner.lines().find_map(|line| line.strip_prefix("public = \"")?.strip_suffix('"')).unwrap().to_owned();
-    devnet.floe_ok(&["account", "send", &owner, "10WAL", "--key", "devnet/node-1/keys/account.key"]);
-    let name = format!("node-{number}");
-    let said = ["--owner", &owner, "--stake", stake, "--name", &name, "--address", &newcomer.address, "-o", &file];
-    devnet.floe_ok(&[&["node", "candidacy", "--config", &newcomer.config()][..], &said[..]].concat());
-    let said = devnet.floe_ok(&["committee", "join", &file, "--key", &key]);
-    assert!(said.contains("is a candidate with"), "{said}");
-    key
-}
-
 fn seats(devnet: &Devnet, name: &str) -> usize {
     let committee = devnet.client(1).committee().unwrap();
     committee.members.iter().find(|member| member.name == name).map_or(0, |member| member.shards.len())
@@ -268,7 +252,7 @@ fn two_nodes_join_earn_hand_over_and_leave_while_a_client_stores_and_reads_witho
         });
         let finished = Finished(&stop);
         let mut newcomers = [devnet.newcomer(8), devnet.newcomer(9)];
-        let keys: Vec<String> = newcomers.iter().map(|newcomer| bring_in(&devnet, newcomer, "5WAL")).collect();
+        let keys: Vec<String> = newcomers.iter().map(|newcomer| devnet.bring_in(newcomer, "5WAL")).collect();
         wait_until("both have seats", || seats(&devnet, "node-8") > 0 && seats(&devnet, "node-9") > 0);
         let moved = epoch_of(&devnet, 1);
         let covered = |id: &str| devnet.client(8).blob_status(id).unwrap().attested;

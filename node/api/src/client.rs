@@ -7,11 +7,12 @@
 //! Plain HTTP only: a node listens on loopback or behind a proxy of its operator.
 
 use crate::model::{
-    AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, NetworkView,
-    NodeView, PreviewView, QuoteView, StoreAnswer, StoreLine, StoreProgress, TransactionAnswer, VerdictsView,
+    AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, HistoryView,
+    NetworkView, NodeView, PreviewView, PricesView, QuoteView, RegistrationView, StoreAnswer, StoreLine, StoreProgress,
+    StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::{Code, Problem};
-use crate::service::{Existing, Page, Persistence, Proposal, QuoteAsk, Undefended};
+use crate::service::{Existing, HistoryPage, Page, Persistence, Proposal, QuoteAsk, StoreAsk, Undefended};
 use floe_types::{AccountId, BlobId, Epoch, EpochCount, NodeId, RegistrationNumber};
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read};
@@ -204,6 +205,30 @@ impl Client {
         self.document(&format!("/v1/registrations/{registration}/quote?{query}"))
     }
 
+    /// What a store would cost.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn store_quote(&self, ask: StoreAsk) -> Result<StoreQuote, Problem> {
+        self.document(&format!("/v1/quote?size={}&epochs={}", ask.length, ask.epochs))
+    }
+
+    /// The prices, and what moves them.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn prices(&self) -> Result<PricesView, Problem> {
+        self.document("/v1/price")
+    }
+
+    /// A registration with what is set aside for it.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn registration(&self, registration: RegistrationNumber) -> Result<RegistrationView, Problem> {
+        self.document(&format!("/v1/registrations/{registration}"))
+    }
+
     /// Whether a node may be stopped; the one at this address for `None`.
     ///
     /// # Errors
@@ -233,6 +258,16 @@ impl Client {
             Some(account) => self.document(&format!("/v1/accounts/{account}")),
             None => self.document("/v1/accounts/me"),
         }
+    }
+
+    /// What happened to an account, newest first; to the node's own for `None`.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Result<HistoryView, Problem> {
+        let named = account.map_or_else(|| "me".to_owned(), |account| account.to_string());
+        let after = page.after.map_or_else(String::new, |after| format!("&after={after}"));
+        self.document(&format!("/v1/accounts/{named}/history?limit={}{after}", page.limit))
     }
 
     /// Hands in a signed transaction and waits for a block that has it, as long as the node watches.

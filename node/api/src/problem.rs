@@ -135,6 +135,8 @@ codes! {
     AccountUnknown, "ACCOUNT_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network does not know this account";
     /// A node that is neither a candidate nor has a seat.
     NodeUnknown, "NODE_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network does not know this node";
+    /// A number that no registration has.
+    RegistrationUnknown, "REGISTRATION_UNKNOWN", NotFound, 404, "NOT_FOUND", "The network has no such registration";
     /// No devnet in the directory.
     DevnetUnknown, "DEVNET_UNKNOWN", NotFound, 404, "NOT_FOUND", "There is no devnet here";
     /// Registered, not certified yet.

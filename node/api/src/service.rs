@@ -7,7 +7,8 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
-    Health, NetworkView, NodeView, PreviewView, QuoteView, Receipt, StoreProgress, TransactionAnswer, VerdictsView,
+    Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt,
+    RegistrationView, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
@@ -63,11 +64,23 @@ pub trait Service: Send + Sync + 'static {
     /// What changing a registration would cost or bring back.
     fn quote(&self, registration: RegistrationNumber, ask: QuoteAsk) -> Answer<QuoteView>;
 
+    /// What a store would cost.
+    fn store_quote(&self, ask: StoreAsk) -> Answer<StoreQuote>;
+
+    /// The prices, and what moves them.
+    fn prices(&self) -> Answer<PricesView>;
+
+    /// A registration with what is set aside for it.
+    fn registration(&self, registration: RegistrationNumber) -> Answer<RegistrationView>;
+
     /// An epoch's record; the newest that was decided for `None`.
     fn epoch(&self, epoch: Option<Epoch>) -> Answer<EpochView>;
 
     /// An account; this node's own for `None`.
     fn account(&self, account: Option<AccountId>) -> Answer<AccountView>;
+
+    /// What happened to an account, newest first; to this node's own for `None`.
+    fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Answer<HistoryView>;
 
     /// Takes a transaction that was signed elsewhere, given as its canonical encoding, unchecked. Answers when it is in a
     /// block, or after a while that it still waits.
@@ -146,6 +159,15 @@ pub enum QuoteAsk {
     Delete,
 }
 
+/// A store that is thought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreAsk {
+    /// The blob's length in bytes.
+    pub length: u64,
+    /// Epochs to pay for, from 1; the first is the running one.
+    pub epochs: EpochCount,
+}
+
 /// A candidacy that is thought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
@@ -168,7 +190,16 @@ pub struct Page {
     pub limit: u16,
 }
 
-/// The most blobs on a page: 1,000 lines are about 500 KiB, below the limit for JSON.
+/// Which part of an account's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Only what was before the entry at this place.
+    pub after: Option<HistoryPlace>,
+    /// The most entries, from 1 to [`PAGE_MAX`].
+    pub limit: u16,
+}
+
+/// The most blobs, or entries of a history, on a page: 1,000 lines are about 500 KiB, below the limit for JSON.
 pub const PAGE_MAX: u16 = 1_000;
 
 /// Whether a blob's owner may end it early.

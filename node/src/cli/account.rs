@@ -1,17 +1,20 @@
-//! `account new`, `show` and `send`.
+//! `account new`, `show`, `send` and `history`.
 
 use super::args::{self, AccountCommand, Common};
-use super::output::Output;
+use super::draw::{self, Cell};
+use super::output::{Output, Tone};
 use super::sign::{self, Signer};
 use super::target;
-use super::text;
+use super::text::{self, Clock};
 use super::{DONE, Done, misconfigured};
 use crate::keys::{KeyFile, Purpose};
 use floe_api::Problem;
 use floe_api::client::Client;
+use floe_api::model::{Amount, Deed, HistoryEntry, HistoryView};
+use floe_api::service::HistoryPage;
 use floe_ledger::Action;
-use floe_types::AccountId;
 use floe_types::keys::SecretKey;
+use floe_types::{AccountId, Frost};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -41,6 +44,13 @@ pub(super) fn run(common: &Common, args: &args::Account, output: &Output) -> Don
             show(&target::client(common)?, Some(sign::account(text)?), output)
         }
         Some(AccountCommand::Show { account: None }) | None => show(&target::client(common)?, None, output),
+        Some(AccountCommand::History { account, limit, after }) => {
+            let account = account.as_deref().map(sign::account).transpose()?;
+            let page = HistoryPage { after: *after, limit: *limit };
+            let view = target::client(common)?.history(account, page)?;
+            output.result(&view, || history_described(&view, output));
+            Ok(DONE)
+        }
     }
 }
 
@@ -102,4 +112,65 @@ fn show(client: &Client, account: Option<AccountId>, output: &Output) -> Done {
         )
     });
     Ok(DONE)
+}
+
+fn history_described(view: &HistoryView, output: &Output) -> String {
+    let clock = Clock::now();
+    let mut text = if view.entries.is_empty() {
+        format!("nothing happened to {} that this node knows of", view.account)
+    } else {
+        let rows = view.entries.iter().map(|entry| history_row(entry, &clock)).collect();
+        draw::table(output, &["when", "what", "WAL", "fee", "with", "place"], rows)
+    };
+    if let Some(next) = view.next {
+        text.push_str(&format!("\nmore       --after {next}"));
+    } else if view.since.0 > 1 {
+        text.push_str(&format!("\nnothing is known here from before height {}", text::count(view.since.0)));
+    }
+    text
+}
+
+fn history_row(entry: &HistoryEntry, clock: &Clock) -> Vec<Cell> {
+    let (what, change, with) = told(&entry.deed);
+    let fee = if entry.fee.0.0 == 0 { String::new() } else { text::amount(entry.fee) };
+    vec![
+        Cell::from(clock.time(entry.time)),
+        Cell::from(what),
+        change,
+        Cell::from(fee),
+        Cell::from(with),
+        Cell::from(entry.place.to_string()),
+    ]
+}
+
+/// What it was, what it did to the balance, and with whom or what.
+fn told(deed: &Deed) -> (String, Cell, String) {
+    let gained = |amount: Amount| Cell::toned(Tone::Good, format!("+{}", text::amount(amount)));
+    let spent = |amount: Amount| Cell::from(format!("-{}", text::amount(amount)));
+    let word = |word: &str| word.to_owned();
+    match deed {
+        Deed::Sent { to, amount } => (word("sent"), spent(*amount), to.to_string()),
+        Deed::Received { from, amount } => (word("received"), gained(*amount), from.to_string()),
+        Deed::Registered { blob_id, price, .. } => (word("paid for a blob"), spent(*price), text::short(blob_id)),
+        Deed::Extended { blob_id, last_epoch, price, .. } => {
+            let change = if price.0.0 == 0 { Cell::from("") } else { spent(*price) };
+            (format!("kept through epoch {last_epoch}"), change, text::short(blob_id))
+        }
+        Deed::Deleted { blob_id, refund, .. } => (word("ended a blob's term"), gained(*refund), text::short(blob_id)),
+        Deed::Lapsed { blob_id, refund, .. } => (word("not certified in time"), gained(*refund), text::short(blob_id)),
+        Deed::BudgetSet { registration, budget } => {
+            let what = format!("set aside for renewals: {}", text::amount(*budget));
+            (what, Cell::from(""), format!("registration {registration}"))
+        }
+        Deed::BudgetReturned { blob_id, amount, .. } => (word("renewals ended"), gained(*amount), text::short(blob_id)),
+        Deed::Earned { epoch, storage, fees } => {
+            let total = Amount(Frost(storage.0.0.saturating_add(fees.0.0)));
+            (format!("earned in epoch {epoch}"), gained(total), format!("{} of fees", text::amount(*fees)))
+        }
+        Deed::Staked { node, stake } => {
+            (format!("at stake: {}", text::amount(*stake)), Cell::from(""), format!("node {}", node.short()))
+        }
+        Deed::StakeReleased { amount } => (word("stake came back"), gained(*amount), String::new()),
+        Deed::Other => (word("a fee"), Cell::from(""), String::new()),
+    }
 }

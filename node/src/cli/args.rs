@@ -1,6 +1,7 @@
 //! What can be typed. Words here are the help that people read.
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use floe_api::model::HistoryPlace;
 use floe_types::BlobId;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,6 +50,12 @@ pub(super) enum Command {
     Status(Status),
     /// Pay for a blob for more epochs. Anybody may.
     Extend(Extend),
+    /// Say what storing a file would cost. Sends nothing.
+    Quote(Quote),
+    /// Show the price of storage, and who would serve for what.
+    Price,
+    /// Set WAL aside so that a blob is paid for again and again, or show what is.
+    Renew(Renew),
     /// End one's own registration of a blob early: what was paid for later epochs comes back.
     Delete(Delete),
     /// List certified blobs.
@@ -176,6 +183,42 @@ pub(super) struct Extend {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(super) struct Quote {
+    /// The file, which is looked at and not sent.
+    #[arg(required_unless_present = "size")]
+    pub(super) file: Option<PathBuf>,
+    /// So many bytes instead of a file, such as 50MiB.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "file")]
+    pub(super) size: Option<u64>,
+    /// Epochs to pay for, the current one included.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) epochs: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("change").args(["budget", "off"]))]
+pub(super) struct Renew {
+    /// The blob's id or its first characters, at least 4: its newest registration is meant.
+    #[arg(value_parser = unshield_id, required_unless_present = "registration")]
+    pub(super) id: Option<String>,
+    /// The number of the registration instead of a blob.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "id")]
+    pub(super) registration: Option<u64>,
+    /// What is to be set aside in all, such as 5WAL. Without this and --off: show what is.
+    #[arg(long, value_name = "AMOUNT", requires = "key")]
+    pub(super) budget: Option<String>,
+    /// Take back what is set aside: the blob ends with its paid term.
+    #[arg(long, requires = "key")]
+    pub(super) off: bool,
+    /// The key file of the registration's owner.
+    #[arg(long, value_name = "FILE", requires = "change")]
+    pub(super) key: Option<PathBuf>,
+    /// A file with the passphrase of a sealed key. Without it the terminal is asked.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(super) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(super) struct Delete {
     /// The blob's id or its first characters, at least 4.
     #[arg(value_parser = unshield_id)]
@@ -239,6 +282,17 @@ pub(super) enum CommitteeCommand {
         /// The node, 64 hexadecimal digits.
         #[arg(long)]
         node: String,
+        #[command(flatten)]
+        key: SigningKey,
+    },
+    /// Say for which price a member would serve: the lower median of all moves the price, a tenth a term at most.
+    Offer {
+        /// The member, 64 hexadecimal digits.
+        #[arg(long)]
+        node: String,
+        /// For one encoded MiB and epoch, such as 1000FROST.
+        #[arg(long, value_name = "AMOUNT")]
+        price: String,
         #[command(flatten)]
         key: SigningKey,
     },
@@ -332,6 +386,17 @@ pub(super) enum AccountCommand {
         /// The account, 64 hexadecimal digits. Without it, the node's own.
         account: Option<String>,
     },
+    /// Show what happened to an account, newest first, as far back as the node remembers.
+    History {
+        /// The account, 64 hexadecimal digits. Without it, the node's own.
+        account: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Only what was before the entry at this place, as --json and the last line give it.
+        #[arg(long, value_name = "PLACE")]
+        after: Option<HistoryPlace>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -341,11 +406,18 @@ pub(super) enum NodeCommand {
     /// Run a node until it is told to stop.
     Run(NodeRun),
     /// Show the node at --url.
-    Status,
+    Status(NodeStatus),
     /// Write what this node says of itself to whoever is to bond its stake.
     Candidacy(NodeCandidacy),
     /// Say whether a node may be stopped, for a while (exit code 0 or 1) or for good.
     CanStop(NodeCanStop),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct NodeStatus {
+    /// Go on and print a line whenever something has changed.
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -596,6 +668,13 @@ mod tests {
             "floe devnet down --purge --yes --dir x",
             "floe extend q3Zb --epochs 30 --key a.key",
             "floe delete q3Zb --yes --key a.key",
+            "floe quote photo.jpg --epochs 30",
+            "floe quote --size 50MiB",
+            "floe price",
+            "floe renew q3Zb",
+            "floe renew q3Zb --budget 5WAL --key a.key",
+            "floe renew --registration 7 --off --key a.key --passphrase-file p",
+            "floe committee offer --node 00aa --price 1000FROST --key node.key",
             "floe list --json",
             "floe epoch",
             "floe epoch show 8 --url http://127.0.0.1:7102",
@@ -607,9 +686,13 @@ mod tests {
             "floe committee leave --node 00aa --key operator.key",
             "floe committee stake add --node 00aa 5WAL --key operator.key",
             "floe node candidacy --owner 00aa --stake 5WAL --name n --address /ip4/1.2.3.4/tcp/7100",
+            "floe node status",
+            "floe node status --watch --json",
             "floe node can-stop",
             "floe node can-stop 00aa",
             "floe account show",
+            "floe account history",
+            "floe account history 00aa --limit 5 --after 8112-3 --json",
             "floe account new -o operator.key --seal",
             "floe account send 00aa 1.5WAL --key operator.key --passphrase-file p",
             "floe --quiet --timeout 30s list",
@@ -641,6 +724,18 @@ mod tests {
             "floe --quiet --verbose list",
             "floe repair now",
             "floe account send 00aa 1WAL",
+            "floe quote",
+            "floe quote a --size 5",
+            "floe quote a --epochs 0",
+            "floe renew",
+            "floe renew q3Zb --registration 7",
+            "floe renew q3Zb --budget 5WAL",
+            "floe renew q3Zb --off --budget 5WAL --key a.key",
+            "floe renew q3Zb --key a.key",
+            "floe committee offer --node 00aa --price 1FROST",
+            "floe account history --limit 0",
+            "floe account history --limit 1001",
+            "floe account history --after 8112",
             "floe account new --seal --passphrase-file p",
         ];
         for line in lines {

@@ -1,4 +1,4 @@
-//! `committee candidates`, `preview`, `join`, `leave` and `stake`; `node candidacy` and `node can-stop`.
+//! `committee candidates`, `preview`, `join`, `leave`, `offer` and `stake`; `node candidacy` and `node can-stop`.
 //!
 //! Joining takes two hands. On the node's machine `floe node candidacy` writes what the node says of itself, signed by its
 //! three keys for one owner; elsewhere the owner bonds the stake with it. So the key that holds the stake need never be on
@@ -54,6 +54,21 @@ pub(super) fn run(client: &Client, command: &CommitteeCommand, output: &Output) 
             settled(client, &answer, output, || {
                 let view = client.can_stop(Some(node))?;
                 Ok(format!("notice given for {}\n{}", node.short(), for_good_described(&view.for_good)))
+            })
+        }
+        CommitteeCommand::Offer { node: named, price, key } => {
+            let (member, price) = (node(named)?, sign::amount(price)?);
+            if price == Frost::ZERO {
+                return Err(Problem::bad_request("price", "nothing is free: an offer is above zero"));
+            }
+            let answer = Signer::open(key)?.send(client, Action::Offer { member, price })?;
+            settled(client, &answer, output, || {
+                Ok(format!(
+                    "{} would serve for {}\n{}",
+                    member.short(),
+                    text::amount(price.into()),
+                    super::price::moves(client)?
+                ))
             })
         }
         CommitteeCommand::Stake(StakeCommand::Add { node: named, amount, key }) => {

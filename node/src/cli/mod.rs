@@ -6,8 +6,10 @@
 //! | [`blobs`] | `store`, `read`, `status`, `list` |
 //! | [`network`] | `status` without an id, `epoch`, `committee`, `account` |
 //! | [`evidence`] | `audit`, `verify` |
+//! | [`price`] | `quote`, `price`, `renew` |
 //! | [`health`] | `health` |
-//! | [`node`] | `node init`, `node run`, `node status` |
+//! | [`node`] | `node init`, `node run` |
+//! | [`standing`] | `node status` |
 //! | [`genesis`] | `genesis new`, `genesis show` |
 //! | [`devnet`] | `devnet up`, `down`, `kill`, `start`, `status` |
 //! | [`output`] | where text goes: result on stdout, progress and notes on stderr |
@@ -30,7 +32,9 @@ mod health;
 mod network;
 mod node;
 mod output;
+mod price;
 mod sign;
+mod standing;
 mod target;
 mod terms;
 mod text;
@@ -75,6 +79,9 @@ fn run(args: &args::Args, output: &Output) -> Done {
         Command::Store(store) => blobs::store(&target::client(common)?, store, output),
         Command::Read(read) => blobs::read(&target::client(common)?, read, output),
         Command::Extend(extend) => terms::extend(&target::client(common)?, extend, output),
+        Command::Quote(quote) => price::quote(&target::client(common)?, quote, output),
+        Command::Price => price::price(&target::client(common)?, output),
+        Command::Renew(renew) => price::renew(&target::client(common)?, renew, output),
         Command::Delete(delete) => terms::delete(&target::client(common)?, delete, output),
         Command::List(list) => blobs::list(&target::client(common)?, list, output),
         Command::Status(status) => match &status.id {
@@ -94,7 +101,7 @@ fn run(args: &args::Args, output: &Output) -> Done {
         Command::Node(NodeCommand::Run(run)) => node::run(run),
         Command::Node(NodeCommand::Candidacy(candidacy)) => committee::candidacy(candidacy, output),
         Command::Node(NodeCommand::CanStop(args)) => committee::can_stop(&target::client(common)?, args, output),
-        Command::Node(NodeCommand::Status) => node::status(&target::client(common)?, output),
+        Command::Node(NodeCommand::Status(status)) => standing::status(&target::client(common)?, status, output),
         Command::Genesis(GenesisCommand::New(new)) => genesis::new(new, output),
         Command::Genesis(GenesisCommand::Show(show)) => genesis::show(show, output),
         Command::Devnet(DevnetCommand::Up(up)) => devnet::up(up, output),

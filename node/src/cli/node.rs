@@ -1,15 +1,12 @@
-//! `node init`, `node run` and `node status`.
+//! `node init` and `node run`.
 
 use super::args;
 use super::output::{self, Output};
-use super::text::{self, Clock};
 use super::{DONE, Done, misconfigured, unusable};
 use crate::config::{self, EXAMPLE, NodeConfig};
 use crate::keys::{self, KeyFile, KeyPaths, Purpose};
 use crate::member;
 use crate::run::RunError;
-use floe_api::client::Client;
-use floe_api::model::{NodePhase, NodeView};
 use floe_api::{Code, Problem};
 use floe_types::NetworkId;
 use std::fs;
@@ -159,48 +156,6 @@ fn code_of(error: &RunError) -> Code {
         }
         RunError::Storage(_) | RunError::Ledger(_) | RunError::System(_) | RunError::Halted { .. } => Code::Internal,
     }
-}
-
-/// `floe node status`.
-pub(super) fn status(client: &Client, output: &Output) -> Done {
-    let node = client.node()?;
-    output.result(&node, || described(&node));
-    Ok(DONE)
-}
-
-fn described(node: &NodeView) -> String {
-    let clock = Clock::now();
-    let phase = match node.phase {
-        NodePhase::Starting => "STARTING",
-        NodePhase::Syncing => "SYNCING",
-        NodePhase::Member => "MEMBER",
-        NodePhase::Observer => "OBSERVER",
-        NodePhase::Stopping => "STOPPING",
-    };
-    let store = &node.store;
-    [
-        format!("{phase}   {}   {} shards   floe {}", node.name, node.shards, node.version),
-        format!("network    \"{}\" {}", node.network_name, node.network.short()),
-        format!("node       {}   peer {}", node.node, node.peer),
-        format!("account    {}", node.account),
-        format!("started    {}", clock.past(node.started)),
-        format!(
-            "ledger     height {} of {}, epoch {}",
-            text::count(node.height.0),
-            text::count(node.height_seen.0),
-            node.epoch
-        ),
-        format!("peers      {} connected   listens on {}", node.peers, node.addresses.join(" ")),
-        format!(
-            "disk       {} fragments, {} live, {} reclaimable, {} free, {} reserved",
-            text::count(node.fragments),
-            text::size(store.live),
-            text::size(store.reclaimable),
-            text::size(store.free),
-            text::size(store.reserve),
-        ),
-    ]
-    .join("\n")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use floe_types::{Epoch, NodeId, RegistrationNumber};
 
 impl Look<'_> {
     /// About when `epoch` begins: exact for the running one and those before it that are remembered.
-    fn begin_of(&self, epoch: Epoch) -> Time {
+    pub(super) fn begin_of(&self, epoch: Epoch) -> Time {
         let ahead = epoch.0.saturating_sub(self.head.epoch.0);
         let millis = self.context.params.epoch_millis.saturating_mul(ahead);
         self.head.epoch_began.plus_millis(millis).into()
@@ -72,8 +72,7 @@ impl Look<'_> {
             QuoteAsk::Extend { last } => Deal::Extend { registration, last },
             QuoteAsk::Delete => Deal::Delete { registration },
         };
-        let quote = views::quote(self.state, &self.context.params, deal).map_err(internal)?;
-        let quote = quote.map_err(|refusal| Problem::new(Code::TransactionRefused, refusal.to_string()))?;
+        let quote = self.deal(deal)?;
         Ok(QuoteView {
             price: Amount(quote.price),
             rate: Amount(quote.rate),
@@ -119,12 +118,16 @@ impl Look<'_> {
     }
 }
 
-fn candidate(found: views::CandidateView) -> CandidateView {
-    let candidacy = match found.candidate.standing {
+/// The ledger's standing in the model's words.
+pub(super) fn candidacy(standing: Standing) -> Candidacy {
+    match standing {
         Standing::Standing => Candidacy::Standing,
         Standing::Leaving { since } => Candidacy::Leaving { since },
         Standing::Excluded { since, until } => Candidacy::Excluded { since, until_term: until },
-    };
+    }
+}
+
+fn candidate(found: views::CandidateView) -> CandidateView {
     CandidateView {
         name: found.candidate.name,
         node: found.candidate.node,
@@ -134,7 +137,7 @@ fn candidate(found: views::CandidateView) -> CandidateView {
         addresses: found.candidate.addresses,
         capacity_bytes: found.candidate.capacity_bytes,
         stake: Amount(found.candidate.stake),
-        candidacy,
+        candidacy: candidacy(found.candidate.standing),
         seats: found.seats,
         seats_next: found.seats_next,
         share: found.share,

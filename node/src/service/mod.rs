@@ -2,11 +2,14 @@
 //!
 //! Ledger reads see one snapshot each, on a blocking thread, so that a page never mixes two heights.
 
+mod account;
 mod audit;
 mod committee;
 mod health;
 mod look;
 mod network;
+mod node;
+mod price;
 mod transactions;
 
 pub use look::{Look, verdict_word};
@@ -16,18 +19,21 @@ use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
     AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    NetworkView, NodePhase, NodeView, PreviewView, QuoteView, Receipt, StoreBytes, Time, TransactionAnswer,
-    VerdictsView,
+    HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt, RegistrationView, StoreQuote,
+    Time, TransactionAnswer, VerdictsView,
 };
 use floe_api::service::{
-    Answer, AuditAsk, BlobRef, Page, Proposal, QuoteAsk, ReadStream, Served, StoreRequest, Undefended,
+    Answer, AuditAsk, BlobRef, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreAsk, StoreRequest,
+    Undefended,
 };
 use floe_api::{Code, Problem, Service};
+use floe_machines::snapshot::Progress;
 use floe_network::Role;
 use floe_types::keys::SecretKey;
 use floe_types::{AccountId, BlobId, Epoch, Genesis, NodeId, RegistrationNumber};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long a read waits for the certificate of a blob that is registered: whoever stored it through another node may
 /// have the certificate a block before this node.
@@ -43,6 +49,8 @@ pub struct ServiceParts {
     pub genesis: Genesis,
     /// This node's account.
     pub account: SecretKey,
+    /// How far a snapshot on its way in is.
+    pub snapshot: watch::Receiver<Option<Progress>>,
 }
 
 /// The node, as its HTTP surface sees it.
@@ -52,6 +60,7 @@ pub struct NodeService {
     gateway: GatewayHandle,
     genesis: Arc<Genesis>,
     account: AccountId,
+    snapshot: watch::Receiver<Option<Progress>>,
     started: Time,
 }
 
@@ -64,6 +73,7 @@ impl NodeService {
             gateway: parts.gateway,
             genesis: Arc::new(parts.genesis),
             account: AccountId(parts.account.public()),
+            snapshot: parts.snapshot,
             started: Time::now(),
         }
     }
@@ -79,45 +89,6 @@ impl NodeService {
         Box::pin(
             async move { looked.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the node is stopping"))) },
         )
-    }
-
-    fn node_view(&self, look: &Look<'_>) -> Result<NodeView, Problem> {
-        let peers = self.shared.network.peers();
-        let statistics = self.shared.store.statistics().map_err(internal)?;
-        let member = look.committee.members().iter().find(|member| member.node == self.shared.node);
-        let reclaimable = statistics.groups.iter().filter(|(group, _)| *group < look.head.epoch);
-        let reclaimable = reclaimable.fold(0, |sum: u64, (_, totals)| sum.saturating_add(totals.bytes));
-        let heights = look.live.members.iter().map(|(_, seen)| seen.height);
-        let addresses = self.shared.network.listen_addresses();
-        let own = addresses.first().and_then(|address| address.rsplit("/p2p/").next()).unwrap_or_default();
-        Ok(NodeView {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            network_name: self.genesis.name.clone(),
-            network: self.shared.context.network,
-            node: self.shared.node,
-            peer: own.to_owned(),
-            name: member.map_or_else(|| self.shared.node.short(), |member| member.name.clone()),
-            account: self.account,
-            phase: match member {
-                _ if look.live.behind => NodePhase::Syncing,
-                Some(_) => NodePhase::Member,
-                None => NodePhase::Observer,
-            },
-            started: self.started,
-            height: look.head.height,
-            epoch: look.head.epoch,
-            height_seen: heights.fold(look.head.height, std::cmp::Ord::max),
-            shards: member.map_or(0, |member| member.shards.len() as u16),
-            peers: peers.iter().filter(|peer| peer.connected).count() as u32,
-            fragments: statistics.kept.count,
-            store: StoreBytes {
-                live: statistics.kept.bytes.saturating_sub(reclaimable),
-                reclaimable,
-                free: statistics.disk.free,
-                reserve: statistics.reserve_bytes,
-            },
-            addresses: addresses.to_vec(),
-        })
     }
 
     fn scrape(&self, look: &Look<'_>) -> Result<String, Problem> {
@@ -209,6 +180,18 @@ impl Service for NodeService {
         self.look(move |look| look.quote(registration, ask))
     }
 
+    fn store_quote(&self, ask: StoreAsk) -> Answer<StoreQuote> {
+        self.look(move |look| look.store_quote(ask))
+    }
+
+    fn prices(&self) -> Answer<PricesView> {
+        self.look(|look| look.prices_view())
+    }
+
+    fn registration(&self, registration: RegistrationNumber) -> Answer<RegistrationView> {
+        self.look(move |look| look.registration_view(registration))
+    }
+
     fn candidates(&self) -> Answer<CandidatesView> {
         self.look(|look| look.candidates_view())
     }
@@ -230,6 +213,11 @@ impl Service for NodeService {
     fn account(&self, account: Option<AccountId>) -> Answer<AccountView> {
         let own = self.account;
         self.look(move |look| look.account(account.unwrap_or(own)))
+    }
+
+    fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Answer<HistoryView> {
+        let (store, own) = (self.shared.store.clone(), self.account);
+        self.look(move |_| account::history(&store, account.unwrap_or(own), page))
     }
 
     fn submit(&self, signed: Vec<u8>) -> Answer<TransactionAnswer> {

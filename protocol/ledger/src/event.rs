@@ -78,6 +78,8 @@ pub enum Event {
         from: Epoch,
         /// Last paid epoch now.
         to: Epoch,
+        /// What the sender paid for it; nothing for a registration that was paid when it was made.
+        price: Frost,
     },
     /// A holder attested fragments.
     Attested {

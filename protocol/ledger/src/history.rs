@@ -35,7 +35,7 @@ pub enum Deed {
     /// It paid for a blob.
     Registered { registration: RegistrationNumber, blob: BlobId, price: Frost },
     /// It paid for more epochs of a registration, its own or another's; or its registration made a blob last longer.
-    Extended { registration: RegistrationNumber, blob: BlobId, to: Epoch },
+    Extended { registration: RegistrationNumber, blob: BlobId, to: Epoch, price: Frost },
     /// It ended a registration of its own.
     Deleted { registration: RegistrationNumber, blob: BlobId, refund: Frost },
     /// A registration of its own was not certified in time.
@@ -69,6 +69,30 @@ pub struct Touch {
     pub deed: Deed,
 }
 
+/// Where a touch stands in the history of every account: a later one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The block's height.
+    pub height: Height,
+    /// Its number among the touches of the block, from 0.
+    pub index: u64,
+}
+
+impl Place {
+    /// The end of a key: the newest comes first.
+    pub(crate) fn key(self) -> [u8; 16] {
+        let below = u128::from(self.height.0) << 64 | u128::from(self.index);
+        (u128::MAX - below).to_be_bytes()
+    }
+
+    /// What [`Place::key`] made; none for other bytes.
+    pub(crate) fn of_key(bytes: &[u8]) -> Option<Place> {
+        let below = u128::MAX - u128::from_be_bytes(bytes.try_into().ok()?);
+        // Both halves fit: the upper one is shifted down, the lower one is cut.
+        Some(Place { height: Height((below >> 64) as u64), index: below as u64 })
+    }
+}
+
 /// What a boundary did to somebody, when it says to whom.
 fn by_boundary(event: &Event) -> Option<Whose> {
     match *event {
@@ -97,8 +121,8 @@ fn by_transaction(event: &Event) -> Option<(TransactionId, Deed, Option<Whose>)>
         Event::Registered { transaction, registration, blob, price, .. } => {
             Some((transaction, Deed::Registered { registration, blob, price }, None))
         }
-        Event::Extended { transaction, registration, blob, to, .. } => {
-            Some((transaction, Deed::Extended { registration, blob, to }, None))
+        Event::Extended { transaction, registration, blob, to, price, .. } => {
+            Some((transaction, Deed::Extended { registration, blob, to, price }, None))
         }
         Event::Deleted { transaction, registration, blob, refund, .. } => {
             Some((transaction, Deed::Deleted { registration, blob, refund }, None))
@@ -128,9 +152,8 @@ pub fn entries(executed: &Executed) -> Vec<Entry> {
     let (height, time) = (executed.block.header.height, executed.block.header.time);
     let mut found: Vec<Entry> = Vec::new();
     let mut add = |account: AccountId, transaction, fee, deed| {
-        // The newest comes first.
-        let (below, place) = (u64::MAX - height.0, u64::MAX - found.len() as u64);
-        let key = Table::History.key(&[&account.0, &below.to_be_bytes(), &place.to_be_bytes()]);
+        let place = Place { height, index: found.len() as u64 };
+        let key = Table::History.key(&[&account.0, &place.key()]);
         found.push((key, codec::encode(&Touch { height, time, transaction, fee, deed })));
     };
     // Events come in the order of transactions, so that one walk finds the sender of each.

@@ -2,7 +2,7 @@
 
 use crate::blobs;
 use crate::fund;
-use crate::history::{HISTORY_PAGE_MAX, Touch};
+use crate::history::{HISTORY_PAGE_MAX, Place, Touch};
 use crate::prices;
 use crate::records::{Load, Prices};
 use crate::refusal::{Halt, Refusal};
@@ -10,7 +10,7 @@ use crate::state::{StateError, StateRead};
 use crate::tables::Table;
 use crate::terms::{self, Deal, Market, Quote};
 use crate::views::head;
-use floe_types::{AccountId, Epoch, Frost, Height, NodeId, Params, RegistrationNumber};
+use floe_types::{AccountId, Epoch, Frost, NodeId, Params, RegistrationNumber};
 
 /// The storage fund's bucket of `epoch`; nothing for one that has ended.
 ///
@@ -65,18 +65,24 @@ pub fn load(state: &dyn StateRead) -> Result<Load, StateError> {
     blobs::load(state)
 }
 
-/// What happened to `account`, newest first, at most `limit` and at most [`HISTORY_PAGE_MAX`]; only below height `before`
-/// when one is named. `index` is where the node keeps what [`crate::history::entries`] gives it.
+/// What happened to `account`, newest first, at most `limit` and at most [`HISTORY_PAGE_MAX`]; only what was before
+/// the place `before` when one is named. `index` is where the node keeps what [`crate::history::entries`] gives it.
 ///
 /// # Errors
 /// [`StateError`].
 pub fn history(
     index: &dyn StateRead,
     account: &AccountId,
-    before: Option<Height>,
+    before: Option<Place>,
     limit: usize,
-) -> Result<Vec<Touch>, StateError> {
-    let from = before.map_or(0, |height| u64::MAX - height.0.saturating_sub(1)).to_be_bytes();
+) -> Result<Vec<(Place, Touch)>, StateError> {
+    // The least key above that of `before`; every key when there is none.
+    let from = before.map_or_else(Vec::new, |before| [&before.key()[..], &[0]].concat());
     let page = Table::History.page(index, &account.0, &from, limit.min(HISTORY_PAGE_MAX))?;
-    page.iter().map(|(_, value)| Table::History.parse(value)).collect()
+    let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let place = key.get(account.0.len()..).and_then(Place::of_key);
+        let place = place.ok_or_else(|| Table::History.damaged("a key is no place"))?;
+        Ok((place, Table::History.parse(value)?))
+    };
+    page.iter().map(read).collect()
 }

@@ -245,7 +245,8 @@ impl Acting<'_, '_, '_> {
         let sequence = life.0;
         let (from, to) = blobs::join(self.overlay, &self.scene.context.params, registration, life, self.scene.epoch)?;
         let (transaction, blob) = (self.transaction, registration.blob);
-        Ok(Event::Extended { transaction, registration: registration.number, blob, sequence, from, to })
+        let (registration, price) = (registration.number, Frost::ZERO);
+        Ok(Event::Extended { transaction, registration, blob, sequence, from, to, price })
     }
 
     pub(crate) fn extend(
@@ -261,7 +262,8 @@ impl Acting<'_, '_, '_> {
         let (params, now) = (&self.scene.context.params, self.scene.epoch);
         let Moved { sequence, from, to } = prolong(self.overlay, params, &mut registration, (last, price.rate), now)?;
         let (transaction, blob) = (self.transaction, registration.blob);
-        Ok(vec![Event::Extended { transaction, registration: number, blob, sequence, from, to }])
+        let price = price.total;
+        Ok(vec![Event::Extended { transaction, registration: number, blob, sequence, from, to, price }])
     }
 
     pub(crate) fn delete(&mut self, number: RegistrationNumber) -> Result<Vec<Event>, Halt> {

@@ -3,15 +3,18 @@
 //! Names are camelCase. Amounts are integers of FROST, as strings above 2^53. Times are RFC 3339 in UTC. Sizes are bytes.
 //! A field that does not apply is left out, never null: absent means "there is none", not "unknown to the reader".
 
+mod account;
 mod blob;
 mod committee;
 mod health;
 mod network;
 mod node;
+mod price;
 mod ruler;
 mod scalar;
 mod store;
 
+pub use account::{Deed, HistoryEntry, HistoryPlace, HistoryPlaceError, HistoryView};
 pub use blob::{
     Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict,
     VerdictChange, VerdictsView,
@@ -23,7 +26,8 @@ pub use network::{
     AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView,
 };
 pub use network::{Answering, Connection, QuorumLoss, TransactionAnswer, TransactionOutcome, VerdictRecord};
-pub use node::{NodePhase, NodeView, StoreBytes};
+pub use node::{DutiesView, NodePhase, NodeView, SnapshotView, StakeView, StoreBytes};
+pub use price::{OfferView, PricesView, RegistrationPhase, RegistrationView, StoreQuote, Unit};
 pub use ruler::{Lines, Margin, Ruler};
 pub use scalar::{Amount, Time};
 pub use store::{AlreadyCertified, BlobObject, Event, EventRef, FloeStored, NewlyCreated, ResourceOperation};

@@ -207,6 +207,46 @@ impl Service for Shelf {
         now(Ok(AccountView { account, member: None, balance, nonce: 0, height: Height(1) }))
     }
 
+    fn store_quote(&self, ask: StoreAsk) -> Answer<StoreQuote> {
+        let (rate, cost) = (Amount(Frost(3)), Amount(Frost(3 * ask.epochs.0)));
+        let (first_epoch, last_epoch) = (Epoch(42), Epoch(41 + ask.epochs.0));
+        let (unit, hints, expires_at) = (Unit::Frost, Vec::new(), Time(5));
+        let encoded_bytes = ask.length * 4;
+        now(Ok(StoreQuote { encoded_bytes, cost, rate, unit, first_epoch, last_epoch, expires_at, hints }))
+    }
+
+    fn prices(&self) -> Answer<PricesView> {
+        let (current, next, next_from, next_about) = (Amount(Frost(10)), Amount(Frost(11)), Epoch(5), Time(5));
+        now(Ok(PricesView { current, next, next_from, next_about, unit: Unit::Frost, offers: Vec::new() }))
+    }
+
+    fn registration(&self, registration: RegistrationNumber) -> Answer<RegistrationView> {
+        if registration.0 > 9 {
+            return now(Err(Problem::new(Code::RegistrationUnknown, "none")));
+        }
+        now(Ok(RegistrationView {
+            registration,
+            blob_id: BlobId([7; 32]),
+            owner: AccountId([3; 32]),
+            phase: RegistrationPhase::Counts,
+            first_epoch: Epoch(1),
+            last_epoch: Epoch(9),
+            ends_about: Time(5),
+            budget: Amount(Frost(0)),
+            epoch_cost: Amount(Frost(2)),
+        }))
+    }
+
+    fn history(&self, account: Option<AccountId>, page: HistoryPage) -> Answer<HistoryView> {
+        // One entry, just before the place that was asked for; its amount is the limit.
+        let height = page.after.map_or(9, |after| after.height.0 - 1);
+        let place = HistoryPlace { height: Height(height), index: 2 };
+        let deed = Deed::StakeReleased { amount: Amount(Frost(page.limit.into())) };
+        let entry = HistoryEntry { place, time: Time(5), transaction: None, fee: Amount(Frost(0)), deed };
+        let account = account.unwrap_or_default();
+        now(Ok(HistoryView { account, entries: vec![entry], next: Some(place), since: Height(1) }))
+    }
+
     fn candidates(&self) -> Answer<CandidatesView> {
         let (elects_about, stake_min) = (Time(5), Amount(Frost(1)));
         let (candidates, crowded) = (Vec::new(), Vec::new());
@@ -265,6 +305,9 @@ impl Service for Shelf {
             name: "node-1".to_owned(),
             account: AccountId([1; 32]),
             phase: NodePhase::Member,
+            snapshot: None,
+            stake: None,
+            duties: None,
             started: Time(0),
             height: Height(1),
             epoch: Epoch(1),
@@ -747,5 +790,38 @@ fn an_audit_is_a_file_about_one_epoch() {
     assert_eq!(client.genesis().unwrap(), "{}");
     for wrong in ["audit", "audit?epoch=x", "audit?epoch=1&from=y", "audit?epoch=1&more=2", "verdicts?epoch=1"] {
         assert!(rig.get(&format!("/v1/blobs/{blob}/{wrong}")).starts_with("HTTP/1.1 400"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_history_goes_on_where_the_last_page_ended() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let first = client.history(None, HistoryPage { after: None, limit: 7 }).unwrap();
+    assert_eq!(first.entries[0].deed, Deed::StakeReleased { amount: Amount(Frost(7)) });
+    let account = AccountId([3; 32]);
+    let second = client.history(Some(account), HistoryPage { after: first.next, limit: 1 }).unwrap();
+    assert_eq!((second.account, second.entries[0].place.to_string()), (account, "8-2".to_owned()));
+    for wrong in ["me/history?limit=0", "me/history?limit=1001", "me/history?after=8", "zz/history", "me/history?to=1"]
+    {
+        assert!(rig.get(&format!("/v1/accounts/{wrong}")).starts_with("HTTP/1.1 400"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_a_store_would_cost_is_said_in_the_words_of_the_contract() {
+    let rig = Rig::start(|_| {});
+    let client = Client::new(&format!("http://{}", rig.address), None).unwrap();
+    let quote = client.store_quote(StoreAsk { length: 100, epochs: EpochCount(30) }).unwrap();
+    let wanted = r#"{"encodedBytes":400,"cost":90,"rate":3,"unit":"FROST","firstEpoch":42,"lastEpoch":71,"expiresAt":"1970-01-01T00:00:00.005Z","hints":[]}"#;
+    assert_eq!(serde_json::to_string(&quote).unwrap(), wanted);
+    assert!(rig.get("/v1/quote?size=100&epochs=30").ends_with(wanted));
+    assert_eq!(client.prices().unwrap().next, Amount(Frost(11)));
+    assert_eq!(client.registration(RegistrationNumber(9)).unwrap().last_epoch, Epoch(9));
+    assert_eq!(client.registration(RegistrationNumber(10)).unwrap_err().code, Code::RegistrationUnknown);
+    for wrong in
+        ["quote", "quote?size=-1", "quote?size=1&epochs=0", "quote?size=1&term=2", "price?epoch=1", "registrations/x"]
+    {
+        assert!(rig.get(&format!("/v1/{wrong}")).starts_with("HTTP/1.1 400"), "{wrong}");
     }
 }

@@ -4,9 +4,9 @@ use super::query::Query;
 use super::{Shared, respond};
 use crate::model::HealthState;
 use crate::problem::{Code, Problem};
-use crate::service::{AuditAsk, BlobRef, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk};
+use crate::service::{AuditAsk, BlobRef, HistoryPage, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk, StoreAsk};
 use actix_web::{HttpRequest, HttpResponse, web};
-use floe_types::{BlobId, Epoch, Frost, RegistrationNumber, SequenceNumber};
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, RegistrationNumber, SequenceNumber};
 
 /// Blobs on a page when nobody says how many.
 const PAGE_DEFAULT: u16 = 100;
@@ -19,16 +19,21 @@ pub(super) async fn list(request: HttpRequest, shared: State) -> HttpResponse {
     let page = || {
         let query = Query::parse(request.query_string(), &["after", "limit"])?;
         let after = query.value("after", "the number of a blob")?.map(SequenceNumber);
-        let limit = query.value("limit", "a number of blobs")?.unwrap_or(PAGE_DEFAULT);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(Problem::bad_request("limit", format!("limit must be from 1 to {PAGE_MAX}")));
-        }
-        Ok(Page { after, limit })
+        Ok(Page { after, limit: page_limit(&query)? })
     };
     match page() {
         Ok(page) => respond::document(shared.answer(shared.service.list(page)).await),
         Err(problem) => respond::refuse(&problem),
     }
+}
+
+/// `?limit=`, or the default.
+fn page_limit(query: &Query) -> Result<u16, Problem> {
+    let limit = query.value("limit", "a number of entries")?.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::bad_request("limit", format!("limit must be from 1 to {PAGE_MAX}")));
+    }
+    Ok(limit)
 }
 
 pub(super) async fn blob_status(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
@@ -126,12 +131,47 @@ pub(super) async fn preview(request: HttpRequest, shared: State) -> HttpResponse
     }
 }
 
+pub(super) async fn store_quote(request: HttpRequest, shared: State) -> HttpResponse {
+    let ask = || {
+        let query = Query::parse(request.query_string(), &["size", "epochs"])?;
+        let length = query.value("size", "a number of bytes")?;
+        let length = length.ok_or_else(|| Problem::bad_request("size", "say how many bytes the blob has"))?;
+        let epochs = query.value("epochs", "a number of epochs from 1")?.unwrap_or(1);
+        if epochs == 0 {
+            return Err(Problem::bad_request("epochs", "epochs must be a number of epochs from 1"));
+        }
+        Ok(StoreAsk { length, epochs: EpochCount(epochs) })
+    };
+    match ask() {
+        Ok(ask) => respond::document(shared.answer(shared.service.store_quote(ask)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn prices(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.prices()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn registration(request: HttpRequest, number: web::Path<String>, shared: State) -> HttpResponse {
+    match plain(&request).and_then(|()| registration_number(&number)) {
+        Ok(number) => respond::document(shared.answer(shared.service.registration(number)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+fn registration_number(text: &str) -> Result<RegistrationNumber, Problem> {
+    let refused = |_| Problem::bad_request("registration", "a registration is a whole number");
+    text.parse().map(RegistrationNumber).map_err(refused)
+}
+
 /// `?last=E` for an extension, `?delete` for an early end.
 pub(super) async fn quote(request: HttpRequest, number: web::Path<String>, shared: State) -> HttpResponse {
     let asked = || {
         let query = Query::parse(request.query_string(), &["last", "delete"])?;
-        let number = number.parse().map(RegistrationNumber);
-        let number = number.map_err(|_| Problem::bad_request("number", "a registration is a whole number"))?;
+        let number = registration_number(&number)?;
         match (query.value("last", "an epoch")?, query.switch("delete")?) {
             (Some(last), false) => Ok((number, QuoteAsk::Extend { last: Epoch(last) })),
             (None, true) => Ok((number, QuoteAsk::Delete)),
@@ -176,14 +216,29 @@ pub(super) async fn epoch(request: HttpRequest, epoch: web::Path<String>, shared
 }
 
 pub(super) async fn account(request: HttpRequest, account: web::Path<String>, shared: State) -> HttpResponse {
-    let named = plain(&request).and_then(|()| match account.as_str() {
-        "me" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            Problem::bad_request("account", "an account is 64 hexadecimal digits, or me for this node's own")
-        }),
-    });
-    match named {
+    match plain(&request).and_then(|()| account_named(&account)) {
         Ok(named) => respond::document(shared.answer(shared.service.account(named)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+/// An account in digits, or none for `me`.
+fn account_named(text: &str) -> Result<Option<AccountId>, Problem> {
+    if text == "me" {
+        return Ok(None);
+    }
+    let refused = |_| Problem::bad_request("account", "an account is 64 hexadecimal digits, or me for this node's own");
+    text.parse().map(Some).map_err(refused)
+}
+
+pub(super) async fn history(request: HttpRequest, account: web::Path<String>, shared: State) -> HttpResponse {
+    let asked = || {
+        let query = Query::parse(request.query_string(), &["after", "limit"])?;
+        let after = query.value("after", "the place of an entry, such as 8112-3")?;
+        Ok((account_named(&account)?, HistoryPage { after, limit: page_limit(&query)? }))
+    };
+    match asked() {
+        Ok((named, page)) => respond::document(shared.answer(shared.service.history(named, page)).await),
         Err(problem) => respond::refuse(&problem),
     }
 }

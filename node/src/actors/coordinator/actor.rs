@@ -15,7 +15,7 @@ use floe_machines::coordinator::{
     Commit, Coordinator, Effect, GossipToken, Input, Judgement, Outcome, SubmitError, Ticket, Timer, Topic,
 };
 use floe_network::{Event, GossipVerdict};
-use floe_storage::StorageError;
+use floe_storage::{Brought, StorageError};
 use floe_types::{NodeId, TransactionId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -239,7 +239,8 @@ impl CoordinatorActor {
         self.write_evidence(&commit)?;
         // The journal up to this height goes with the commit; what was gathered for it is not needed any more.
         self.journal.retain(|entry| entry.height.0 > commit.height.0);
-        self.parts.store.commit_block(commit.height, &commit.block, &commit.certificate, &commit.changes)?;
+        let brought = Brought { state: &commit.changes, history: &commit.history };
+        self.parts.store.commit_block(commit.height, &commit.block, &commit.certificate, brought)?;
         self.parts.metrics.committed(&commit);
         let epoch = floe_ledger::views::head(&self.parts.store).map(|head| head.epoch);
         let epoch = epoch.map_err(Halt::State)?;

@@ -11,7 +11,7 @@ use floe_network::Offence;
 use floe_storage::{StorageError, Store};
 use floe_types::{Genesis, Height};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often it says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -20,6 +20,8 @@ pub(super) struct Parts {
     pub shared: Shared,
     /// Told when the store must be opened anew.
     pub arrived: mpsc::Sender<()>,
+    /// Shown how far it is.
+    pub shown: watch::Sender<Option<Progress>>,
     /// Told when the actor has ended.
     pub ended: Option<oneshot::Sender<()>>,
 }
@@ -124,9 +126,9 @@ impl Newcomer {
     }
 
     fn say(&mut self) {
-        let Progress { height: Some(height), chunks, kept, bytes, signed, .. } = self.machine.progress() else {
-            return;
-        };
+        let progress = self.machine.progress();
+        let Progress { height: Some(height), chunks, kept, bytes, signed, .. } = progress else { return };
+        self.parts.shown.send_replace(Some(progress));
         if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) || kept == chunks {
             self.said = Some(Instant::now());
             let (members, shards) = signed;
@@ -187,6 +189,7 @@ impl Actor for Newcomer {
     }
 
     fn stopped(&mut self, _context: &mut Context<Self>) {
+        self.parts.shown.send_replace(None);
         // Nobody waits when the node is stopping.
         let _ = self.parts.ended.take().map(|ended| ended.send(()));
     }

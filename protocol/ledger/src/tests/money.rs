@@ -487,14 +487,18 @@ fn an_account_finds_what_happened_to_it_newest_first() {
     let height = world.block(second).block.header.height;
     let found = |account, before, limit| {
         let touches = views::history(&index, &user(account), before, limit).unwrap();
-        touches.into_iter().map(|touch| touch.deed).collect::<Vec<_>>()
+        touches.into_iter().map(|(_, touch)| touch.deed).collect::<Vec<_>>()
     };
     use history::Deed;
     let sent = Deed::Sent { to: user(2), amount: Frost(7) };
     let returned = Deed::BudgetReturned { registration: number, blob: blob(1), amount: Frost(5) };
     assert_eq!(found(1, None, 9), vec![returned.clone(), sent.clone()]);
-    assert_eq!(found(1, Some(height), 1), vec![returned]);
-    assert_eq!(found(1, Some(floe_types::Height(height.0 - 1)), 9), vec![sent.clone()]);
+    let places: Vec<_> = views::history(&index, &user(1), None, 9).unwrap().iter().map(|(place, _)| *place).collect();
+    assert_eq!(places.len(), 2);
+    assert!(places[0] > places[1] && places[0].height < height);
+    assert_eq!(found(1, Some(history::Place { height, index: 0 }), 1), vec![returned]);
+    assert_eq!(found(1, Some(places[0]), 9), vec![sent.clone()]);
+    assert_eq!(found(1, Some(places[1]), 9), vec![]);
     assert_eq!(found(2, None, 9), vec![sent, Deed::Received { from: user(1), amount: Frost(7) }]);
     assert_eq!(found(3, None, 9), vec![Deed::Other]);
     assert_eq!(found(9, None, 9), vec![]);

@@ -257,6 +257,7 @@ impl Coordinator {
         let included = executed.block.transactions.iter().map(floe_ledger::SignedTransaction::id).collect::<Vec<_>>();
         self.mempool.remove_included(&executed.block);
         self.accusations.found(height, &equivocations);
+        let history = floe_ledger::history::entries(&executed);
         work.out.push(Effect::Commit(Box::new(Commit {
             height,
             block: value,
@@ -264,6 +265,7 @@ impl Coordinator {
             round,
             transactions: included.len(),
             changes: executed.changes,
+            history,
             events: executed.events,
             equivocations,
         })));

@@ -297,6 +297,8 @@ pub struct Commit {
     pub round: u32,
     /// What changes in the state.
     pub changes: ChangeSet,
+    /// What it adds to the index of accounts' histories, for whoever keeps one.
+    pub history: Vec<floe_ledger::Entry>,
     /// What happened in it.
     pub events: Vec<Event>,
     /// Transactions in it.

@@ -18,7 +18,7 @@ finish() {
     status=$?
     for pid in "${process[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
     [ "$status" = 0 ] || tail -n 15 "$work"/*/log >&2 || true
-    for node in $nodes switch; do ip netns del "floe-$node" 2>/dev/null || true; done
+    for node in $nodes 5 alone switch; do ip netns del "floe-$node" 2>/dev/null || true; done
     rm -rf "$work"
     exit "$status"
 }
@@ -97,6 +97,45 @@ wait_for "node 2 is ready" ready 2
 wait_for "decisions go on" decides_beyond 2 "$before"
 floe_on 2 read "$id" -o "$work/back"
 cmp "$work/file" "$work/back"
+
+say "node 3 moves to another disk with its key and without its data"
+cut 3
+rm -rf "$work/3/data" && mkdir "$work/3/data"
+before=$(height 1)
+start 3
+wait_for "node 3 is ready" ready 3
+wait_for "decisions go on" decides_beyond 3 "$((before + 8))"
+floe_on 3 read "$id" -o "$work/back"
+cmp "$work/file" "$work/back"
+
+say "a fifth operator comes, has seats, and leaves"
+plug 5
+floe_on 5 --quiet node init --dir "$work/5" --name op-5 --address /ip4/10.77.0.5/tcp/7100 --domain city-5 >/dev/null
+floe_on 5 --quiet node init --dir "$work/5" --genesis "$work/genesis.json" >/dev/null
+start 5
+wait_for "node 5 is ready" ready 5
+"$floe" --quiet account new -o "$work/owner.key" >/dev/null
+owner=$(sed -n 's/^public = "\(.*\)"/\1/p' "$work/owner.key")
+floe_on 1 account send "$owner" 300000WAL --key "$work/1/keys/account.key" >/dev/null
+floe_on 5 node candidacy --config "$work/5/floe.toml" --owner "$owner" --stake 250000WAL --name op-5 \
+    --address /ip4/10.77.0.5/tcp/7100 --domain city-5 -o "$work/candidacy.json" >/dev/null
+floe_on 5 committee join "$work/candidacy.json" --key "$work/owner.key" >/dev/null
+seated() { floe_on 1 --json committee show | jq -e '.members[] | select(.name == "op-5")'; }
+wait_for "node 5 has seats" seated
+floe_on 5 read "$id" -o "$work/back"
+cmp "$work/file" "$work/back"
+node=$(on 5 curl -fs http://127.0.0.1:7101/v1/node | jq -r .node)
+floe_on 5 committee leave --node "$node" --key "$work/owner.key" >/dev/null
+may_stop() { floe_on 5 --json node can-stop | jq -e '.forGood.answer == "now"'; }
+unseated() { ! seated && may_stop; }
+wait_for "node 5 may be switched off" unseated
+cut 5
+
+say "an audit is checked where there is no network"
+decided=$(floe_on 1 --json epoch | jq .epoch)
+floe_on 1 audit "$id" --epoch "$decided" -o "$work/proof" --genesis "$work/genesis.json" >/dev/null
+ip netns add floe-alone
+ip netns exec floe-alone "$floe" verify "$work/proof" --genesis "$work/genesis.json"
 
 for node in $nodes; do
     twice=$(on "$node" curl -fs http://127.0.0.1:7101/metrics | awk '$1 == "floe_consensus_equivocations_total" { print $2 }')

@@ -201,9 +201,10 @@ fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
     devnet.floe_ok(&["devnet", "kill", "node-2"]);
     devnet.floe_ok(&["devnet", "start", "node-2"]);
     wait_until("node-2 is back", || devnet.client(2).ready().is_ok());
-    let id = devnet.store(1, &file, 2);
+    let id = devnet.store(1, &file, 3);
     let on_disk = |node: u16| devnet.client(node).node().unwrap().store;
-    assert!(on_disk(2).live > 1_000_000, "its share of the file");
+    // A store is done when enough holders have theirs; the others' come a moment later.
+    wait_until("its share of the file is there", || on_disk(2).live > 1_000_000);
     devnet.read_back(2, &id, &file);
     let forgotten = || devnet.floe(&["read", &id, "-o", "late", "--url", &devnet.url(3)]).status.code() == Some(5);
     wait_until("the paid term has ended", forgotten);

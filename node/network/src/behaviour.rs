@@ -46,6 +46,7 @@ pub(crate) struct WireNames {
     pub gossip_prefix: String,
     pub transactions: TopicHash,
     pub consensus: TopicHash,
+    pub observations: TopicHash,
 }
 
 impl WireNames {
@@ -62,11 +63,13 @@ impl WireNames {
                 fragment: stream("fragment/1"),
                 status: stream("status/1"),
                 blocks: stream("sync/1"),
+                challenge: stream("challenge/1"),
             },
             kad: name("kad/1"),
             gossip_prefix: name("gossip"),
             transactions: IdentTopic::new(Topic::Transactions.name(network)).hash(),
             consensus: IdentTopic::new(Topic::Consensus.name(network)).hash(),
+            observations: IdentTopic::new(Topic::Observations.name(network)).hash(),
         }
     }
 
@@ -74,6 +77,7 @@ impl WireNames {
         match topic {
             Topic::Transactions => &self.transactions,
             Topic::Consensus => &self.consensus,
+            Topic::Observations => &self.observations,
         }
     }
 }
@@ -148,6 +152,7 @@ fn gossip(
     let messages = &limits.messages;
     let consensus_max = messages.consensus_bytes_max.saturating_add(FRAME_BYTES);
     let transaction_max = messages.transaction_bytes_max.saturating_add(FRAME_BYTES);
+    let observations_max = messages.observations_bytes_max.saturating_add(FRAME_BYTES);
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id_prefix(names.gossip_prefix.clone())
         .validation_mode(gossipsub::ValidationMode::Anonymous)
@@ -157,13 +162,14 @@ fn gossip(
         .max_transmit_size(consensus_max.max(transaction_max))
         .max_transmit_size_for_topic(transaction_max, names.transactions.clone())
         .max_transmit_size_for_topic(consensus_max, names.consensus.clone())
+        .max_transmit_size_for_topic(observations_max, names.observations.clone())
         .connection_handler_queue_len(GOSSIP_QUEUE)
         .flood_publish(true)
         // Whom to connect to is not for strangers to say.
         .prune_peers(0)
         .build()
         .map_err(setup)?;
-    let topics = [names.transactions.clone(), names.consensus.clone()].into_iter().collect();
+    let topics = Topic::ALL.map(|topic| names.topic(topic).clone()).into_iter().collect();
     let filter = WhitelistSubscriptionFilter(topics);
     let anonymous = gossipsub::MessageAuthenticity::Anonymous;
     gossipsub::Behaviour::new_with_subscription_filter(anonymous, config, filter).map_err(setup)

@@ -13,6 +13,10 @@ const MIB: usize = 1024 * KIB;
 const CONSENSUS_BYTES_MAX: usize = BLOCK_BYTES_MAX + 256 * KIB;
 /// Longest gossiped transaction with whatever is put around it.
 const GOSSIPED_TRANSACTION_BYTES_MAX: usize = 64 * KIB;
+/// Longest gossiped batch of what a member observed in a slot: two bitmaps of members, an accusation and a signature.
+const OBSERVATIONS_BYTES_MAX: usize = 4 * KIB;
+/// Longest answer to a challenge: a chunk of a symbol, its way to the blob id, a signature.
+const CHALLENGE_ANSWER_BYTES_MAX: usize = 4 * KIB;
 /// Longest blocks answer.
 const BLOCKS_ANSWER_BYTES_MAX: usize = 4 * MIB;
 /// Bytes waiting for one slow peer.
@@ -22,18 +26,20 @@ const _: () = assert!(TRANSACTION_BYTES_MAX < GOSSIPED_TRANSACTION_BYTES_MAX, "e
 const _: () = assert!(BLOCKS_ANSWER_BYTES_MAX >= 2 * BLOCK_BYTES_MAX, "an answer holds more than one block");
 const _: () = assert!(DIRECT_QUEUE_BYTES_MAX >= 2 * CONSENSUS_BYTES_MAX, "a queue holds the longest two proposals");
 
-/// What is gossiped. Two topics and no third: subscriptions to anything else are refused.
+/// What is gossiped. Three topics and no fourth: subscriptions to anything else are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// Transactions on their way to a block.
     Transactions,
     /// Votes and proposals.
     Consensus,
+    /// What members observed of each other.
+    Observations,
 }
 
 impl Topic {
-    /// Both, in the order of [`Topic::index`].
-    pub(crate) const ALL: [Topic; 2] = [Topic::Transactions, Topic::Consensus];
+    /// All of them.
+    pub(crate) const ALL: [Topic; 3] = [Topic::Transactions, Topic::Consensus, Topic::Observations];
 
     /// The topic's name on the wire.
     pub(crate) fn name(self, network: &NetworkId) -> String {
@@ -41,6 +47,7 @@ impl Topic {
         match self {
             Topic::Transactions => format!("floe/{id}/tx"),
             Topic::Consensus => format!("floe/{id}/consensus"),
+            Topic::Observations => format!("floe/{id}/observations"),
         }
     }
 }
@@ -155,6 +162,8 @@ pub struct MessageLimits {
     pub consensus_bytes_max: usize,
     /// Longest transaction.
     pub transaction_bytes_max: usize,
+    /// Longest batch of observations.
+    pub observations_bytes_max: usize,
     /// Committees of at most this many members send consensus messages directly to each other, larger ones by
     /// gossip. Directly costs `n-1` sends for a message in the whole network's view of one sender and nothing for
     /// relaying, which is leanest until the sender's uplink has to carry a proposal too many times.
@@ -175,6 +184,7 @@ impl Default for MessageLimits {
         Self {
             consensus_bytes_max: CONSENSUS_BYTES_MAX,
             transaction_bytes_max: GOSSIPED_TRANSACTION_BYTES_MAX,
+            observations_bytes_max: OBSERVATIONS_BYTES_MAX,
             direct_members_max: 32,
             direct_peers_max: 96,
             direct_queue_messages_max: 2048,
@@ -187,16 +197,20 @@ impl Default for MessageLimits {
 /// Sizes and times of requests.
 #[derive(Debug, Clone)]
 pub struct RequestLimits {
-    /// Longest request of either kind.
+    /// Longest request of any kind.
     pub request_bytes_max: usize,
     /// Longest status answer.
     pub status_answer_bytes_max: usize,
     /// Longest blocks answer: some blocks of 1 MiB and their certificates.
     pub blocks_answer_bytes_max: usize,
+    /// Longest answer to a challenge.
+    pub challenge_answer_bytes_max: usize,
     /// A status is small: who needs longer is as good as silent.
     pub status_timeout: Duration,
     /// 4 MiB in this time is 210 KiB/s.
     pub blocks_timeout: Duration,
+    /// The longest hard deadline that a network may have; its own is kept by whoever asks.
+    pub challenge_timeout: Duration,
     /// Our own requests in flight, of each kind.
     pub in_flight_max: usize,
     /// Requests of one peer that we serve at once, of each kind.
@@ -213,8 +227,10 @@ impl Default for RequestLimits {
             request_bytes_max: 64 * KIB,
             status_answer_bytes_max: 64 * KIB,
             blocks_answer_bytes_max: BLOCKS_ANSWER_BYTES_MAX,
+            challenge_answer_bytes_max: CHALLENGE_ANSWER_BYTES_MAX,
             status_timeout: Duration::from_secs(2),
             blocks_timeout: Duration::from_secs(20),
+            challenge_timeout: Duration::from_secs(10),
             in_flight_max: 256,
             per_peer_max: 8,
             served_max: 32,
@@ -290,6 +306,8 @@ pub struct QueueLimits {
     pub consensus_events: usize,
     /// Gossiped transactions: the next block holds fewer.
     pub transaction_events: usize,
+    /// Gossiped batches of observations: a committee of a hundred sends as many in a slot. What is lost moves screens only.
+    pub observation_events: usize,
     /// Requests and incoming fragment streams.
     pub request_events: usize,
     /// Commands to the network, of each kind.
@@ -298,7 +316,7 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { consensus_events: 4096, transaction_events: 1024, request_events: 256, commands: 1024 }
+        Self { consensus_events: 4096, transaction_events: 1024, observation_events: 512, request_events: 256, commands: 1024 }
     }
 }
 

@@ -63,6 +63,8 @@ counters! {
     consensus_events_dropped,
     /// Events dropped because the transaction queue was full.
     transaction_events_dropped,
+    /// Batches of observations dropped because the node was busy.
+    observation_events_dropped,
     /// Requests refused because the request queue was full.
     request_events_dropped,
     /// Verdicts and answers lost because the network's queue was full.

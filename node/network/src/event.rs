@@ -1,7 +1,7 @@
-//! What the network tells the node, in three queues of stated length, and how the node answers.
+//! What the network tells the node, in four queues of stated length, and how the node answers.
 //!
 //! Consensus has a queue of its own, so that a vote never stands behind a request for blocks. [`Events`] reads all
-//! three, consensus first; who wants a reader for each takes it apart with [`Events::into_lanes`].
+//! four, consensus first; who wants a reader for each takes it apart with [`Events::into_lanes`].
 
 use crate::config::{QueueLimits, Topic};
 use crate::counters::{NetworkCounters, add};
@@ -49,6 +49,15 @@ pub enum Event {
         /// How to answer; dropping it declines.
         reply: Reply,
     },
+    /// Somebody challenges us for a part of a fragment.
+    ChallengeRequest {
+        /// Who asks.
+        from: NodeId,
+        /// The request, at most [`crate::config::RequestLimits::request_bytes_max`] bytes.
+        bytes: Bytes,
+        /// How to answer; dropping it declines.
+        reply: Reply,
+    },
     /// Somebody opened a fragment stream.
     FragmentStream {
         /// Who opened it.
@@ -76,10 +85,12 @@ pub struct Events {
 pub struct Lanes {
     /// Consensus messages, `Connected`, `Disconnected` and `Listening`.
     pub consensus: mpsc::Receiver<Event>,
-    /// Status and blocks requests and fragment streams.
+    /// Status, blocks and challenge requests and fragment streams.
     pub requests: mpsc::Receiver<Event>,
     /// Gossiped transactions.
     pub transactions: mpsc::Receiver<Event>,
+    /// Gossiped observations.
+    pub observations: mpsc::Receiver<Event>,
 }
 
 /// How many consensus events in a row may keep other events waiting.
@@ -99,9 +110,9 @@ impl Events {
 
     /// Polls for the next event.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let Lanes { consensus, requests, transactions } = &mut self.lanes;
+        let Lanes { consensus, requests, transactions, observations } = &mut self.lanes;
         let consensus_first = self.favours < FAVOURS_MAX;
-        let mut order = [consensus, requests, transactions];
+        let mut order = [consensus, requests, transactions, observations];
         if !consensus_first {
             self.favours = 0;
             order.rotate_left(1);
@@ -135,6 +146,7 @@ pub(crate) struct EventSender {
     consensus: mpsc::Sender<Event>,
     requests: mpsc::Sender<Event>,
     transactions: mpsc::Sender<Event>,
+    observations: mpsc::Sender<Event>,
     counters: Arc<NetworkCounters>,
 }
 
@@ -144,9 +156,14 @@ impl EventSender {
         let (consensus, consensus_receiver) = mpsc::channel(limits.consensus_events.max(1));
         let (requests, requests_receiver) = mpsc::channel(limits.request_events.max(1));
         let (transactions, transactions_receiver) = mpsc::channel(limits.transaction_events.max(1));
-        let lanes =
-            Lanes { consensus: consensus_receiver, requests: requests_receiver, transactions: transactions_receiver };
-        (Self { consensus, requests, transactions, counters }, Events { lanes, favours: 0 })
+        let (observations, observations_receiver) = mpsc::channel(limits.observation_events.max(1));
+        let lanes = Lanes {
+            consensus: consensus_receiver,
+            requests: requests_receiver,
+            transactions: transactions_receiver,
+            observations: observations_receiver,
+        };
+        (Self { consensus, requests, transactions, observations, counters }, Events { lanes, favours: 0 })
     }
 
     /// Queues an event or drops it. What is dropped answers for itself: verdicts ignore, requests are declined.
@@ -155,9 +172,13 @@ impl EventSender {
             Event::Gossip { topic: Topic::Transactions, .. } => {
                 (&self.transactions, &self.counters.transaction_events_dropped)
             }
-            Event::StatusRequest { .. } | Event::BlocksRequest { .. } | Event::FragmentStream { .. } => {
-                (&self.requests, &self.counters.request_events_dropped)
+            Event::Gossip { topic: Topic::Observations, .. } => {
+                (&self.observations, &self.counters.observation_events_dropped)
             }
+            Event::StatusRequest { .. }
+            | Event::BlocksRequest { .. }
+            | Event::ChallengeRequest { .. }
+            | Event::FragmentStream { .. } => (&self.requests, &self.counters.request_events_dropped),
             Event::Gossip { topic: Topic::Consensus, .. }
             | Event::Connected(_)
             | Event::Disconnected(_)

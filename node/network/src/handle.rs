@@ -80,18 +80,21 @@ pub(crate) enum Command {
 pub(crate) struct Asking {
     status: Semaphore,
     blocks: Semaphore,
+    challenges: Semaphore,
 }
 
 impl Asking {
     pub(crate) fn new(in_flight_max: usize) -> Self {
         let places = in_flight_max.max(1);
-        Self { status: Semaphore::new(places), blocks: Semaphore::new(places) }
+        let places = || Semaphore::new(places);
+        Self { status: places(), blocks: places(), challenges: places() }
     }
 
     fn of(&self, kind: Kind) -> &Semaphore {
         match kind {
             Kind::Status => &self.status,
             Kind::Blocks => &self.blocks,
+            Kind::Challenge => &self.challenges,
         }
     }
 }
@@ -175,12 +178,13 @@ impl Network {
         let limit = match topic {
             Topic::Transactions => messages.transaction_bytes_max,
             Topic::Consensus => messages.consensus_bytes_max,
+            Topic::Observations => messages.observations_bytes_max,
         };
         if bytes.len() > limit {
             return Err(PublishError::TooLarge { bytes: bytes.len(), limit });
         }
         match (topic, self.shared.direct.way()) {
-            (Topic::Transactions, _) => Ok(Some(bytes)),
+            (Topic::Transactions | Topic::Observations, _) => Ok(Some(bytes)),
             (Topic::Consensus, Way::Gossip) => Ok(Some(self.shared.direct.wrap(&bytes))),
             (Topic::Consensus, Way::Direct) => self.shared.direct.publish(&bytes).map(|()| None),
         }
@@ -200,6 +204,14 @@ impl Network {
     /// As [`Network::request_status`].
     pub async fn request_blocks(&self, node: NodeId, bytes: impl Into<Bytes>) -> Result<Bytes, RequestError> {
         self.request(Kind::Blocks, node, bytes.into()).await
+    }
+
+    /// Challenges a node; at most [`crate::config::RequestLimits::challenge_timeout`].
+    ///
+    /// # Errors
+    /// As [`Network::request_status`].
+    pub async fn request_challenge(&self, node: NodeId, bytes: impl Into<Bytes>) -> Result<Bytes, RequestError> {
+        self.request(Kind::Challenge, node, bytes.into()).await
     }
 
     async fn request(&self, kind: Kind, node: NodeId, bytes: Bytes) -> Result<Bytes, RequestError> {

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Status,
     /// `/floe/<network>/sync/1`
     Blocks,
+    /// `/floe/<network>/challenge/1`
+    Challenge,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Kind::Status => limits.status_answer_bytes_max,
             Kind::Blocks => limits.blocks_answer_bytes_max,
+            Kind::Challenge => limits.challenge_answer_bytes_max,
         }
     }
 
@@ -49,6 +52,7 @@ impl Kind {
         match self {
             Kind::Status => limits.status_timeout,
             Kind::Blocks => limits.blocks_timeout,
+            Kind::Challenge => limits.challenge_timeout,
         }
     }
 }
@@ -159,6 +163,7 @@ impl Server {
         match self.kind {
             Kind::Status => Event::StatusRequest { from, bytes, reply },
             Kind::Blocks => Event::BlocksRequest { from, bytes, reply },
+            Kind::Challenge => Event::ChallengeRequest { from, bytes, reply },
         }
     }
 }

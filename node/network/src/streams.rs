@@ -40,8 +40,13 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// All, as they are offered to a peer; votes first, because the first name is found soonest.
-    const ALL: [Purpose; 4] =
-        [Purpose::Votes, Purpose::Fragment, Purpose::Request(Kind::Status), Purpose::Request(Kind::Blocks)];
+    const ALL: [Purpose; 5] = [
+        Purpose::Votes,
+        Purpose::Fragment,
+        Purpose::Request(Kind::Challenge),
+        Purpose::Request(Kind::Status),
+        Purpose::Request(Kind::Blocks),
+    ];
 }
 
 /// The names of the protocols.
@@ -51,6 +56,7 @@ pub(crate) struct Names {
     pub fragment: StreamProtocol,
     pub status: StreamProtocol,
     pub blocks: StreamProtocol,
+    pub challenge: StreamProtocol,
 }
 
 impl Names {
@@ -60,6 +66,7 @@ impl Names {
             Purpose::Fragment => self.fragment.clone(),
             Purpose::Request(Kind::Status) => self.status.clone(),
             Purpose::Request(Kind::Blocks) => self.blocks.clone(),
+            Purpose::Request(Kind::Challenge) => self.challenge.clone(),
         }
     }
 }

@@ -34,6 +34,13 @@ fn blocks(event: Event) -> Option<(NodeId, Bytes, Reply)> {
     }
 }
 
+fn challenge(event: Event) -> Option<(NodeId, Bytes, Reply)> {
+    match event {
+        Event::ChallengeRequest { from, bytes, reply } => Some((from, bytes, reply)),
+        _ => None,
+    }
+}
+
 /// Publishes until somebody listens.
 async fn publish(node: &Node, topic: Topic, text: &str) {
     let publishing = async {
@@ -66,12 +73,13 @@ async fn heard(from: &Node, to: &mut Node, topic: Topic, text: &str) {
 }
 
 #[tokio::test]
-async fn consensus_and_transactions_reach_every_member() {
+async fn whatever_is_said_to_all_reaches_every_member() {
     let mut nodes = committee(&[1, 2, 3], &Limits::default()).await;
     let a = nodes.remove(0);
     for node in &mut nodes {
         heard(&a, node, Topic::Consensus, "a vote").await;
         heard(&a, node, Topic::Transactions, "a transaction").await;
+        heard(&a, node, Topic::Observations, "what was seen in a slot").await;
     }
     let counters = a.network.counters().values();
     assert!(counters.consensus_messages_out >= 1, "{counters:?}");
@@ -108,8 +116,12 @@ async fn a_repeated_vote_is_heard_again() {
 async fn a_message_that_is_too_long_is_refused_here() {
     let a = start(1);
     let limits = Limits::default().messages;
-    let (consensus, transaction) = (limits.consensus_bytes_max, limits.transaction_bytes_max);
-    for (topic, limit) in [(Topic::Consensus, consensus), (Topic::Transactions, transaction)] {
+    let limits = [
+        (Topic::Consensus, limits.consensus_bytes_max),
+        (Topic::Transactions, limits.transaction_bytes_max),
+        (Topic::Observations, limits.observations_bytes_max),
+    ];
+    for (topic, limit) in limits {
         let result = a.network.publish(topic, vec![0; limit + 1]).await;
         assert_eq!(result, Err(PublishError::TooLarge { bytes: limit + 1, limit }));
         assert_eq!(a.network.publish(topic, vec![0; limit]).await, Err(PublishError::NoPeers));
@@ -306,6 +318,15 @@ async fn requests_are_answered_and_declined() {
     let asked = tokio::spawn(async move { asking.request_blocks(id(2), "all").await });
     drop(b.next(blocks).await.2);
     assert_eq!(asked.await.unwrap(), Err(RequestError::Refused));
+
+    let asking = a.network.clone();
+    let asked = tokio::spawn(async move { asking.request_challenge(id(2), "chunk 7 of symbol 3").await });
+    let (from, bytes, reply) = b.next(challenge).await;
+    assert_eq!((from, bytes), (id(1), Bytes::from("chunk 7 of symbol 3")));
+    let longest = vec![3; reply.limit()];
+    assert_eq!(longest.len(), 4 << 10, "an answer is small, whatever is stored");
+    reply.send(longest.clone()).unwrap();
+    assert_eq!(asked.await.unwrap(), Ok(Bytes::from(longest)));
 
     assert_eq!(a.network.request_status(id(9), "x").await, Err(RequestError::NotConnected { node: id(9) }));
 }

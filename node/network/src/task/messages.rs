@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 const NONCE_BYTES: usize = 8;
 
 impl Task {
-    /// Subscribes to both topics.
+    /// Subscribes to all topics.
     pub(super) fn subscribe(&mut self) -> Result<(), StartError> {
         for topic in Topic::ALL {
             let topic = IdentTopic::new(self.names.topic(topic).as_str());
@@ -44,6 +44,7 @@ impl Task {
                 let limit = match topic {
                     Topic::Transactions => self.limits.messages.transaction_bytes_max,
                     Topic::Consensus => self.limits.messages.consensus_bytes_max,
+                    Topic::Observations => self.limits.messages.observations_bytes_max,
                 };
                 Err(PublishError::TooLarge { bytes: bytes.len(), limit })
             }
@@ -61,7 +62,7 @@ impl Task {
         add(&self.counters.gossip_bytes_in, message.data.len());
         let data = Bytes::from(message.data);
         let bytes = match topic {
-            Topic::Transactions => data,
+            Topic::Transactions | Topic::Observations => data,
             Topic::Consensus if data.len() < NONCE_BYTES => {
                 self.on_verdict(from, &message_id, MessageAcceptance::Reject);
                 return;

@@ -61,19 +61,21 @@ struct Crowds {
     fragments: Crowd,
     status: Crowd,
     blocks: Crowd,
+    challenges: Crowd,
 }
 
 impl Crowds {
     fn new(limits: &Limits) -> Self {
         let requests = || Crowd::new(limits.requests.per_peer_max, limits.requests.served_max);
         let fragments = Crowd::new(limits.streams.per_peer_max, limits.streams.total_max);
-        Self { fragments, status: requests(), blocks: requests() }
+        Self { fragments, status: requests(), blocks: requests(), challenges: requests() }
     }
 
     fn of(&self, kind: Kind) -> &Crowd {
         match kind {
             Kind::Status => &self.status,
             Kind::Blocks => &self.blocks,
+            Kind::Challenge => &self.challenges,
         }
     }
 }

@@ -118,6 +118,18 @@ impl FragmentStore for Store {
         self.inner.list_confirmations(after, limit).map_err(|error| error.for_fragments(0))
     }
 
+    fn discard(&self, key: &FragmentKey) -> Result<(), StoreError> {
+        let _keeping = locked(&self.inner.keeping);
+        let Some(stored) = self.inner.stored(key)? else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.inner.column(Column::Fragments), fragment_key(key));
+        batch.delete_cf(self.inner.column(Column::FragmentIndex), index_key(key));
+        self.inner.remove_chunks(&mut batch, &stored.extent());
+        self.inner.write_synced(batch, "removing a damaged fragment").map_err(|error| error.for_fragments(0))?;
+        self.inner.space.release(key.group, stored.bytes);
+        Ok(())
+    }
+
     fn drop_groups(&self, up_to: Epoch) -> Result<u64, StoreError> {
         // Before waiting for a keep under way: what it keeps is then dropped too.
         self.inner.space.drop_up_to(up_to);

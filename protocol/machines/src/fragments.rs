@@ -173,6 +173,12 @@ pub trait FragmentStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<ConfirmationRecord>, StoreError>;
 
+    /// Removes one kept fragment, whose bytes are damaged: as if it had never come. Removing what is not there is done.
+    ///
+    /// # Errors
+    /// What the disk says; then it may still be there.
+    fn discard(&self, key: &FragmentKey) -> Result<(), StoreError>;
+
     /// Drops every fragment and confirmation of groups up to and including `up_to`; answers the bytes given up.
     ///
     /// # Errors

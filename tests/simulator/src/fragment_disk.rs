@@ -186,6 +186,11 @@ impl FragmentStore for FragmentDisk {
         Ok(kept.confirmations.range((from, Bound::Unbounded)).take(limit).map(|(_, record)| record.clone()).collect())
     }
 
+    fn discard(&self, key: &FragmentKey) -> Result<(), StoreError> {
+        self.kept().fragments.remove(key);
+        Ok(())
+    }
+
     fn drop_groups(&self, up_to: Epoch) -> Result<u64, StoreError> {
         let mut kept = self.kept();
         let before: usize = kept.fragments.values().map(|(_, bytes)| bytes.len()).sum();

@@ -591,6 +591,24 @@ def traffic_panels():
             unit="Bps",
         ),
         graph(
+            "Does what is stored stay whole?",
+            "Good looks like 0. Damaged fragments are removed, withdrawn and rebuilt; more than one disk error is a disk to "
+            "replace. Runbook: FloeFragmentsCorrupt.",
+            [target(f"sum by (instance) ({rate('floe_store_corrupt_fragments_total')})", "{{instance}} damaged")],
+            unit="ops",
+        ),
+        graph(
+            "When was the store last read through?",
+            "Good looks like less than a week ago.",
+            [
+                target(
+                    f"time() - ({pick('floe_store_scrub_last_completed_timestamp_seconds')} > 0)",
+                    "{{instance}}",
+                ),
+            ],
+            unit="s",
+        ),
+        graph(
             "Do shards that came to this node fill?",
             "Good looks like a peak after a change of committee that falls to 0 before the hand-over's deadline. A level "
             "above 0: what nobody handed over waits for repair.",

@@ -10,7 +10,7 @@
 //! swarm closes. A coordinator that cannot go on ends the process with an error; a restart replays the journal.
 
 use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
-use crate::actors::{fragments, gateway, network, newcomer, repairer};
+use crate::actors::{fragments, gateway, network, newcomer, repairer, scrubber};
 use crate::config::{ConfigError, NodeConfig};
 use crate::history::History;
 use crate::keys::{NodeKeys, VoteKeyFiles};
@@ -20,6 +20,7 @@ use crate::telemetry::Metrics;
 use floe_consensus::VoteSigningKey;
 use floe_ledger::Context;
 use floe_machines::coordinator::{Config as CoordinatorConfig, Coordinator, Identity};
+use floe_machines::fragments::FragmentKey;
 use floe_network::{LanDiscovery, Network};
 use floe_storage::{OpenError, StorageError, Store};
 use floe_types::{Genesis, NodeId};
@@ -145,10 +146,12 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         history: History::new(store.clone(), &context.params, &config.history),
         metrics: metrics.clone(),
     })?;
-    let shared = Shared { context, node, store, network, coordinator, metrics };
+    let (suspects, suspected) = mpsc::channel(scrubber::SUSPECTS_WAITING_MAX);
+    let shared = Shared { context, node, store, network, coordinator, metrics, suspects };
     let fragments = fragments::start(&shared, keys.confirmation.clone(), config.fragments())?;
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
     repairer::start(&shared, fragments.clone())?;
+    scrubber::start(&shared, suspected)?;
     network::start(&shared, fragments, lanes.requests);
     let newcomer::News { mut arrived, progress } = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);
 
@@ -195,6 +198,8 @@ pub struct Shared {
     pub coordinator: CoordinatorHandle,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Fragments that could not be read because of damage: the scrubber looks at them. A full queue loses one to the pass.
+    pub suspects: mpsc::Sender<FragmentKey>,
 }
 
 fn coordinator_error(error: floe_ledger::StateError) -> RunError {

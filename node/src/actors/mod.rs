@@ -7,6 +7,7 @@
 //! | [`network`] | the events of the swarm: says where each goes | the swarm's own queues drop and count |
 //! | [`fragments`] | the fragment store: arrivals, confirmations, reads | a stream is answered busy |
 //! | [`repairer`] | fragments that this node fetches for shards that came to it | never more is told than it asked for |
+//! | [`scrubber`] | reading the store through, withdrawing what is gone | suspects wait for the pass |
 //! | [`gateway`] | uploads and reads of this node's clients | a client is answered 503 |
 
 pub mod coordinator;
@@ -16,4 +17,5 @@ pub mod network;
 pub mod newcomer;
 mod pipe;
 pub mod repairer;
+pub mod scrubber;
 mod workers;

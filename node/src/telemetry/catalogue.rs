@@ -112,6 +112,8 @@ catalogue! {
     store_bytes: IntGaugeVec = "floe_store_bytes", "Bytes of this node's disk by use.", ["class"];
     store_fragments: IntGauge = "floe_store_fragments", "Fragments kept here.";
     store_confirmations_broken: IntGauge = "floe_store_broken_confirmations", "Confirmations whose fragments were not there at the last start.";
+    store_corrupt: IntCounter = "floe_store_corrupt_fragments_total", "Fragments that were damaged on this node's disk.";
+    store_scrubbed: Gauge = "floe_store_scrub_last_completed_timestamp_seconds", "When the store was last read through; 0 until it was.";
     rocksdb: IntGaugeVec = "floe_rocksdb_property", "Properties of the database, by name.", ["property"];
     peers: IntGaugeVec = "floe_peers", "Connected peers.", ["role"];
     transport: IntGaugeVec = "floe_transport_events", "What the network has counted since the start, by kind.", ["kind"];

@@ -270,6 +270,9 @@ impl Exchange {
         error: &StoreError,
     ) -> Result<(), PipeError> {
         tracing::error!(blob = %record.key.blob, pair = record.key.pair.0, %error, "a kept fragment cannot be read");
+        if let StoreError::Damaged { .. } = error {
+            let _ = self.parts.shared.suspects.try_send(record.key);
+        }
         if offset > 0 {
             return Ok(());
         }

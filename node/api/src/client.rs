@@ -7,8 +7,8 @@
 //! Plain HTTP only: a node listens on loopback or behind a proxy of its operator.
 
 use crate::model::{
-    AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health, HistoryView,
-    NetworkView, NodeView, PreviewView, PricesView, QuoteView, RegistrationView, StoreAnswer, StoreLine, StoreProgress,
+    AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CheckView, CommitteeView, EpochView, Explanation,
+    Health, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, RegistrationView, RepairView, StoreAnswer, StoreLine, StoreProgress,
     StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::{Code, Problem};
@@ -136,6 +136,47 @@ impl Client {
     /// The node's refusal or the transport's.
     pub fn verdicts(&self, blob: &str) -> Result<VerdictsView, Problem> {
         self.document(&format!("/v1/blobs/{}/verdicts", path_part(blob)))
+    }
+
+    /// Why a blob's verdict is what it is.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn explain_blob(&self, blob: &str) -> Result<Explanation, Problem> {
+        self.document(&format!("/v1/explain/blobs/{}", path_part(blob)))
+    }
+
+    /// Why a node stands as it does; the one at this address for `None`.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn explain_node(&self, node: Option<NodeId>) -> Result<Explanation, Problem> {
+        let named = node.map_or_else(|| "me".to_owned(), |node| node.to_string());
+        self.document(&format!("/v1/explain/nodes/{named}"))
+    }
+
+    /// Why the network is as it is.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn explain_network(&self) -> Result<Explanation, Problem> {
+        self.document("/v1/explain")
+    }
+
+    /// What is being rebuilt.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn repair(&self) -> Result<RepairView, Problem> {
+        self.document("/v1/repair")
+    }
+
+    /// Asks a blob's holders now for a random chunk each.
+    ///
+    /// # Errors
+    /// The node's refusal or the transport's.
+    pub fn check(&self, blob: &str) -> Result<CheckView, Problem> {
+        self.document(&format!("/v1/blobs/{}/check", path_part(blob)))
     }
 
     /// The genesis document as this node has it.

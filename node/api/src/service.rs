@@ -6,9 +6,9 @@
 //! service stops what it did only for that client. A store that has been registered goes on in any case.
 
 use crate::model::{
-    AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView,
-    Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt,
-    RegistrationView, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
+    AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CheckView, CommitteeView,
+    EpochView, Explanation, Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt,
+    RegistrationView, RepairView, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::Problem;
 use bytes::Bytes;
@@ -39,6 +39,15 @@ pub trait Service: Send + Sync + 'static {
 
     /// The verdicts on a blob by change, newest first.
     fn verdicts(&self, blob: BlobRef) -> Answer<VerdictsView>;
+
+    /// Why something is as it is.
+    fn explain(&self, what: Explained) -> Answer<Explanation>;
+
+    /// What is being rebuilt.
+    fn repair(&self) -> Answer<RepairView>;
+
+    /// Asks a blob's holders now for a random chunk each.
+    fn check(&self, blob: BlobRef) -> Answer<CheckView>;
 
     /// The network's genesis document, as JSON.
     fn genesis(&self) -> Answer<String>;
@@ -122,6 +131,17 @@ pub enum BlobRef {
     Id(BlobId),
     /// By the first characters of its text, at least [`PREFIX_MIN`].
     Prefix(String),
+}
+
+/// What is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Explained {
+    /// The network as a whole.
+    Network,
+    /// A node; this one for `None`.
+    Node(Option<NodeId>),
+    /// A blob.
+    Blob(BlobRef),
 }
 
 /// What an auditor asks.

@@ -48,6 +48,13 @@ pub(super) enum Command {
     Read(Read),
     /// Show what the network decided about a blob, or, without an id, about itself.
     Status(Status),
+    /// Say why a blob, a node or the network is as it is, and what comes next.
+    Explain(Explain),
+    /// Ask a blob's holders now for a random chunk each.
+    Check(Check),
+    /// Show what is being rebuilt.
+    #[command(subcommand)]
+    Repair(RepairCommand),
     /// Pay for a blob for more epochs. Anybody may.
     Extend(Extend),
     /// Say what storing a file would cost. Sends nothing.
@@ -115,6 +122,26 @@ pub(super) struct Read {
     /// Read also what the network no longer defends.
     #[arg(long)]
     pub(super) undefended: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Explain {
+    /// A blob's id or its first characters, a member's name or id, node for the one at this address, or network.
+    #[arg(value_parser = unshield_id, default_value = "network")]
+    pub(super) what: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Check {
+    /// The blob's id or its first characters, at least 4.
+    #[arg(value_parser = unshield_id)]
+    pub(super) id: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RepairCommand {
+    /// The tickets of the newest boundary, and what this node has rebuilt.
+    Status,
 }
 
 #[derive(Debug, ClapArgs)]

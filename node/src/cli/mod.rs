@@ -5,6 +5,7 @@
 //! | [`args`] | what can be typed |
 //! | [`blobs`] | `store`, `read`, `status`, `list` |
 //! | [`network`] | `status` without an id, `epoch`, `committee`, `account` |
+//! | [`explain`] | `explain`, `repair status`, `check` |
 //! | [`evidence`] | `audit`, `verify` |
 //! | [`price`] | `quote`, `price`, `renew` |
 //! | [`health`] | `health` |
@@ -27,6 +28,7 @@ mod committee;
 mod devnet;
 mod draw;
 mod evidence;
+mod explain;
 mod genesis;
 mod health;
 mod network;
@@ -39,7 +41,7 @@ mod target;
 mod terms;
 mod text;
 
-use args::{Command, CommitteeCommand, DevnetCommand, GenesisCommand, NodeCommand};
+use args::{Command, CommitteeCommand, DevnetCommand, GenesisCommand, NodeCommand, RepairCommand};
 use clap::Parser;
 use floe_api::{Code, ExitCode, Problem};
 use output::Output;
@@ -88,6 +90,9 @@ fn run(args: &args::Args, output: &Output) -> Done {
             Some(id) => blobs::status(&target::client(common)?, id, status, output),
             None => network::status(&target::client(common)?, status, output),
         },
+        Command::Explain(what) => explain::explain(&target::client(common)?, what, output),
+        Command::Check(blob) => explain::check(&target::client(common)?, blob, output),
+        Command::Repair(RepairCommand::Status) => explain::repair(&target::client(common)?, output),
         Command::Audit(audit) => evidence::audit(&target::client(common)?, audit, output),
         Command::Verify(verify) => evidence::verify(verify, output),
         Command::Epoch(epoch) => network::epoch(&target::client(common)?, epoch, output),

@@ -6,6 +6,7 @@
 mod account;
 mod blob;
 mod committee;
+mod explain;
 mod health;
 mod network;
 mod node;
@@ -21,6 +22,10 @@ pub use blob::{
 };
 pub use blob::{PaidTerm, Standing, Verdict};
 pub use committee::{CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView};
+pub use explain::{
+    BlobFacts, CheckView, CheckedHolder, Explanation, Facts, HolderView, NetworkFacts, NodeFacts, PlannedView, RankView,
+    RepairView, RiskLine, RiskView, Sentence, TicketView,
+};
 pub use health::{Axis, Check, CheckCode, Health, HealthState};
 pub use network::{
     AccountView, BlobCount, CommitteeView, Deciding, Decision, EpochView, MemberEpoch, MemberView, NetworkView,

@@ -178,6 +178,53 @@ impl Service for Shelf {
         now(Ok(VerdictsView { blob_id: BlobId([7; 32]), lines: Lines::of(28), changes: Vec::new() }))
     }
 
+    fn explain(&self, what: Explained) -> Answer<Explanation> {
+        let title = match what {
+            Explained::Network => "the network".to_owned(),
+            Explained::Node(node) => format!("node {node:?}"),
+            Explained::Blob(blob) => format!("blob {blob:?}"),
+        };
+        let facts = NetworkFacts {
+            members: Vec::new(),
+            answering_now: 28,
+            needed: 19,
+            planned: PlannedView::default(),
+            thinnest: None,
+        };
+        now(Ok(Explanation {
+            title,
+            lines: vec![Sentence { label: "because".to_owned(), text: "all is well".to_owned() }],
+            epoch: Epoch(4),
+            decided: Some(Epoch(3)),
+            decided_at: None,
+            next_boundary_about: Time::now(),
+            facts: Facts::Network(Box::new(facts)),
+        }))
+    }
+
+    fn repair(&self) -> Answer<RepairView> {
+        now(Ok(RepairView {
+            epoch: Epoch(4),
+            planned: PlannedView::default(),
+            tickets: Vec::new(),
+            total: 0,
+            rebuilt_here: 0,
+            bytes_here: 0,
+        }))
+    }
+
+    fn check(&self, _blob: BlobRef) -> Answer<CheckView> {
+        now(Ok(CheckView {
+            blob_id: BlobId([7; 32]),
+            at: Time::now(),
+            correct: 28,
+            wrong: 0,
+            silent: 0,
+            uncovered: 0,
+            holders: Vec::new(),
+        }))
+    }
+
     fn genesis(&self) -> Answer<String> {
         now(Ok("{}".to_owned()))
     }

@@ -4,9 +4,9 @@ use super::query::Query;
 use super::{Shared, respond};
 use crate::model::HealthState;
 use crate::problem::{Code, Problem};
-use crate::service::{AuditAsk, BlobRef, HistoryPage, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk, StoreAsk};
+use crate::service::{AuditAsk, BlobRef, Explained, HistoryPage, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk, StoreAsk};
 use actix_web::{HttpRequest, HttpResponse, web};
-use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, RegistrationNumber, SequenceNumber};
+use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, NodeId, RegistrationNumber, SequenceNumber};
 
 /// Blobs on a page when nobody says how many.
 const PAGE_DEFAULT: u16 = 100;
@@ -75,6 +75,39 @@ pub(super) async fn genesis(request: HttpRequest, shared: State) -> HttpResponse
     };
     match found {
         Ok(text) => respond::text_as_json(text),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn explain_network(request: HttpRequest, shared: State) -> HttpResponse {
+    explain(&request, Ok(Explained::Network), shared).await
+}
+
+pub(super) async fn explain_blob(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
+    explain(&request, blob_ref(&id).map(Explained::Blob), shared).await
+}
+
+pub(super) async fn explain_node(request: HttpRequest, node: web::Path<String>, shared: State) -> HttpResponse {
+    explain(&request, named_node(&node).map(Explained::Node), shared).await
+}
+
+async fn explain(request: &HttpRequest, what: Result<Explained, Problem>, shared: State) -> HttpResponse {
+    match plain(request).and(what) {
+        Ok(what) => respond::document(shared.answer(shared.service.explain(what)).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn repair(request: HttpRequest, shared: State) -> HttpResponse {
+    match plain(&request) {
+        Ok(()) => respond::document(shared.answer(shared.service.repair()).await),
+        Err(problem) => respond::refuse(&problem),
+    }
+}
+
+pub(super) async fn check(request: HttpRequest, id: web::Path<String>, shared: State) -> HttpResponse {
+    match plain(&request).and_then(|()| blob_ref(&id)) {
+        Ok(blob) => respond::document(shared.answer(shared.service.check(blob)).await),
         Err(problem) => respond::refuse(&problem),
     }
 }
@@ -184,15 +217,19 @@ pub(super) async fn quote(request: HttpRequest, number: web::Path<String>, share
     }
 }
 
-pub(super) async fn can_stop(request: HttpRequest, node: web::Path<String>, shared: State) -> HttpResponse {
-    let named = plain(&request).and_then(|()| match node.as_str() {
+/// A node by its id, or this one.
+fn named_node(text: &str) -> Result<Option<NodeId>, Problem> {
+    match text {
         "me" => Ok(None),
         text => text
             .parse()
             .map(Some)
             .map_err(|_| Problem::bad_request("node", "a node is 64 hexadecimal digits, or me for this one")),
-    });
-    match named {
+    }
+}
+
+pub(super) async fn can_stop(request: HttpRequest, node: web::Path<String>, shared: State) -> HttpResponse {
+    match plain(&request).and_then(|()| named_node(&node)) {
         Ok(named) => respond::document(shared.answer(shared.service.can_stop(named)).await),
         Err(problem) => respond::refuse(&problem),
     }

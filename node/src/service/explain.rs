@@ -1,0 +1,467 @@
+//! Why things are as they are: the numbers of the newest decision, and the sentences made of them.
+//!
+//! The sentences are made here, once, so that the command line, `--json` and HTTP say the same. Nothing is observed for
+//! them but what is marked as *now*: everything else is read off the ledger.
+
+use super::internal;
+use super::look::{Look, margin, verdict_word};
+use floe_api::model::{
+    BlobFacts, Explanation, Facts, HolderView, NetworkFacts, NodeFacts, PlannedView, RankView, RepairView, RiskLine,
+    RiskView, Ruler, Sentence, TicketView, Verdict,
+};
+use floe_api::service::BlobRef;
+use floe_api::Problem;
+use floe_ledger::repairs::{Haste, Ticket, Why};
+use floe_ledger::verdict::{Precision, Progress, Risk};
+use floe_ledger::views::{self, BlobStatus};
+use floe_ledger::{EpochRecord, VerdictRecord};
+use floe_risk::reliability::Rank;
+use floe_risk::{Params as Constants, Probability};
+use floe_types::{BlobId, Member, NodeId, SequenceNumber, ShardIndex};
+use std::collections::BTreeMap;
+
+/// Tickets that a page of them shows.
+const TICKETS_MAX: usize = 1_000;
+
+/// 1.0 in Q32: what averages and lines of reliability are counted in.
+const ONE_Q32: f64 = 4_294_967_296.0;
+
+fn sentence(label: &str, text: impl Into<String>) -> Sentence {
+    Sentence { label: label.to_owned(), text: text.into() }
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// An upper bound as a number for people and programs.
+fn number(of: Probability) -> f64 {
+    of.to_f64()
+}
+
+fn risk_view(risk: &Risk) -> RiskView {
+    let line = |now, trigger, stop| RiskLine { now: number(now), trigger: number(trigger), stop: number(stop) };
+    RiskView {
+        loss: line(risk.now.loss, risk.trigger.loss, risk.stop.loss),
+        margin: line(risk.now.margin, risk.trigger.margin, risk.stop.margin),
+        times_bound: risk.urgency as f64 / 1_000.0,
+        exact: risk.precision == Precision::Exact,
+        repairing: risk.progress == Progress::Repairing,
+        counted: risk.counted,
+        byzantine: risk.byzantine,
+        starts: risk.starts,
+    }
+}
+
+/// `0.08 of its bound` or `5.5 times its bound`.
+fn times(risk: &Risk) -> String {
+    let times = risk.urgency as f64 / 1_000.0;
+    match times {
+        times if times < 0.001 => "risk below a thousandth of its bound".to_owned(),
+        times if times < 1.0 => format!("risk {times:.2} of its bound"),
+        times => format!("risk {times:.1} times its bound"),
+    }
+}
+
+fn why(why: Why, home: &str) -> String {
+    match why {
+        Why::Missing => format!("nobody has it (seat of {home})"),
+        Why::Withdrawn { ago } => format!("{home} withdrew it {} ago", plural(ago.0, "epoch", "epochs")),
+        Why::Silent { age } => format!("{home} is silent for {}", plural(age.0, "epoch", "epochs")),
+    }
+}
+
+fn rank(of: Rank) -> RankView {
+    match of {
+        Rank::Good => RankView::Good,
+        Rank::Probation => RankView::Probation,
+        Rank::Excluded => RankView::Excluded,
+    }
+}
+
+impl Look<'_> {
+    fn constants(&self) -> Constants {
+        views::risk_constants(&self.context.params)
+    }
+
+    fn name_of(&self, node: &NodeId) -> String {
+        let member = self.committee.members().iter().find(|member| member.node == *node);
+        member.map_or_else(|| node.short(), |member| member.name.clone())
+    }
+
+    fn seat_of(&self, shard: ShardIndex) -> String {
+        let holder = self.committee.members().iter().find(|member| member.shards.contains(&shard));
+        holder.map_or_else(|| "nobody".to_owned(), |member| member.name.clone())
+    }
+
+    fn explanation(&self, title: String, lines: Vec<Sentence>, facts: Facts) -> Result<Explanation, Problem> {
+        let decided = self.latest_decided()?;
+        Ok(Explanation {
+            title,
+            lines,
+            epoch: self.head.epoch,
+            decided: decided.as_ref().map(|record| record.epoch),
+            decided_at: decided.map(|record| record.ended.into()),
+            next_boundary_about: self.boundary_about(),
+            facts,
+        })
+    }
+
+    fn ticket_view(&self, ticket: &Ticket) -> TicketView {
+        TicketView {
+            number: ticket.number.0,
+            shard: ticket.shard,
+            target: ticket.target,
+            target_name: self.name_of(&ticket.target),
+            kind: ticket.kind.name().to_owned(),
+            why: why(ticket.why, &self.seat_of(ticket.shard)),
+            since: ticket.since,
+            until: ticket.until,
+            urgent: ticket.haste == Haste::Urgent,
+        }
+    }
+
+    fn tickets_for(&self, wanted: impl Fn(&Ticket) -> bool) -> Result<Vec<TicketView>, Problem> {
+        let all = views::tickets(self.state).map_err(internal)?;
+        let wanted = all.iter().filter(|ticket| wanted(ticket)).take(TICKETS_MAX);
+        Ok(wanted.map(|ticket| self.ticket_view(ticket)).collect())
+    }
+
+    fn planned(record: Option<&EpochRecord>) -> PlannedView {
+        let planned = record.map(|record| record.boundary.planned.clone()).unwrap_or_default();
+        PlannedView {
+            tickets: planned.tickets,
+            fragments: planned.pairs,
+            urgent_fragments: planned.uncapped,
+            cap: planned.cap,
+        }
+    }
+
+    /// What is being rebuilt. What this node did of it is filled in by who counts it.
+    ///
+    /// # Errors
+    /// [`floe_api::Code::Internal`].
+    pub(super) fn repair_view(&self) -> Result<RepairView, Problem> {
+        let all = views::tickets(self.state).map_err(internal)?;
+        Ok(RepairView {
+            epoch: self.head.epoch,
+            planned: Self::planned(self.latest_ended()?.as_ref()),
+            total: all.len() as u64,
+            tickets: all.iter().take(TICKETS_MAX).map(|ticket| self.ticket_view(ticket)).collect(),
+            rebuilt_here: 0,
+            bytes_here: 0,
+        })
+    }
+
+    fn latest_ended(&self) -> Result<Option<EpochRecord>, Problem> {
+        let Some(before) = self.head.epoch.0.checked_sub(1) else { return Ok(None) };
+        views::epoch_record(self.state, floe_types::Epoch(before)).map_err(internal)
+    }
+
+    fn silent_epochs(&self, node: &NodeId) -> Result<u64, Problem> {
+        Ok(views::gauges(self.state, node).map_err(internal)?.map_or(0, |gauges| gauges.age.0))
+    }
+
+    fn answered(&self, node: &NodeId, record: Option<&EpochRecord>) -> bool {
+        let index = self.committee.index_of(node);
+        record.zip(index).is_some_and(|(record, index)| record.boundary.answered.contains(index))
+    }
+
+    fn holders_of(&self, blob: &BlobId) -> Result<Vec<HolderView>, Problem> {
+        let record = self.latest_ended()?;
+        let mut by_node: BTreeMap<(NodeId, floe_ledger::RowKind), Vec<ShardIndex>> = BTreeMap::new();
+        for holder in views::holders(self.state, blob).map_err(internal)? {
+            by_node.entry((holder.node, holder.kind)).or_default().push(holder.shard);
+        }
+        let view = |((node, kind), shards): ((NodeId, floe_ledger::RowKind), Vec<ShardIndex>)| {
+            Ok(HolderView {
+                node,
+                name: self.name_of(&node),
+                kind: kind.name().to_owned(),
+                shards,
+                answered: self.answered(&node, record.as_ref()),
+                silent_epochs: self.silent_epochs(&node)?,
+            })
+        };
+        by_node.into_iter().map(view).collect()
+    }
+
+    /// Why a blob's verdict is what it is.
+    ///
+    /// # Errors
+    /// Unknown, ambiguous, or [`floe_api::Code::Internal`].
+    pub(super) fn explain_blob(&self, blob: &BlobRef) -> Result<Explanation, Problem> {
+        let view = self.find(&self.resolve(blob)?)?;
+        let (standing, record) = self.standing(&view)?;
+        let sequence = match view.status {
+            BlobStatus::Certified { sequence, .. } => Some(sequence),
+            BlobStatus::Registered | BlobStatus::Lapsed | BlobStatus::Forgotten { .. } => None,
+        };
+        let verdict = standing.as_ref().map_or(Verdict::Pending, |standing| standing.verdict);
+        let holders = if sequence.is_some() { self.holders_of(&view.blob)? } else { Vec::new() };
+        let tickets = match sequence {
+            Some(number) => self.tickets_of_blob(number)?,
+            None => Vec::new(),
+        };
+        let epoch = standing.as_ref().and_then(|standing| standing.epoch);
+        let short: String = view.blob.to_string().chars().take(4).collect();
+        let title = match (&record, epoch) {
+            (Some(record), Some(epoch)) => format!(
+                "{short}…  {} in epoch {epoch}: {} of {} fragments held",
+                verdict.word().to_uppercase(),
+                record.held,
+                self.committee.shards()
+            ),
+            (_, Some(epoch)) => format!("{short}…  {} since epoch {epoch}", verdict.word().to_uppercase()),
+            _ => format!("{short}…  {}: its first boundary has not come", verdict.word().to_uppercase()),
+        };
+        let mut lines = blob_reasons(record.as_ref(), verdict, &holders);
+        lines.extend(repair_words(record.as_ref(), &tickets));
+        lines.push(sentence("next", format!("paid through epoch {}; now is epoch {}", view.last, self.head.epoch)));
+        let facts = BlobFacts {
+            blob_id: view.blob,
+            verdict,
+            ruler: record.as_ref().map(|record| Ruler::new(record.held, record.absent, self.lines())),
+            margin: record.as_ref().map(margin),
+            risk: record.as_ref().map(|record| risk_view(&record.risk)),
+            holders,
+            tickets,
+        };
+        self.explanation(title, lines, Facts::Blob(Box::new(facts)))
+    }
+
+    fn tickets_of_blob(&self, number: SequenceNumber) -> Result<Vec<TicketView>, Problem> {
+        let constants = self.constants();
+        self.tickets_for(|ticket| ticket.scope.contains(&constants, number))
+    }
+
+    fn node_facts(&self, member: &Member, record: Option<&EpochRecord>) -> Result<NodeFacts, Problem> {
+        let constants = self.constants();
+        let gauges = views::gauges(self.state, &member.node).map_err(internal)?;
+        let standing = gauges.as_ref().map(|gauges| gauges.record);
+        let average = standing.map_or(ONE_Q32, |record| record.average.to_bits() as f64);
+        let tripped = gauges.as_ref().map_or(0.0, |gauges| gauges.integrity.value() as f64);
+        Ok(NodeFacts {
+            node: member.node,
+            name: member.name.clone(),
+            shards: member.shards.len() as u16,
+            domain: member.domain.clone(),
+            answered: self.answered(&member.node, record),
+            slots: self.slots_of(&member.node, record),
+            silent_epochs: gauges.as_ref().map_or(0, |gauges| gauges.age.0),
+            reliability: average / ONE_Q32,
+            probation_below: constants.standing.probation as f64 / ONE_Q32,
+            excluded_below: constants.standing.exclusion as f64 / ONE_Q32,
+            rank: standing.map_or(RankView::Good, |record| rank(record.rank(&constants.standing))),
+            integrity_gauge: tripped / constants.gauge.trip as f64,
+            tickets: Vec::new(),
+        })
+    }
+
+    /// Why a node stands as it does.
+    ///
+    /// # Errors
+    /// [`floe_api::Code::BadRequest`] when it is no member, or [`floe_api::Code::Internal`].
+    pub(super) fn explain_node(&self, node: &NodeId) -> Result<Explanation, Problem> {
+        let member = self.committee.members().iter().find(|member| member.node == *node);
+        let Some(member) = member else {
+            let detail = format!("{} is no member of the committee of term {}", node.short(), self.committee.term());
+            return Err(Problem::bad_request("node", detail).hint("floe committee show"));
+        };
+        let record = self.latest_ended()?;
+        let mut facts = self.node_facts(member, record.as_ref())?;
+        facts.tickets = self.tickets_for(|ticket| ticket.target == *node)?;
+        let lines = node_reasons(&facts, &self.constants());
+        let state = match (facts.rank, facts.answered) {
+            (RankView::Excluded, _) => "EXCLUDED".to_owned(),
+            (_, false) if facts.silent_epochs > 0 => {
+                format!("SILENT for {}", plural(facts.silent_epochs, "epoch", "epochs"))
+            }
+            (RankView::Probation, _) => "on PROBATION".to_owned(),
+            (RankView::Good, true) => "WELL".to_owned(),
+            (RankView::Good, false) => "NOT JUDGED YET".to_owned(),
+        };
+        let title = format!("{}  {state}: {} shards, reliability {:.3}", facts.name, facts.shards, facts.reliability);
+        self.explanation(title, lines, Facts::Node(Box::new(facts)))
+    }
+
+    /// Why the network is as it is.
+    ///
+    /// # Errors
+    /// [`floe_api::Code::Internal`].
+    pub(super) fn explain_network(&self, name: &str) -> Result<Explanation, Problem> {
+        let record = self.latest_ended()?;
+        let members = self.committee.members().iter();
+        let members = members.map(|member| self.node_facts(member, record.as_ref()));
+        let members = members.collect::<Result<Vec<_>, Problem>>()?;
+        let facts = NetworkFacts {
+            answering_now: self.answering().shards,
+            needed: self.committee.quorum(),
+            planned: Self::planned(record.as_ref()),
+            thinnest: record.as_ref().and_then(|record| self.thinnest(record)),
+            members,
+        };
+        let lines = self.network_reasons(&facts, record.as_ref());
+        let decides = if facts.answering_now >= facts.needed { "decides" } else { "CANNOT DECIDE" };
+        let title = format!("{name}, epoch {}: the network {decides}", self.head.epoch);
+        self.explanation(title, lines, Facts::Network(Box::new(facts)))
+    }
+
+    fn network_reasons(&self, facts: &NetworkFacts, record: Option<&EpochRecord>) -> Vec<Sentence> {
+        let mut lines = Vec::new();
+        let silent: Vec<&NodeFacts> = facts.members.iter().filter(|member| member.silent_epochs > 0).collect();
+        if silent.is_empty() {
+            lines.push(sentence("because", format!("all {} members answered", facts.members.len())));
+        } else {
+            let each = |member: &&NodeFacts| {
+                format!("{} ({} shards, {} epochs)", member.name, member.shards, member.silent_epochs)
+            };
+            let names: Vec<String> = silent.iter().map(each).collect();
+            let (silent, all) = (silent.len(), facts.members.len());
+            lines.push(sentence("because", format!("{silent} of {all} members silent: {}", names.join(", "))));
+        }
+        let (now, needed) = (facts.answering_now, facts.needed);
+        let total = self.committee.shards();
+        let spare = now.saturating_sub(needed);
+        let largest = self.largest_answering();
+        lines.push(sentence(
+            "so",
+            match now.checked_sub(needed) {
+                None => format!("{now} of {total} seats answer now, deciding needs {needed}: stores, renewals and verdicts wait; reads go on"),
+                Some(_) if largest > spare => format!("{now} of {total} seats answer now, deciding needs {needed}: not one of the largest, with {largest}, may go too"),
+                Some(_) => format!("{now} of {total} seats answer now, deciding needs {needed}"),
+            },
+        ));
+        if let Some(thinnest) = &facts.thinnest {
+            lines.push(sentence(
+                "risk",
+                format!("the thinnest blob survives the loss of any {} of {} nodes", thinnest.nodes, thinnest.of_nodes),
+            ));
+        }
+        let verdicts = record.map(|record| &record.boundary.tally.verdicts);
+        let words = verdicts.into_iter().flatten().map(|(verdict, weight)| {
+            format!("{} {}", weight.blobs, verdict_word(*verdict).word())
+        });
+        let words: Vec<String> = words.collect();
+        if !words.is_empty() {
+            lines.push(sentence("blobs", words.join(", ")));
+        }
+        let planned = &facts.planned;
+        lines.push(sentence(
+            "repair",
+            match planned.tickets {
+                0 => "nothing is to be rebuilt".to_owned(),
+                tickets => format!(
+                    "{} for {} fragments: floe repair status",
+                    plural(tickets, "ticket", "tickets"),
+                    planned.fragments.saturating_add(planned.urgent_fragments)
+                ),
+            },
+        ));
+        if now < needed {
+            lines.push(sentence("you", "bring back silent members until the needed seats answer"));
+        } else if !silent_members(facts) && planned.tickets == 0 {
+            lines.push(sentence("you", "nothing to do"));
+        } else {
+            lines.push(sentence("you", "reach the operators of silent members; postpone restarts: floe node can-stop"));
+        }
+        lines
+    }
+}
+
+fn silent_members(facts: &NetworkFacts) -> bool {
+    facts.members.iter().any(|member| member.silent_epochs > 0)
+}
+
+fn blob_reasons(record: Option<&VerdictRecord>, verdict: Verdict, holders: &[HolderView]) -> Vec<Sentence> {
+    let mut lines = Vec::new();
+    let Some(record) = record else { return lines };
+    let silent: Vec<String> = holders
+        .iter()
+        .filter(|holder| !holder.answered && holder.silent_epochs > 0)
+        .map(|holder| {
+            let (shards, epochs) = (holder.shards.len(), holder.silent_epochs);
+            format!("{} ({shards} shards) silent for {}", holder.name, plural(epochs, "epoch", "epochs"))
+        })
+        .collect();
+    let mut because = match (record.absent, record.uncovered) {
+        (0, 0) => vec!["every shard is covered and its holder answered".to_owned()],
+        _ => silent,
+    };
+    if record.uncovered > 0 {
+        because.push(format!("nobody attests {} of the shards", record.uncovered));
+    }
+    if verdict == Verdict::Undecided {
+        because.push("too few members reported to decide the epoch".to_owned());
+    }
+    if !because.is_empty() {
+        lines.push(sentence("because", because.join("; ")));
+    }
+    let so = format!(
+        "{} more shards than a read needs, in the worst case any {} of {} nodes may go",
+        record.margin_shards, record.margin_nodes, record.nodes
+    );
+    lines.push(sentence("so", so));
+    lines
+}
+
+fn repair_words(record: Option<&VerdictRecord>, tickets: &[TicketView]) -> Vec<Sentence> {
+    let mut lines = Vec::new();
+    let Some(record) = record else { return lines };
+    lines.push(sentence("risk", times(&record.risk)));
+    let words = match (tickets.is_empty(), record.risk.starts) {
+        (false, _) => {
+            let mut targets: BTreeMap<&str, usize> = BTreeMap::new();
+            tickets.iter().for_each(|ticket| *targets.entry(&ticket.target_name).or_default() += 1);
+            let each: Vec<String> = targets.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            format!("{} rebuilt: {}", plural(tickets.len() as u64, "fragment is", "fragments are"), each.join(", "))
+        }
+        (true, Some(epoch)) => format!("would start at epoch {epoch} if nothing changes"),
+        (true, None) if record.absent == 0 && record.uncovered == 0 => "nothing is missing".to_owned(),
+        (true, None) => "not repaired, on purpose: the risk is below its bound".to_owned(),
+    };
+    lines.push(sentence("repair", words));
+    lines
+}
+
+fn node_reasons(facts: &NodeFacts, constants: &Constants) -> Vec<Sentence> {
+    let mut lines = Vec::new();
+    let slots = facts.slots.map(|(held, decided)| format!("it held in {held} of {decided} decided slots of the last epoch"));
+    let because = match (facts.silent_epochs, slots) {
+        (0, Some(slots)) => slots,
+        (0, None) => "it answered when it was last judged".to_owned(),
+        (silent, slots) => {
+            let more = slots.map_or_else(String::new, |slots| format!("; {slots}"));
+            format!("it did not answer for {}{more}", plural(silent, "decided epoch", "decided epochs"))
+        }
+    };
+    lines.push(sentence("because", because));
+    lines.push(sentence(
+        "so",
+        match facts.rank {
+            RankView::Good => "it may have seats and is paid by what it shows".to_owned(),
+            RankView::Probation => format!("below {:.2} it gets no new seats", facts.probation_below),
+            RankView::Excluded => "it loses its seats at the next term, waits, and begins again with an empty store".to_owned(),
+        },
+    ));
+    if facts.rank != RankView::Excluded {
+        lines.push(sentence(
+            "next",
+            format!(
+                "excluded below {:.2} at two checks in a row, one every {}",
+                facts.excluded_below,
+                plural(constants.standing.check_every.0, "epoch", "epochs")
+            ),
+        ));
+    }
+    if facts.integrity_gauge > 0.0 {
+        let share = facts.integrity_gauge;
+        lines.push(sentence("risk", format!("samples of it were missing: its gauge is at {share:.2}, at 1 it trips")));
+    }
+    if !facts.tickets.is_empty() {
+        let count = facts.tickets.len() as u64;
+        lines.push(sentence("repair", format!("it rebuilds {}", plural(count, "fragment of each blob", "fragments"))));
+    }
+    lines
+}
+

@@ -591,6 +591,20 @@ def traffic_panels():
             unit="Bps",
         ),
         graph(
+            "What does this network rebuild?",
+            "Good looks like 0, but for a while after a boundary that decided to. Fetched whole is cheaper than rebuilt.",
+            [
+                target(f"sum by (outcome) ({rate('floe_repair_fragments_total')})", "{{outcome}}"),
+                target(f"sum ({pick('floe_repair_left_fragments')})", "left to do"),
+            ],
+        ),
+        graph(
+            "How many bytes does rebuilding move?",
+            "Good looks like a little more than the bytes of the fragments that were lost.",
+            [target(f"sum by (instance) ({rate('floe_repair_bytes_total')})", "{{instance}}")],
+            unit="Bps",
+        ),
+        graph(
             "Does what is stored stay whole?",
             "Good looks like 0. Damaged fragments are removed, withdrawn and rebuilt; more than one disk error is a disk to "
             "replace. Runbook: FloeFragmentsCorrupt.",

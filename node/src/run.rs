@@ -10,7 +10,7 @@
 //! swarm closes. A coordinator that cannot go on ends the process with an error; a restart replays the journal.
 
 use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
-use crate::actors::{fragments, gateway, network, newcomer, repairer, scrubber};
+use crate::actors::{fragments, gateway, network, newcomer, rebuilder, repairer, scrubber};
 use crate::config::{ConfigError, NodeConfig};
 use crate::history::History;
 use crate::keys::{NodeKeys, VoteKeyFiles};
@@ -151,6 +151,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     let fragments = fragments::start(&shared, keys.confirmation.clone(), config.fragments())?;
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
     repairer::start(&shared, fragments.clone())?;
+    rebuilder::start(&shared, fragments.clone(), config.data.join("scratch"))?;
     scrubber::start(&shared, suspected)?;
     network::start(&shared, fragments, lanes.requests);
     let newcomer::News { mut arrived, progress } = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);

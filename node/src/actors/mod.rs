@@ -7,6 +7,7 @@
 //! | [`network`] | the events of the swarm: says where each goes | the swarm's own queues drop and count |
 //! | [`fragments`] | the fragment store: arrivals, confirmations, reads | a stream is answered busy |
 //! | [`repairer`] | fragments that this node fetches for shards that came to it | never more is told than it asked for |
+//! | [`rebuilder`] | fragments that this node rebuilds from the others' symbols | never more is told than it asked for |
 //! | [`scrubber`] | reading the store through, withdrawing what is gone | suspects wait for the pass |
 //! | [`gateway`] | uploads and reads of this node's clients | a client is answered 503 |
 
@@ -16,6 +17,7 @@ pub mod gateway;
 pub mod network;
 pub mod newcomer;
 mod pipe;
+pub mod rebuilder;
 pub mod repairer;
 pub mod scrubber;
 mod workers;

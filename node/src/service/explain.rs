@@ -25,6 +25,8 @@ const TICKETS_MAX: usize = 1_000;
 
 /// 1.0 in Q32: what averages and lines of reliability are counted in.
 const ONE_Q32: f64 = 4_294_967_296.0;
+/// 1.0 in Q63: what risks are counted in.
+const ONE_Q63: f64 = 9_223_372_036_854_775_808.0;
 
 fn sentence(label: &str, text: impl Into<String>) -> Sentence {
     Sentence { label: label.to_owned(), text: text.into() }
@@ -36,7 +38,7 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 
 /// An upper bound as a number for people and programs.
 fn number(of: Probability) -> f64 {
-    of.to_f64()
+    of.bits() as f64 / ONE_Q63
 }
 
 fn risk_view(risk: &Risk) -> RiskView {
@@ -239,8 +241,8 @@ impl Look<'_> {
         let constants = self.constants();
         let gauges = views::gauges(self.state, &member.node).map_err(internal)?;
         let standing = gauges.as_ref().map(|gauges| gauges.record);
-        let average = standing.map_or(ONE_Q32, |record| record.average.to_bits() as f64);
-        let tripped = gauges.as_ref().map_or(0.0, |gauges| gauges.integrity.value() as f64);
+        let average = standing.map_or(ONE_Q32, |record| record.average.bits() as f64);
+        let tripped = gauges.as_ref().map_or(0.0, |gauges| gauges.integrity.level as f64);
         Ok(NodeFacts {
             node: member.node,
             name: member.name.clone(),

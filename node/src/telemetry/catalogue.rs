@@ -122,6 +122,9 @@ catalogue! {
     fragment_bytes: IntCounterVec = "floe_fragment_bytes_total", "Bytes of fragments by direction.", ["direction"];
     handover_bytes: IntCounter = "floe_handover_bytes_total", "Bytes of fragments fetched for shards that came to this node.";
     handover_left: IntGauge = "floe_handover_left_fragments", "Fragments of this node's shards that the last look over the ledger left missing.";
+    repair_fragments: IntCounterVec = "floe_repair_fragments_total", "Fragments that this node made again for a right it had, by how.", ["outcome"];
+    repair_bytes: IntCounter = "floe_repair_bytes_total", "Bytes that came to this node for rebuilding.";
+    repair_left: IntGauge = "floe_repair_left_fragments", "Fragments that this node may rebuild and that the last pass left.";
     stores: IntCounterVec = "floe_gateway_stores_total", "Stores by this gateway's clients, by outcome.", ["outcome"];
     store_seconds: Histogram = "floe_gateway_store_duration_seconds", "Time from a spooled body to its certificate.";
     reads: IntCounterVec = "floe_gateway_reads_total", "Reads by this gateway's clients, by outcome.", ["outcome"];
@@ -135,8 +138,9 @@ catalogue! {
 /// Labels of counters, from the first scrape on: a counter that appears with its first event hides that event from rates.
 const KNOWN_LABELS: &[(&str, &[&str])] = &[
     ("floe_fragments_received_total", &["stored", "busy", "refused"]),
-    ("floe_fragments_served_total", &["served", "not_held"]),
+    ("floe_fragments_served_total", &["served", "helped", "not_held"]),
     ("floe_fragment_bytes_total", &["in", "out"]),
+    ("floe_repair_fragments_total", &["fetched", "rebuilt"]),
     ("floe_gateway_stores_total", &["certified", "existing", "failed"]),
     ("floe_gateway_reads_total", &["complete", "failed", "abandoned"]),
     ("floe_gateway_bytes_total", &["in", "out"]),

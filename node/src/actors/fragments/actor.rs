@@ -111,6 +111,10 @@ impl FragmentsActor {
                 self.parts.shared.metrics.fragments_served.with_label_values(&["served"]).inc();
                 self.instruct(stream, Instruction::Serve { span });
             }
+            Effect::Help { stream, .. } => {
+                self.parts.shared.metrics.fragments_served.with_label_values(&["helped"]).inc();
+                self.instruct(stream, Instruction::Help);
+            }
             Effect::Close { stream } => self.end(stream, Instruction::Close),
             Effect::Keep { keep, streams } => {
                 let staged = streams.iter().filter_map(|stream| self.open.get_mut(stream)?.staged.take()).collect();
@@ -135,7 +139,10 @@ impl FragmentsActor {
                 metrics.fragments_received.with_label_values(&[outcome]).inc();
             }
             Answer::Busy { .. } => metrics.fragments_received.with_label_values(&["busy"]).inc(),
-            Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::QuietRetry { .. } => {}
+            Answer::Confirmation { .. }
+            | Answer::Sliver { .. }
+            | Answer::Symbol { .. }
+            | Answer::QuietRetry { .. } => {}
         }
     }
 

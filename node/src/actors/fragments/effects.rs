@@ -72,6 +72,7 @@ impl FragmentsActor {
             | Effect::Keep { .. }
             | Effect::Sign { .. }
             | Effect::Serve { .. }
+            | Effect::Help { .. }
             | Effect::Answer { .. }
             | Effect::Close { .. } => {}
         }

@@ -9,11 +9,11 @@ use actix::Addr;
 use floe_erasure::{Options, pair_of};
 use floe_machines::custody::{self, Input, Offer, ReceiveFailure, StoreFailure, StreamId};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError};
-use floe_machines::wire::fragment::{Answer, Ask, ReadRange, Refusal, frame_answer};
+use floe_machines::wire::fragment::{Answer, Ask, ReadRange, Refusal, SymbolPart, SymbolRequest, frame_answer};
 use floe_network::Offence;
 use floe_types::{BlobId, Committee, NodeId, PairIndex};
 use futures::{AsyncReadExt, AsyncWriteExt};
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(super) enum Instruction {
     Answer(Answer),
     /// Send these bytes of the fragment, and end.
     Serve { span: Range<u64> },
+    /// Send the recovery symbol that was asked for, or its opening, and end.
+    Help,
     /// End.
     Close,
 }
@@ -54,6 +56,7 @@ enum Wanted {
     Store(Offer),
     Confirm,
     Read(Option<FragmentRecord>),
+    Symbol(Option<FragmentRecord>, SymbolRequest),
 }
 
 impl Exchange {
@@ -125,6 +128,12 @@ impl Exchange {
                 let held = record.as_ref().map(|record| record.blob_bytes);
                 Ok((Input::ReadAsked { stream, peer, blob, shard, axis, held }, Wanted::Read(record)))
             }
+            Ask::Symbol(request) => {
+                let pair = pair_of(&request.blob, request.shard, shards);
+                let record = self.parts.records(request.blob, vec![pair]).await?.pop();
+                let held = record.as_ref().map(|record| record.blob_bytes);
+                Ok((Input::SymbolAsked { stream, peer, request, held }, Wanted::Symbol(record, request)))
+            }
         }
     }
 
@@ -157,8 +166,18 @@ impl Exchange {
                     let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
                     return served;
                 }
+                (Instruction::Help, Wanted::Symbol(Some(record), request)) => {
+                    let (record, request) = (record.clone(), *request);
+                    let helped = tokio::select! {
+                        biased;
+                        _ = instructions.recv() => Ok(()),
+                        helped = self.help(record, request) => helped,
+                    };
+                    let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
+                    return helped;
+                }
                 (Instruction::Answer(answer), _) => return self.answer(&answer).await,
-                (Instruction::Close | Instruction::Receive { .. } | Instruction::Serve { .. }, _) => return Ok(()),
+                (_, _) => return Ok(()),
             }
         }
     }
@@ -262,6 +281,62 @@ impl Exchange {
         Ok(())
     }
 
+    /// Sends a recovery symbol or its opening. A thread of its own makes it, no faster than it is taken.
+    async fn help(&mut self, record: FragmentRecord, request: SymbolRequest) -> Result<(), PipeError> {
+        let (store, shards) = (self.parts.shared.store.clone(), self.committee.shards());
+        let (blob_bytes, proof) = (record.blob_bytes, record.proof.clone());
+        if request.part == SymbolPart::Opening {
+            let open = move || {
+                let fragment = custody::KeptFragment::new(&store, &record);
+                custody::open_symbol(&request, (&record, &fragment), shards, &Options::default())
+            };
+            return match self.parts.helpers.run(open).await {
+                Ok(Ok(opening)) => self.answer(&Answer::Symbol { blob_bytes, proof, opening }).await,
+                Ok(Err(error)) => self.cannot_help(&error).await,
+                Err(Stopping) => Ok(()),
+            };
+        }
+        let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(2);
+        let give = move || {
+            let fragment = custody::KeptFragment::new(&store, &record);
+            let mut sink = ChunkSink { sender, chunk: Vec::with_capacity(CHUNK_BYTES) };
+            custody::give_symbol(&request, (&record, &fragment), shards, &mut sink, &Options::default())?;
+            sink.flush().map_err(|source| custody::SymbolError::from(floe_erasure::RecoveryError::Write { source }))
+        };
+        let helpers = self.parts.helpers.clone();
+        let made = helpers.run(give);
+        tokio::pin!(made);
+        let mut sent = 0u64;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = chunks.recv() => chunk,
+                outcome = &mut made => match outcome {
+                    Ok(Err(error)) if sent == 0 => return self.cannot_help(&error).await,
+                    // What was sent is no symbol: the stream ends short of it.
+                    Ok(Err(_)) | Err(Stopping) => return Ok(()),
+                    Ok(Ok(())) => chunks.recv().await,
+                },
+            };
+            let Some(chunk) = chunk else { break };
+            if sent == 0 {
+                let header = Answer::Symbol { blob_bytes, proof: proof.clone(), opening: Vec::new() };
+                self.pipe.write_all(&frame_answer(&header)).await?;
+            }
+            self.pipe.write_all(&chunk).await?;
+            sent += chunk.len() as u64;
+        }
+        self.pipe.flush().await?;
+        self.pipe.close().await?;
+        self.parts.shared.metrics.fragment_bytes.with_label_values(&["out"]).inc_by(sent);
+        Ok(())
+    }
+
+    async fn cannot_help(&mut self, error: &custody::SymbolError) -> Result<(), PipeError> {
+        tracing::error!(%error, "a recovery symbol cannot be made");
+        self.answer(&Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None }).await
+    }
+
     /// Before the first byte an answer can still say so; later the stream just ends.
     async fn cannot_serve(
         &mut self,
@@ -277,6 +352,32 @@ impl Exchange {
             return Ok(());
         }
         self.answer(&Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None }).await
+    }
+}
+
+/// Takes bytes from a thread and gives them to a stream, a chunk at a time: who makes them waits for who takes them.
+struct ChunkSink {
+    sender: mpsc::Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+}
+
+impl Write for ChunkSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK_BYTES.saturating_sub(self.chunk.len());
+        let (taken, _) = bytes.split_at(room.min(bytes.len()));
+        self.chunk.extend_from_slice(taken);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
+        self.sender.blocking_send(full).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

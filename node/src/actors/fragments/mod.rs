@@ -33,10 +33,15 @@ use actix::{Actor, Addr, Arbiter};
 use floe_types::bls::BlsSecretKey;
 use std::sync::Arc;
 
+/// Threads that make recovery symbols.
+const HELPER_THREADS: usize = 2;
+
 /// What every exchange and every effect needs.
 pub(in crate::actors::fragments) struct Parts {
     shared: Shared,
     workers: Workers,
+    /// For symbols of fragments that others rebuild: they may be large and their askers slow, and readers do not wait for them.
+    helpers: Workers,
     key: BlsSecretKey,
     config: Config,
 }
@@ -48,8 +53,10 @@ pub(in crate::actors::fragments) struct Parts {
 pub fn start(shared: &Shared, key: BlsSecretKey, config: Config) -> Result<FragmentsHandle, RunError> {
     let workers = Workers::start("fragments", config.threads, config.exchanges_max);
     let workers = workers.map_err(|error| RunError::System(error.to_string()))?;
+    let helpers = Workers::start("helpers", HELPER_THREADS, config.exchanges_max);
+    let helpers = helpers.map_err(|error| RunError::System(error.to_string()))?;
     let ledger = actor::Ledger::read(shared).map_err(|error| RunError::System(error.to_string()))?;
-    let parts = Arc::new(Parts { shared: shared.clone(), workers, key, config });
+    let parts = Arc::new(Parts { shared: shared.clone(), workers, helpers, key, config });
     let arbiter = Arbiter::new();
     let started = Arc::clone(&parts);
     let address: Addr<actor::FragmentsActor> =

@@ -23,7 +23,9 @@ use super::fragments::FragmentsHandle;
 use super::workers::Workers;
 use crate::run::{RunError, Shared};
 use actix::{Actor, Arbiter};
-use floe_machines::handover::Config;
+use floe_machines::handover::{Config, Gap, Trouble};
+use floe_types::NodeId;
+use std::sync::Arc;
 
 /// Threads for staging and checking what comes: two, so that one waits for the disk while the other checks.
 const THREADS: usize = 2;
@@ -37,6 +39,22 @@ struct Parts {
     workers: Workers,
 }
 
+/// Fetches whole fragments for others who need one: asked for, staged, checked, kept, told to custody. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::actors) struct Fetcher(Arc<Parts>);
+
+impl Fetcher {
+    /// Fetches with `workers` for disk and checks.
+    pub(in crate::actors) fn new(shared: &Shared, fragments: FragmentsHandle, workers: Workers) -> Fetcher {
+        Fetcher(Arc::new(Parts { shared: shared.clone(), fragments, workers }))
+    }
+
+    /// Fetches `gap` from `from`.
+    pub(in crate::actors) async fn fetch(&self, from: NodeId, gap: Gap) -> Result<(), Trouble> {
+        fetch::run(&self.0, from, gap).await
+    }
+}
+
 /// Starts the actor on a thread of its own.
 ///
 /// # Errors
@@ -45,7 +63,7 @@ pub fn start(shared: &Shared, fragments: FragmentsHandle) -> Result<(), RunError
     let config = Config::default();
     let workers = Workers::start("repairer", THREADS, config.fetches_max);
     let workers = workers.map_err(|error| RunError::System(error.to_string()))?;
-    let parts = std::sync::Arc::new(Parts { shared: shared.clone(), fragments, workers });
+    let parts = Arc::new(Parts { shared: shared.clone(), fragments, workers });
     let arbiter = Arbiter::new();
     let _address: actix::Addr<_> = actor::RepairerActor::start_in_arbiter(&arbiter.handle(), move |context| {
         context.set_mailbox_capacity(MAILBOX_MAX);

@@ -3,6 +3,7 @@
 //! Every answer is of one node's ledger at one moment: *none* means *not here, perhaps not yet*. Nothing that is
 //! decided elsewhere is decided again here.
 
+use crate::wire::fragment::Right;
 use floe_ledger::transaction::{ENCODING_VERSION, confirmation_message};
 use floe_ledger::views::{self, BlobStatus};
 use floe_ledger::{RowKind, StateError, StateRead};
@@ -133,6 +134,9 @@ pub trait LedgerView {
     /// Defended blobs with numbers from `from` on, in order, of which `member` does not cover all its seats: at most
     /// `limit`, and where to go on. What it gathers for seats to come is not among them.
     fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage;
+
+    /// Whether the ledger lets `node` rebuild the fragment of `shard` of `blob`, for the reason it gives.
+    fn allows(&self, node: &NodeId, blob: &BlobId, shard: ShardIndex, right: Right) -> bool;
 }
 
 /// A page of [`LedgerView::uncovered`].

@@ -18,7 +18,15 @@ fn requests() -> Vec<(&'static str, Request)> {
             "read",
             of(Ask::Read { blob: blob(), shard: ShardIndex(3), axis: ReadAxis::Primary, range: ReadRange::Whole }),
         ),
+        ("symbol", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Ticket { number: 300 })))),
+        ("opening", of(Ask::Symbol(symbol(SymbolPart::Opening, Right::Trickle)))),
+        ("standing", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Standing)))),
     ]
+}
+
+fn symbol(part: SymbolPart, right: Right) -> SymbolRequest {
+    let (shard, target) = (ShardIndex(3), ShardIndex(200));
+    SymbolRequest { blob: blob(), shard, target, axis: Axis::Secondary, part, right }
 }
 
 fn answers() -> Vec<(&'static str, Answer)> {
@@ -45,6 +53,9 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("sliver", Answer::Sliver { blob_bytes: 12, proof: vec![1, 2, 3] }),
         ("quiet", Answer::QuietRetry { after_millis: 70 }),
         ("busy", Answer::Busy { retry_after_millis: 250 }),
+        ("no right", refused(Refusal::NoRight { target: ShardIndex(200), epoch: Epoch(7) }, Some(250))),
+        ("bare symbol", Answer::Symbol { blob_bytes: 12, proof: vec![1, 2, 3], opening: Vec::new() }),
+        ("opened symbol", Answer::Symbol { blob_bytes: 12, proof: vec![1, 2, 3], opening: vec![4; 64] }),
     ]
 }
 

@@ -337,7 +337,8 @@ fn a_symbol_is_checked_by_its_opening_without_being_held_in_memory() {
     for (n, length) in [(4, 11), (10, 100_003), (28, 40_001)] {
         let stored = Stored::new(n, length);
         let (layout, helper) = (stored.layout, 1);
-        for (lost, axis) in [(0, Axis::Primary), (n - 1, Axis::Primary), (0, Axis::Secondary), (n - 1, Axis::Secondary)] {
+        for (lost, axis) in [(0, Axis::Primary), (n - 1, Axis::Primary), (0, Axis::Secondary), (n - 1, Axis::Secondary)]
+        {
             let target = SliverId { pair: PairIndex(lost), axis };
             let place = recovery_place(&layout, target).unwrap();
             let (symbol, opening) = help(&stored, helper, target, 1 << 20);

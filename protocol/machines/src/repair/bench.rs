@@ -182,9 +182,9 @@ impl Write for SlotWriter {
 }
 
 /// A scratch from an offset on.
-struct From<'a>(&'a dyn Scratch, u64);
+struct Shifted<'a>(&'a dyn Scratch, u64);
 
-impl WriteAt for From<'_> {
+impl WriteAt for Shifted<'_> {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, self.1.saturating_add(offset))
     }
@@ -371,8 +371,8 @@ impl Bench {
             };
         }
         let (axis, recovered) = match self.stage {
-            Stage::Sliver(axis) => (axis, self.from_symbols(axis, options)),
-            Stage::Lines => (Axis::Primary, self.from_lines(options)),
+            Stage::Sliver(axis) => (axis, self.sliver_of_symbols(axis, options)),
+            Stage::Lines => (Axis::Primary, self.sliver_of_lines(options)),
         };
         match recovered {
             Ok(sliver) => {
@@ -401,7 +401,7 @@ impl Bench {
         self.vector.as_ref().ok_or(BenchError::Unfinished)
     }
 
-    fn from_symbols(&self, axis: Axis, options: &Options<'_>) -> Result<RecoveredSliver, BenchError> {
+    fn sliver_of_symbols(&self, axis: Axis, options: &Options<'_>) -> Result<RecoveredSliver, BenchError> {
         let target = SliverId { pair: self.pair, axis };
         let mut slots: Vec<(PairIndex, Slot)> = self.given.iter().map(|(pair, (slot, _))| (*pair, *slot)).collect();
         if axis == Axis::Primary {
@@ -419,10 +419,10 @@ impl Bench {
             Axis::Primary => 0,
             Axis::Secondary => self.layout.primary_bytes(),
         };
-        Ok(recover_sliver(self.vector()?, target, &symbols, &From(&*self.scratch, start), options)?)
+        Ok(recover_sliver(self.vector()?, target, &symbols, &Shifted(&*self.scratch, start), options)?)
     }
 
-    fn from_lines(&self, options: &Options<'_>) -> Result<RecoveredSliver, BenchError> {
+    fn sliver_of_lines(&self, options: &Options<'_>) -> Result<RecoveredSliver, BenchError> {
         let line = |(slot, given): &(Slot, Given)| match given {
             Given::Line(checked) => Some((*checked, Part::new(&*self.scratch, self.slot_start(*slot)))),
             Given::Symbol { .. } => None,
@@ -430,7 +430,7 @@ impl Bench {
         let lines: Vec<(CheckedPrimary, Part<'_>)> = self.given.values().filter_map(line).collect();
         let lines: Vec<(CheckedPrimary, &dyn ReadAt)> =
             lines.iter().map(|(checked, part)| (*checked, part as &dyn ReadAt)).collect();
-        Ok(recover_primary(self.vector()?, self.pair, &lines, &From(&*self.scratch, 0), options)?)
+        Ok(recover_primary(self.vector()?, self.pair, &lines, &Shifted(&*self.scratch, 0), options)?)
     }
 
     /// Stages the rebuilt fragment, verifies it where it lies as one that was uploaded, and makes it durable.

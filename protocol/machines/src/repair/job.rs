@@ -230,11 +230,13 @@ impl Job {
             }
         }
         let wanted = self.wanted(gather);
-        let given = self.candidates.iter().filter(|one| matches!(one.state, State::Given(_) | State::Proven(_))).count();
+        let given =
+            self.candidates.iter().filter(|one| matches!(one.state, State::Given(_) | State::Proven(_))).count();
         if given >= wanted {
             return Next::Complete;
         }
-        let taken: BTreeSet<_> = self.candidates.iter().filter(|one| one.slot().is_some()).map(|one| one.helper.shard).collect();
+        let taken: BTreeSet<_> =
+            self.candidates.iter().filter(|one| one.slot().is_some()).map(|one| one.helper.shard).collect();
         let free = |one: &&Candidate| one.state == State::Free && !taken.contains(&one.helper.shard);
         let more: BTreeSet<_> = self.candidates.iter().filter(free).map(|one| one.helper.shard).collect();
         if taken.len() + more.len() < wanted {

@@ -28,6 +28,7 @@
 
 use crate::ledger_view::Lapse;
 use floe_erasure::{Axis, Layout};
+pub use floe_ledger::repairs::Right;
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, DecodeError};
 use floe_types::{BlobId, Epoch, NetworkId, RegistrationNumber, ShardIndex};
@@ -113,20 +114,6 @@ pub enum Ask {
     },
     /// Give a symbol for a fragment that the asker rebuilds.
     Symbol(SymbolRequest),
-}
-
-/// Why a node may have recovery symbols of a shard's fragments. The ledger knows all three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Right {
-    /// A boundary's plan says that it rebuilds them, and the ticket is still valid.
-    Ticket {
-        /// The ticket's number.
-        number: u64,
-    },
-    /// It has the seat, and the blob was certified a short while ago: what an uploader did not deliver.
-    Standing,
-    /// It has the seat, answered of late, and it is the blob's turn in the constant trickle.
-    Trickle,
 }
 
 /// What of a recovery symbol is wanted.

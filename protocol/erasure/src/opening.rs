@@ -260,6 +260,35 @@ impl CheckedProof {
     }
 }
 
+impl CheckedProof {
+    /// Checks a whole symbol of this pair, stored or of the extension, that is read from `symbol` in pieces: the same as
+    /// [`CheckedProof::check_part`] for who has not the memory for it.
+    ///
+    /// # Errors
+    /// [`OpeningError::Place`] unless `place` is a whole symbol, [`OpeningError::Read`], [`OpeningError::Wrong`].
+    pub fn check_symbol(&self, place: Place, symbol: &dyn ReadAt, opening: &Opening) -> Result<(), OpeningError> {
+        let layout = self.layout();
+        if place.grain != Grain::Symbol || !place.exists(&layout) {
+            return Err(OpeningError::Place { place });
+        }
+        let whole = Symbol { sliver: symbol, offset: 0, units: &[] };
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; layout.symbol_bytes().min(READ_BYTES as u64) as usize];
+        let mut at = 0;
+        while at < layout.symbol_bytes() {
+            let part = &mut buffer[..(layout.symbol_bytes() - at).min(READ_BYTES as u64) as usize];
+            whole.read(part, at)?;
+            hasher.update(part);
+            at += part.len() as u64;
+        }
+        let hash = *hasher.finalize().as_bytes();
+        if !opening.inside.is_empty() || !opening.leads(&layout, &place, hash, &self.roots(place.axis)) {
+            return Err(OpeningError::Wrong { pair: self.pair(), place });
+        }
+        Ok(())
+    }
+}
+
 impl SliverHashes {
     /// Opens a part of a stored symbol of `sliver`, whose hashes these are, reading that symbol only; with the hashes of
     /// units ([`SliverHashes::with_units`]) only the unit that the part is in. For a whole symbol, also of the extension, see [`SliverHashes::open_symbol`].

@@ -331,3 +331,24 @@ proptest! {
         prop_assert_eq!(recovered.roots(), stored.proof(target.pair.0).roots(axis));
     }
 }
+
+#[test]
+fn a_symbol_is_checked_by_its_opening_without_being_held_in_memory() {
+    for (n, length) in [(4, 11), (10, 100_003), (28, 40_001)] {
+        let stored = Stored::new(n, length);
+        let (layout, helper) = (stored.layout, 1);
+        for (lost, axis) in [(0, Axis::Primary), (n - 1, Axis::Primary), (0, Axis::Secondary), (n - 1, Axis::Secondary)]
+        {
+            let target = SliverId { pair: PairIndex(lost), axis };
+            let place = recovery_place(&layout, target).unwrap();
+            let (symbol, opening) = help(&stored, helper, target, 1 << 20);
+            let proof = stored.checked_proof(helper);
+            assert!(proof.check_symbol(place, &symbol, &opening).is_ok(), "{n} shards, {target}");
+            let mut other = symbol.clone();
+            other[0] ^= 1;
+            assert!(proof.check_symbol(place, &other, &opening).is_err());
+            assert!(proof.check_symbol(place, &&symbol[1..], &opening).is_err(), "too short");
+            assert!(stored.checked_proof(2).check_symbol(place, &symbol, &opening).is_err(), "another's");
+        }
+    }
+}

@@ -70,9 +70,12 @@ pub mod prices;
 pub mod quotes;
 pub mod records;
 pub mod refusal;
+pub mod repairs;
+mod rights;
 pub mod rows;
 pub mod sets;
 pub mod snapshot;
+pub mod standing;
 pub mod state;
 pub mod successor;
 #[cfg(feature = "synthetic")]
@@ -102,6 +105,7 @@ pub use records::{
     SequenceRecord, Totals,
 };
 pub use refusal::{BlockError, Refusal};
+pub use repairs::{Right, Ticket, TicketNumber};
 pub use rows::{Row, RowId, RowKind, RowSet, Rows};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};

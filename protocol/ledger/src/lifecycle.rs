@@ -211,7 +211,7 @@ pub(crate) fn needed<'a>(rows: &Rows, classes: impl Iterator<Item = &'a RowSet>)
         let (mut lasting, mut former) = (crate::sets::ShardSet::new(), Vec::new());
         for (id, row) in class.iter().filter_map(|id| Some((id, rows.get(id)?))) {
             match row.kind {
-                RowKind::Seat | RowKind::Incoming => lasting.insert(row.shard),
+                RowKind::Seat | RowKind::Incoming | RowKind::StandIn => lasting.insert(row.shard),
                 RowKind::Former => former.push((id, row.shard)),
             }
         }

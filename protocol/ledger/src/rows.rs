@@ -39,6 +39,8 @@ pub enum RowKind {
     Former,
     /// It gets the seat with the next term and gathers the fragments.
     Incoming,
+    /// It keeps fragments for the seat's holder, which was silent, gone or without them when a boundary decided so.
+    StandIn,
 }
 
 impl RowKind {
@@ -49,6 +51,7 @@ impl RowKind {
             RowKind::Seat => "seat",
             RowKind::Former => "former",
             RowKind::Incoming => "incoming",
+            RowKind::StandIn => "stand-in",
         }
     }
 }

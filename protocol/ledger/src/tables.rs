@@ -49,6 +49,9 @@
 //! | 49 | `Invalid` | blob id | [`crate::InvalidRecord`] of an inconsistent blob |
 //! | 50 | `Lists` | epoch, list, page | leaves of the lists that the epoch's boundary header commits to, see [`crate::evidence`] |
 //! | 51 | `Rolls` | first epoch | who votes from then on: [`crate::evidence::TermRecord`]; kept for good |
+//! | 70 | `Tickets` | number | a batch of [`crate::repairs::Ticket`]s that share their blobs |
+//! | 71 | `Gauges` | node | [`crate::standing::Gauges`] |
+//! | 72 | `Climate` | | what the network has seen of departures, and who falls silent together |
 //! | 52 | `Digest` | | the sum over all entries, see [`crate::digest`]; left out of state roots, because it makes them |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
@@ -105,6 +108,9 @@ pub(crate) enum Table {
     Lists = 50,
     Rolls = 51,
     Digest = 52,
+    Tickets = 70,
+    Gauges = 71,
+    Climate = 72,
 }
 
 impl Table {
@@ -156,6 +162,9 @@ impl Table {
             Table::Lists => "lists",
             Table::Rolls => "rolls",
             Table::Digest => "digest",
+            Table::Tickets => "tickets",
+            Table::Gauges => "gauges",
+            Table::Climate => "climate",
         }
     }
 

@@ -42,6 +42,8 @@ pub enum Verdict {
     Unavailable,
     /// Every shard is covered and its holder answered.
     Intact,
+    /// The boundary's plan has an entry for it, or an earlier entry is worked on.
+    Repairing,
     /// Some are absent; nothing is done, on purpose.
     Tolerated,
     /// Too few reported to say.
@@ -52,11 +54,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Verdict; 7] = [
+    pub const ALL: [Verdict; 8] = [
         Verdict::Forgotten,
         Verdict::Lost,
         Verdict::Unavailable,
         Verdict::Intact,
+        Verdict::Repairing,
         Verdict::Tolerated,
         Verdict::Undecided,
         Verdict::Invalid,
@@ -70,6 +73,7 @@ impl Verdict {
             Verdict::Lost => "lost",
             Verdict::Unavailable => "unavailable",
             Verdict::Intact => "intact",
+            Verdict::Repairing => "repairing",
             Verdict::Tolerated => "tolerated",
             Verdict::Undecided => "undecided",
             Verdict::Invalid => "invalid",

@@ -2,6 +2,7 @@
 
 pub use crate::committees::*;
 pub use crate::quotes::*;
+pub use crate::rights::*;
 
 use crate::blobs;
 use crate::boundary;

@@ -3,9 +3,10 @@
 //! Every answer is of one node's ledger at one moment: *none* means *not here, perhaps not yet*. Nothing that is
 //! decided elsewhere is decided again here.
 
+use crate::wire::fragment::Right;
 use floe_ledger::transaction::{ENCODING_VERSION, confirmation_message};
 use floe_ledger::views::{self, BlobStatus};
-use floe_ledger::{RowKind, StateError, StateRead};
+use floe_ledger::{Context, RowKind, StateError, StateRead};
 use floe_types::bls::{BlsSecretKey, BlsSignature};
 use floe_types::{
     BlobId, Committee, Epoch, MemberIndex, NetworkId, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
@@ -133,6 +134,9 @@ pub trait LedgerView {
     /// Defended blobs with numbers from `from` on, in order, of which `member` does not cover all its seats: at most
     /// `limit`, and where to go on. What it gathers for seats to come is not among them.
     fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage;
+
+    /// Whether the ledger lets `node` rebuild the fragment of `shard` of `blob`, for the reason it gives.
+    fn allows(&self, node: &NodeId, blob: &BlobId, shard: ShardIndex, right: Right) -> bool;
 }
 
 /// A page of [`LedgerView::uncovered`].
@@ -153,7 +157,7 @@ const LOOKED_AT_PER_BLOB: u64 = 16;
 /// for the shell in [`LedgerAt::trouble`].
 pub struct LedgerAt<'a> {
     state: &'a dyn StateRead,
-    network: NetworkId,
+    context: &'a Context,
     epoch: Epoch,
     committee: &'a Committee,
     trouble: std::cell::RefCell<Option<StateError>>,
@@ -162,8 +166,8 @@ pub struct LedgerAt<'a> {
 impl<'a> LedgerAt<'a> {
     /// The ledger in `state`, whose epoch and committee are these.
     #[must_use]
-    pub fn new(state: &'a dyn StateRead, network: NetworkId, epoch: Epoch, committee: &'a Committee) -> LedgerAt<'a> {
-        LedgerAt { state, network, epoch, committee, trouble: std::cell::RefCell::new(None) }
+    pub fn new(state: &'a dyn StateRead, context: &'a Context, epoch: Epoch, committee: &'a Committee) -> LedgerAt<'a> {
+        LedgerAt { state, context, epoch, committee, trouble: std::cell::RefCell::new(None) }
     }
 
     /// The last failure to read the state, if any.
@@ -216,7 +220,7 @@ impl<'a> LedgerAt<'a> {
 
 impl LedgerView for LedgerAt<'_> {
     fn network(&self) -> NetworkId {
-        self.network
+        self.context.network
     }
 
     fn epoch(&self) -> Epoch {
@@ -261,6 +265,12 @@ impl LedgerView for LedgerAt<'_> {
 
     fn uncovered(&self, member: MemberIndex, from: SequenceNumber, limit: usize) -> UncoveredPage {
         self.read(self.uncovered_page(member, from.0, limit))
+    }
+
+    fn allows(&self, node: &NodeId, blob: &BlobId, shard: ShardIndex, right: Right) -> bool {
+        let Some(found) = self.read(views::blob(self.state, blob)) else { return false };
+        let BlobStatus::Certified { sequence, .. } = found.status else { return false };
+        self.read(views::grants(self.state, &self.context.params, node, (shard, sequence), right))
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`upload`] | who gets which fragments of a blob, when it is certified, who is sent to again |
 //! | [`download`] | which holders are asked, when a hedge starts, when a blob is whole |
 //! | [`handover`] | from whom the fragments of shards that came to this node are fetched, and how fast |
+//! | [`repair`] | what this node rebuilds from recovery symbols, of whom it asks them, how fast, and when it attests |
 //! | [`inconsistency`] | whether evidence against a blob's encoding holds, and who has signed that it does |
 //! | [`scrub`] | when which fragment is read through, and what is withdrawn |
 //! | [`snapshot`] | how a node starts from a snapshot that nobody vouches for but the signatures |
@@ -30,6 +31,7 @@ pub mod inconsistency;
 pub mod ledger_view;
 pub mod offence;
 pub mod scrub;
+pub mod repair;
 pub mod snapshot;
 pub mod upload;
 pub mod wire;

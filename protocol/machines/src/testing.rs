@@ -1,6 +1,7 @@
 //! What the tests of the data path share: a small ledger, a committee with real keys, a source of chance by seed.
 
 use crate::ledger_view::{BlobFacts, Covering, LedgerView, RegistrationFacts, RegistrationStatus, UncoveredPage};
+use crate::wire::fragment::Right;
 use floe_ledger::RowKind;
 use floe_types::bls::BlsSecretKey;
 use floe_types::committee::deal;
@@ -8,7 +9,7 @@ use floe_types::{
     AccountId, BlobId, Committee, Epoch, Member, MemberIndex, NetworkId, NodeId, RegistrationNumber, SequenceNumber,
     ShardIndex, VoteKey,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Chance by seed (splitmix64).
 pub struct Chance(pub u64);
@@ -68,6 +69,8 @@ pub struct Ledger {
     pub committee: Committee,
     pub registrations: BTreeMap<RegistrationNumber, RegistrationFacts>,
     pub blobs: BTreeMap<BlobId, BlobFacts>,
+    /// Who may rebuild which shard of which blob, and why.
+    pub rights: BTreeSet<(NodeId, BlobId, ShardIndex, Right)>,
 }
 
 impl Ledger {
@@ -77,6 +80,7 @@ impl Ledger {
             committee: committee(members, shards, 1),
             registrations: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            rights: BTreeSet::new(),
         }
     }
 
@@ -149,5 +153,9 @@ impl LedgerView for Ledger {
         let next = blobs.get(limit).map(|(sequence, _)| *sequence);
         blobs.truncate(limit);
         UncoveredPage { blobs, next }
+    }
+
+    fn allows(&self, node: &NodeId, blob: &BlobId, shard: ShardIndex, right: Right) -> bool {
+        self.rights.contains(&(*node, *blob, shard, right))
     }
 }

@@ -66,8 +66,8 @@ impl FragmentsActor {
     }
 
     fn input(&mut self, input: Input, context: &mut Context<Self>) {
-        let (store, network) = (&self.parts.shared.store, self.parts.shared.context.network);
-        let view = LedgerAt::new(store, network, self.ledger.epoch, &self.ledger.committee);
+        let shared = &self.parts.shared;
+        let view = LedgerAt::new(&shared.store, &shared.context, self.ledger.epoch, &self.ledger.committee);
         let effects = self.machine.step(self.now(), &view, input);
         if let Some(error) = view.trouble() {
             tracing::error!(%error, "the ledger cannot be read");

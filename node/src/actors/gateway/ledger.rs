@@ -44,7 +44,7 @@ impl LedgerNow {
     /// Lets `step` look at the ledger.
     pub(super) fn look<T>(&self, step: impl FnOnce(&LedgerAt<'_>) -> T) -> T {
         let (epoch, committee) = self.locked().clone();
-        let view = LedgerAt::new(&self.shared.store, self.shared.context.network, epoch, &committee);
+        let view = LedgerAt::new(&self.shared.store, &self.shared.context, epoch, &committee);
         let result = step(&view);
         if let Some(error) = view.trouble() {
             tracing::error!(%error, "the ledger cannot be read");

@@ -36,6 +36,9 @@ pub struct Config {
     pub read_bytes_per_peer_max: u64,
     /// What a peer is told to wait when a limit is reached.
     pub busy_retry_millis: u32,
+    /// What a peer is told to wait whose right this node's ledger does not show: a few block times, after which one that is
+    /// behind has caught up.
+    pub right_retry_millis: u32,
     /// What a peer is told to wait when the disk is full or failed.
     pub full_retry_millis: u32,
     /// Epochs for which fragments are kept after their term, as `reclaimable`.
@@ -70,6 +73,7 @@ impl Default for Config {
             read_bytes_max: 1 << 30,
             read_bytes_per_peer_max: 256 << 20,
             busy_retry_millis: 250,
+            right_retry_millis: 1_000,
             full_retry_millis: 10_000,
             reclaim_after: EpochCount(24),
             refile_page: 4,

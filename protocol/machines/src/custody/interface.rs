@@ -2,7 +2,7 @@
 
 use super::{DurableConfirmation, ReceiveFailure};
 use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
-use crate::wire::fragment::{Answer, ReadAxis, StoreRequest};
+use crate::wire::fragment::{Answer, ReadAxis, StoreRequest, SymbolRequest};
 use floe_ledger::{Run, ShardSet};
 use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 use std::ops::Range;
@@ -123,7 +123,18 @@ pub enum Input {
         /// Length of the blob in bytes when its fragment is in the store.
         held: Option<u64>,
     },
-    /// Ends [`Effect::Serve`], well or not.
+    /// A peer asks for a recovery symbol, or for its opening.
+    SymbolAsked {
+        /// The exchange.
+        stream: StreamId,
+        /// Who.
+        peer: NodeId,
+        /// What, and why.
+        request: SymbolRequest,
+        /// Length of the blob in bytes when the fragment that gives the symbol is in the store.
+        held: Option<u64>,
+    },
+    /// Ends [`Effect::Serve`] or [`Effect::Help`], well or not.
     ReadDone {
         /// The exchange.
         stream: StreamId,
@@ -212,6 +223,16 @@ pub enum Effect {
         pair: PairIndex,
         /// Which bytes of it.
         span: Range<u64>,
+    },
+    /// Send the symbol, made with [`super::give_symbol`], or its opening, made with [`super::open_symbol`], in an
+    /// [`Answer::Symbol`]; then say [`Input::ReadDone`].
+    Help {
+        /// The exchange.
+        stream: StreamId,
+        /// Which of this node's fragments gives it.
+        pair: PairIndex,
+        /// What was asked.
+        request: SymbolRequest,
     },
     /// Send the answer. Ends the exchange: what was staged for it and not kept is dropped.
     Answer {

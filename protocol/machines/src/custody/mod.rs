@@ -24,9 +24,10 @@
 //! - **CU-4** Every exchange gets at most one answer, and every one in flight has a deadline.
 //! - **CU-5** Only sequence numbers of which all own fragments are held are attested.
 //! - **CU-6** No group is dropped that has a copy of a defended fragment, unless a durable copy is filed later.
+//! - **CU-7** A recovery symbol, or its opening, leaves only under a right that this node's own ledger gives the asker.
 //!
 //! # Not here
-//! Withdrawing, recovery symbols and challenges come with their own issues. What a fragment weighs is the ledger's.
+//! Withdrawing comes with its own issue, answering challenges is another machine's. What a fragment weighs is the ledger's.
 //! Gathering fragments for seats to come is the hand-over's; this machine speaks for the seats that its node has. What it
 //! holds beyond them (for a seat to come, or as a former holder) it serves and refiles as long as the blob is defended.
 
@@ -36,6 +37,7 @@ mod config;
 mod intake;
 mod interface;
 mod reads;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -53,6 +55,7 @@ use intake::Intake;
 pub use interface::{Effect, Input, KeepId, Offer, Room, StoreFailure, StreamId};
 use reads::Reads;
 use std::collections::BTreeMap;
+pub use symbols::{KeptFragment, SymbolError, give_symbol, open_symbol};
 pub use verify::{ReceiveFailure, verify_staged};
 
 /// A confirmation whose record is durable. Only [`Custody::step`] makes one, and only this signs.
@@ -136,6 +139,9 @@ impl Custody {
             }
             Input::ReadAsked { stream, peer, blob, shard, axis, held } => {
                 self.read_asked(now, view, stream, reads::Asked { peer, blob, shard, axis, held }, &mut effects);
+            }
+            Input::SymbolAsked { stream, peer, request, held } => {
+                self.symbol_asked((now, view), stream, (peer, request), held, &mut effects);
             }
             Input::ReadDone { stream } => self.reads.done(stream),
             Input::Gone { stream } => self.gone(now, view, stream, &mut effects),

@@ -71,14 +71,28 @@ impl Custody {
         };
         let span = asked.axis.span(&layout);
         let bytes = span.end - span.start;
-        if !self.has_read_room(view, &asked.peer, bytes) {
+        if !self.begin_read((now, view), stream, asked.peer, bytes) {
             let answer = Answer::Busy { retry_after_millis: self.config.busy_retry_millis };
             return effects.push(Effect::Answer { stream, answer });
         }
-        let reading = Reading { peer: asked.peer, bytes, deadline: self.config.deadline(now, bytes) };
-        self.reads.serving.insert(stream, reading);
         let pair = pair_of(&asked.blob, asked.shard, shards);
         effects.push(Effect::Serve { stream, blob: asked.blob, pair, span });
+    }
+
+    /// Takes a place for something that is read for a peer; false when there is none.
+    pub(super) fn begin_read(
+        &mut self,
+        (now, view): (u64, &dyn LedgerView),
+        stream: StreamId,
+        peer: NodeId,
+        bytes: u64,
+    ) -> bool {
+        let has_room = self.has_read_room(view, &peer, bytes);
+        if has_room {
+            let deadline = self.config.deadline(now, bytes);
+            self.reads.serving.insert(stream, Reading { peer, bytes, deadline });
+        }
+        has_room
     }
 
     fn has_read_room(&self, view: &dyn LedgerView, peer: &NodeId, bytes: u64) -> bool {

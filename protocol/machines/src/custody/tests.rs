@@ -3,8 +3,9 @@
 use super::*;
 use crate::ledger_view::Lapse;
 use crate::testing::{Chance, Ledger, bls_key, node};
-use crate::wire::fragment::ReadAxis;
+use crate::wire::fragment::{ReadAxis, Right, SymbolPart, SymbolRequest};
 use floe_erasure::{Layout, pair_of};
+use floe_ledger::repairs::TicketNumber;
 use floe_types::{MemberIndex, SequenceNumber};
 use std::collections::BTreeSet;
 
@@ -566,4 +567,56 @@ fn what_was_found_for_seats_that_are_gone_is_not_attested_for_those_that_came() 
     // A term begins in which this node has other seats.
     ledger.committee = crate::testing::committee(4, 28, 2);
     assert_eq!(custody.step(10_000, &ledger, Input::Tick), []);
+}
+
+fn symbol_asked(stream: u64, peer: u8, right: Right, held: Option<u64>) -> Input {
+    let request = SymbolRequest {
+        blob: blob(9),
+        shard: ShardIndex(0),
+        target: ShardIndex(1),
+        axis: floe_erasure::Axis::Secondary,
+        part: SymbolPart::Bytes,
+        right,
+    };
+    Input::SymbolAsked { stream: StreamId(stream), peer: node(peer), request, held }
+}
+
+#[test]
+fn a_symbol_is_given_only_under_a_right_that_the_ledger_shows() {
+    let (mut custody, mut ledger, _) = setting();
+    let (ticket, other) = (Right::Ticket { number: TicketNumber(4) }, Right::Ticket { number: TicketNumber(5) });
+    ledger.rights.insert((node(PEER), blob(9), ShardIndex(1), ticket));
+    let refused = Answer::Refused {
+        reason: Refusal::NoRight { target: ShardIndex(1), epoch: Epoch(1) },
+        retry_after_millis: Some(1_000),
+    };
+    // Discard and refetch: who threw its fragment away is a member with a seat, and has no right.
+    for (stream, peer, right) in
+        [(1, PEER, other), (2, PEER, Right::Trickle), (3, PEER, Right::Standing), (4, 3, ticket)]
+    {
+        let effects = custody.step(0, &ledger, symbol_asked(stream, peer, right, Some(1_000)));
+        assert_eq!(answers(&effects), [(stream, &refused)], "{peer} {right:?}");
+    }
+    let effects = custody.step(0, &ledger, symbol_asked(5, PEER, ticket, Some(1_000)));
+    let [Effect::Help { stream: StreamId(5), pair, .. }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(pair, pair_of(&blob(9), ShardIndex(0), 28));
+    let not_held = Answer::Refused { reason: Refusal::NotHeld, retry_after_millis: None };
+    let effects = custody.step(0, &ledger, symbol_asked(6, PEER, ticket, None));
+    assert_eq!(answers(&effects), [(6, &not_held)]);
+}
+
+#[test]
+fn symbols_take_places_of_reads_and_give_them_back() {
+    let (_, mut ledger, _) = setting();
+    let config = Config { reads_per_peer_max: 2, ..Config::default() };
+    let mut custody = Custody::new(node(ME), config);
+    ledger.rights.insert((node(PEER), blob(9), ShardIndex(1), Right::Trickle));
+    let ask = |stream| symbol_asked(stream, PEER, Right::Trickle, Some(1_000));
+    assert!(matches!(custody.step(0, &ledger, ask(1))[..], [Effect::Help { .. }]));
+    assert!(matches!(custody.step(0, &ledger, ask(2))[..], [Effect::Help { .. }]));
+    let busy = Answer::Busy { retry_after_millis: 250 };
+    assert_eq!(answers(&custody.step(0, &ledger, ask(3))), [(3, &busy)]);
+    custody.step(0, &ledger, Input::ReadDone { stream: StreamId(1) });
+    assert!(matches!(custody.step(0, &ledger, ask(4))[..], [Effect::Help { .. }]));
+    assert_eq!(custody.reads_in_flight(), 2);
 }

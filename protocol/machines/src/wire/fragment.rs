@@ -1,11 +1,12 @@
-//! `/floe/fragment/1`: fragments in, slivers out, confirmations. One request a stream, bulk with back pressure.
+//! `/floe/fragment/1`: fragments in, slivers and recovery symbols out, confirmations. One request a stream, bulk with back
+//! pressure.
 //!
 //! ```text
 //! asker                                              holder
 //!   | -- u32 BE length | Request ------------------->  |
 //!   | -- raw bytes of the fragment (Store only) ---->  |
 //!   | <------------------- u32 BE length | Answer ---  |
-//!   | <-------------- raw bytes of the sliver (Sliver) |
+//!   | <------ raw bytes of the sliver (Sliver), symbol |
 //! ```
 //!
 //! - The length of every raw part follows from `n` and the blob's length and is never sent: the asker and the holder
@@ -13,6 +14,8 @@
 //! - An asker reads while it writes. An answer that comes before the fragment has been sent ends the exchange: *stored*
 //!   because it is there already, or a refusal. So no round trip is spent on asking whether to send.
 //! - *Stored* says that the fragment is durable. Only a confirmation is a promise towards the network.
+//! - A recovery symbol is asked for bare; only when what was made of the symbols is not what the blob commits to is each
+//!   helper asked to open the one it gave. Whoever asks says under which [`Right`]; the holder looks into its own ledger.
 //! - [`Answer::QuietRetry`] is understood from this first version on, so that a later rule may freeze a sampled few
 //!   fragments while they are asked for; an asker treats it as a holder that will answer later.
 //!
@@ -24,7 +27,8 @@
 //! Bytes on streams are the shell's; whether an offer is taken is [`crate::custody`]'s.
 
 use crate::ledger_view::Lapse;
-use floe_erasure::Layout;
+use floe_erasure::{Axis, Layout};
+pub use floe_ledger::repairs::Right;
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, DecodeError};
 use floe_types::{BlobId, Epoch, NetworkId, RegistrationNumber, ShardIndex};
@@ -108,6 +112,34 @@ pub enum Ask {
         /// Which part.
         range: ReadRange,
     },
+    /// Give a symbol for a fragment that the asker rebuilds.
+    Symbol(SymbolRequest),
+}
+
+/// What of a recovery symbol is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SymbolPart {
+    /// Its bytes, without anything that proves them.
+    Bytes,
+    /// Its opening, without its bytes: the sliver made with it was not the committed one.
+    Opening,
+}
+
+/// A recovery symbol, or its opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolRequest {
+    /// The blob.
+    pub blob: BlobId,
+    /// The shard whose fragment gives the symbol.
+    pub shard: ShardIndex,
+    /// The shard whose fragment is rebuilt.
+    pub target: ShardIndex,
+    /// Which of its slivers.
+    pub axis: Axis,
+    /// What of it.
+    pub part: SymbolPart,
+    /// Why.
+    pub right: Right,
 }
 
 /// A request: whose network, and what.
@@ -188,6 +220,14 @@ pub enum Refusal {
     /// The holder's disk failed or its piece is damaged; what it says is not for strangers.
     #[error("the holder's store failed")]
     StoreFailed,
+    /// The holder's ledger gives the asker no such right; it may be behind, or ahead.
+    #[error("nothing on the holder's ledger lets the asker rebuild shard {target} (its epoch is {epoch})")]
+    NoRight {
+        /// The shard to be rebuilt.
+        target: ShardIndex,
+        /// The holder's epoch.
+        epoch: Epoch,
+    },
 }
 
 impl Refusal {
@@ -201,7 +241,8 @@ impl Refusal {
             | Refusal::Incomplete
             | Refusal::Missing { .. }
             | Refusal::NoRoom { .. }
-            | Refusal::StoreFailed => true,
+            | Refusal::StoreFailed
+            | Refusal::NoRight { .. } => true,
             Refusal::Malformed
             | Refusal::OtherBlob { .. }
             | Refusal::Lapsed { .. }
@@ -246,6 +287,17 @@ pub enum Answer {
     Busy {
         /// Milliseconds after which asking again makes sense.
         retry_after_millis: u32,
+    },
+    /// The symbol asked for: its bytes follow, or its opening is here.
+    Symbol {
+        /// Length of the blob as the holder keeps it. An asker that expects another length stops reading.
+        blob_bytes: u64,
+        /// The encoded proof of the fragment that gives it.
+        #[serde(with = "serde_bytes")]
+        proof: Vec<u8>,
+        /// The encoded opening; empty when the bytes follow.
+        #[serde(with = "serde_bytes")]
+        opening: Vec<u8>,
     },
 }
 

@@ -18,7 +18,21 @@ fn requests() -> Vec<(&'static str, Request)> {
             "read",
             of(Ask::Read { blob: blob(), shard: ShardIndex(3), axis: ReadAxis::Primary, range: ReadRange::Whole }),
         ),
+        (
+            "symbol",
+            of(Ask::Symbol(symbol(
+                SymbolPart::Bytes,
+                Right::Ticket { number: floe_ledger::repairs::TicketNumber(300) },
+            ))),
+        ),
+        ("opening", of(Ask::Symbol(symbol(SymbolPart::Opening, Right::Trickle)))),
+        ("standing", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Standing)))),
     ]
+}
+
+fn symbol(part: SymbolPart, right: Right) -> SymbolRequest {
+    let (shard, target) = (ShardIndex(3), ShardIndex(200));
+    SymbolRequest { blob: blob(), shard, target, axis: Axis::Secondary, part, right }
 }
 
 fn answers() -> Vec<(&'static str, Answer)> {
@@ -45,6 +59,9 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("sliver", Answer::Sliver { blob_bytes: 12, proof: vec![1, 2, 3] }),
         ("quiet", Answer::QuietRetry { after_millis: 70 }),
         ("busy", Answer::Busy { retry_after_millis: 250 }),
+        ("no right", refused(Refusal::NoRight { target: ShardIndex(200), epoch: Epoch(7) }, Some(250))),
+        ("bare symbol", Answer::Symbol { blob_bytes: 12, proof: vec![1, 2, 3], opening: Vec::new() }),
+        ("opened symbol", Answer::Symbol { blob_bytes: 12, proof: vec![1, 2, 3], opening: vec![4; 64] }),
     ]
 }
 
@@ -148,6 +165,9 @@ const FROZEN: &[(&str, &str)] = &[
     ("store", "6804f5bc7dec"),
     ("confirm", "3518bae826d1"),
     ("read", "31cb5283cc96"),
+    ("symbol", "c0a27ca8dbe6"),
+    ("opening", "831c98a822db"),
+    ("standing", "badf044ce906"),
     ("stored", "6667fc344120"),
     ("malformed", "a1b864b06504"),
     ("unknown", "f42a3d9b6679"),
@@ -167,4 +187,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("sliver", "927ee7b418b1"),
     ("quiet", "72d3a7f94c14"),
     ("busy", "3c4f469d557d"),
+    ("no right", "72b097648703"),
+    ("bare symbol", "d31c677d9f66"),
+    ("opened symbol", "5f41a05752ac"),
 ];

@@ -7,7 +7,7 @@ macro_rules! live_view {
     ($live:expr, $state:expr, $context:expr) => {
         floe_machines::ledger_view::LedgerAt::new(
             &$state,
-            $context.network,
+            &$context,
             $live.coordinator.head().epoch,
             $live.coordinator.committee(),
         )

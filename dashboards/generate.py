@@ -591,6 +591,15 @@ def traffic_panels():
             unit="Bps",
         ),
         graph(
+            "Do the others show what they hold?",
+            "Good looks like passed, and nothing else. Silent: a member is away. Missed: it has not what it attested.",
+            [
+                target(f"sum by (outcome) ({rate('floe_challenges_sent_total')})", "asked: {{outcome}}"),
+                target(f"sum ({rate('floe_challenges_received_total')})", "were asked"),
+            ],
+            unit="ops",
+        ),
+        graph(
             "What does this network rebuild?",
             "Good looks like 0, but for a while after a boundary that decided to. Fetched whole is cheaper than rebuilt.",
             [

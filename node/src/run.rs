@@ -10,7 +10,7 @@
 //! swarm closes. A coordinator that cannot go on ends the process with an error; a restart replays the journal.
 
 use crate::actors::coordinator::{self, CoordinatorHandle, CoordinatorParts};
-use crate::actors::{fragments, gateway, network, newcomer, rebuilder, repairer, scrubber};
+use crate::actors::{challenger, fragments, gateway, network, newcomer, rebuilder, repairer, scrubber};
 use crate::config::{ConfigError, NodeConfig};
 use crate::history::History;
 use crate::keys::{NodeKeys, VoteKeyFiles};
@@ -153,7 +153,13 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
     repairer::start(&shared, fragments.clone())?;
     rebuilder::start(&shared, fragments.clone(), config.data.join("scratch"))?;
     scrubber::start(&shared, suspected)?;
-    network::start(&shared, fragments, lanes.requests);
+    let challenging = floe_machines::challenges::Identity {
+        node,
+        network_key: keys.identity.clone(),
+        confirmation_key: keys.confirmation.clone(),
+    };
+    let challenger = challenger::start(&shared, challenging, lanes.observations)?;
+    network::start(&shared, (fragments, challenger), lanes.requests);
     let newcomer::News { mut arrived, progress } = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);
 
     let (gateway_handle, account) = (gateway.clone(), keys.account);

@@ -53,6 +53,8 @@ pub(crate) mod meta {
     pub const BASE_HEIGHT: &[u8] = b"base height";
     /// The oldest height of which the block is kept, 8 bytes; absent for 1.
     pub const OLDEST: &[u8] = b"oldest height";
+    /// What this node is to report of an epoch: the challenger's, at most [`crate::REPORT_BYTES_MAX`]. Absent before the first.
+    pub const REPORT: &[u8] = b"report";
     /// Nothing: votes may have been cast that this store does not remember. Absent when its memory is whole.
     pub const MEMORY_LOST: &[u8] = b"memory lost";
     /// Nothing: the snapshot that has arrived is being put in place of the state. Absent otherwise.

@@ -3,6 +3,7 @@
 //!
 //! | actor | owns | mailbox when full |
 //! | --- | --- | --- |
+//! | [`challenger`] | questions to the others and from them, what is reported of an epoch | a question is declined, an observation dropped |
 //! | [`coordinator`] | consensus, ledger, own transactions, attendance | status requests go unanswered, own work waits; gossip comes in queues of the network |
 //! | [`network`] | the events of the swarm: says where each goes | the swarm's own queues drop and count |
 //! | [`fragments`] | the fragment store: arrivals, confirmations, reads | a stream is answered busy |
@@ -11,6 +12,7 @@
 //! | [`scrubber`] | reading the store through, withdrawing what is gone | suspects wait for the pass |
 //! | [`gateway`] | uploads and reads of this node's clients | a client is answered 503 |
 
+pub mod challenger;
 pub mod coordinator;
 pub mod fragments;
 pub mod gateway;

@@ -122,6 +122,8 @@ catalogue! {
     fragment_bytes: IntCounterVec = "floe_fragment_bytes_total", "Bytes of fragments by direction.", ["direction"];
     handover_bytes: IntCounter = "floe_handover_bytes_total", "Bytes of fragments fetched for shards that came to this node.";
     handover_left: IntGauge = "floe_handover_left_fragments", "Fragments of this node's shards that the last look over the ledger left missing.";
+    challenges_sent: IntCounterVec = "floe_challenges_sent_total", "Questions of this node to other members, by what came of them.", ["outcome"];
+    challenges_received: IntCounter = "floe_challenges_received_total", "Questions of other members to this node.";
     repair_fragments: IntCounterVec = "floe_repair_fragments_total", "Fragments that this node made again for a right it had, by how.", ["outcome"];
     repair_bytes: IntCounter = "floe_repair_bytes_total", "Bytes that came to this node for rebuilding.";
     repair_left: IntGauge = "floe_repair_left_fragments", "Fragments that this node may rebuild and that the last pass left.";
@@ -140,6 +142,7 @@ const KNOWN_LABELS: &[(&str, &[&str])] = &[
     ("floe_fragments_received_total", &["stored", "busy", "refused"]),
     ("floe_fragments_served_total", &["served", "helped", "not_held"]),
     ("floe_fragment_bytes_total", &["in", "out"]),
+    ("floe_challenges_sent_total", &["passed", "late", "missed", "silent", "shown_again", "missed_again"]),
     ("floe_repair_fragments_total", &["fetched", "rebuilt"]),
     ("floe_gateway_stores_total", &["certified", "existing", "failed"]),
     ("floe_gateway_reads_total", &["complete", "failed", "abandoned"]),

@@ -1,7 +1,7 @@
 //! The loop: inputs in, effects carried out in order. No decisions here.
 
 use super::ingress::{
-    Committed, CoordinatorHandle, CoordinatorParts, Live, Relay, StatusAsked, Stop, Submission, Submit,
+    Committed, CoordinatorHandle, CoordinatorParts, Duty, Live, Relay, StatusAsked, Stop, Submission, Submit,
 };
 use super::{COMMITTED_MAX, MAILBOX_MAX};
 use actix::fut::wrap_future;
@@ -354,6 +354,14 @@ impl Handler<Submit> for CoordinatorActor {
 
     fn handle(&mut self, Submit(action): Submit, context: &mut Context<Self>) -> Self::Result {
         MessageResult(self.submit(|ticket| Input::Submit { ticket, action }, context))
+    }
+}
+
+impl Handler<Duty> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, Duty(action): Duty, context: &mut Context<Self>) {
+        self.input(Input::Duty { action }, context);
     }
 }
 

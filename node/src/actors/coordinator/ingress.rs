@@ -46,6 +46,11 @@ pub(super) struct StatusAsked {
 #[rtype(result = "Result<Submission, SubmitError>")]
 pub(super) struct Submit(pub Action);
 
+/// This node owes the ledger a word that costs nothing: a commitment or a report.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Duty(pub Action);
+
 /// Somebody hands in a transaction that is signed already.
 #[derive(Message)]
 #[rtype(result = "Result<Submission, SubmitError>")]
@@ -133,6 +138,12 @@ impl CoordinatorHandle {
             Ok(result) => Ok(result?),
             Err(MailboxError::Closed | MailboxError::Timeout) => Err(SubmitFailure::Stopping),
         }
+    }
+
+    /// Signs and sends what this node owes the ledger for nothing.
+    pub(in crate::actors) fn duty(&self, action: Action) {
+        // Full: it is handed over again.
+        let _ = self.address.try_send(Duty(action));
     }
 
     /// What this node sees now.

@@ -1,6 +1,7 @@
-//! Says where the requests of other nodes go: status to the coordinator, blocks to the block server, fragment streams to
-//! the fragments actor. Votes and transactions do not come by here: the coordinator reads those queues itself.
+//! Says where the requests of other nodes go: status to the coordinator, blocks to the block server, challenges to the
+//! challenger, fragment streams to the fragments actor. Votes and transactions do not come by here: the coordinator reads those queues itself.
 
+use super::challenger::ChallengerHandle;
 use super::coordinator::CoordinatorHandle;
 use super::fragments::FragmentsHandle;
 use crate::run::Shared;
@@ -26,16 +27,22 @@ pub struct NetworkActor {
     store: Store,
     coordinator: CoordinatorHandle,
     fragments: FragmentsHandle,
+    challenger: ChallengerHandle,
     serving: Arc<Semaphore>,
 }
 
 /// Starts routing what comes in by `requests`.
-pub fn start(shared: &Shared, fragments: FragmentsHandle, mut requests: mpsc::Receiver<Event>) {
+pub fn start(
+    shared: &Shared,
+    (fragments, challenger): (FragmentsHandle, ChallengerHandle),
+    mut requests: mpsc::Receiver<Event>,
+) {
     let (network, store, coordinator) = (shared.context.network, shared.store.clone(), shared.coordinator.clone());
     NetworkActor::create(move |context| {
         let requests = futures::stream::poll_fn(move |task| requests.poll_recv(task));
         <NetworkActor as StreamHandler<Event>>::add_stream(requests, context);
-        NetworkActor { network, store, coordinator, fragments, serving: Arc::new(Semaphore::new(BLOCK_REQUESTS_MAX)) }
+        let serving = Arc::new(Semaphore::new(BLOCK_REQUESTS_MAX));
+        NetworkActor { network, store, coordinator, fragments, challenger, serving }
     });
 }
 
@@ -48,6 +55,7 @@ impl StreamHandler<Event> for NetworkActor {
         match event {
             Event::StatusRequest { bytes, reply, from: _ } => self.coordinator.status_asked(bytes, reply),
             Event::BlocksRequest { bytes, reply, from: _ } => self.serve_blocks(&bytes, reply),
+            Event::ChallengeRequest { bytes, reply, from } => self.challenger.asked(from, bytes, reply),
             Event::FragmentStream { from, stream } => self.fragments.serve(from, stream),
             Event::Gossip { .. } | Event::Connected(_) | Event::Disconnected(_) | Event::Listening(_) => {}
         }

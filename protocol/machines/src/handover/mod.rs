@@ -105,7 +105,9 @@ impl Gap {
                 Err(Trouble::Later { after_millis })
             }
             Answer::Refused { .. } => Err(Trouble::NotThere),
-            Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } => Err(Trouble::Wrong),
+            Answer::Sliver { .. } | Answer::Symbol { .. } | Answer::Stored | Answer::Confirmation { .. } => {
+                Err(Trouble::Wrong)
+            }
         }
     }
 }

@@ -8,8 +8,8 @@
 
 use crate::model::{
     AccountView, BlobList, BlobStatus, CanStopView, CandidatesView, CheckView, CommitteeView, EpochView, Explanation,
-    Health, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, RegistrationView, RepairView, StoreAnswer, StoreLine, StoreProgress,
-    StoreQuote, TransactionAnswer, VerdictsView,
+    Health, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, RegistrationView, RepairView,
+    StoreAnswer, StoreLine, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::{Code, Problem};
 use crate::service::{Existing, HistoryPage, Page, Persistence, Proposal, QuoteAsk, StoreAsk, Undefended};

@@ -7,8 +7,8 @@
 
 use crate::model::{
     AccountView, Attributes, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CheckView, CommitteeView,
-    EpochView, Explanation, Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt,
-    RegistrationView, RepairView, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
+    EpochView, Explanation, Health, HistoryPlace, HistoryView, NetworkView, NodeView, PreviewView, PricesView,
+    QuoteView, Receipt, RegistrationView, RepairView, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::Problem;
 use bytes::Bytes;

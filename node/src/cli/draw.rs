@@ -61,7 +61,7 @@ pub(super) fn verdict(verdict: Verdict, output: &Output) -> String {
 fn tone_of(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Intact => Tone::Good,
-        Verdict::Tolerated | Verdict::Pending | Verdict::Undecided => Tone::Thin,
+        Verdict::Tolerated | Verdict::Repairing | Verdict::Pending | Verdict::Undecided => Tone::Thin,
         Verdict::Unavailable | Verdict::Lost | Verdict::Invalid => Tone::Bad,
         Verdict::Forgotten => Tone::Faint,
     }

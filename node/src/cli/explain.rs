@@ -54,7 +54,11 @@ fn described(explanation: &Explanation, output: &Output) -> String {
         (Some(epoch), Some(at)) => format!("epoch {epoch}, decided {}", clock.past(at)),
         _ => "nothing was decided yet".to_owned(),
     };
-    rows.push(format!(" {:<width$}  {decided}; next boundary about {}", "as of", clock.future(explanation.next_boundary_about)));
+    rows.push(format!(
+        " {:<width$}  {decided}; next boundary about {}",
+        "as of",
+        clock.future(explanation.next_boundary_about)
+    ));
     rows.join("\n")
 }
 

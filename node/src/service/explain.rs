@@ -5,12 +5,12 @@
 
 use super::internal;
 use super::look::{Look, margin, verdict_word};
+use floe_api::Problem;
 use floe_api::model::{
     BlobFacts, Explanation, Facts, HolderView, NetworkFacts, NodeFacts, PlannedView, RankView, RepairView, RiskLine,
     RiskView, Ruler, Sentence, TicketView, Verdict,
 };
 use floe_api::service::BlobRef;
-use floe_api::Problem;
 use floe_ledger::repairs::{Haste, Ticket, Why};
 use floe_ledger::verdict::{Precision, Progress, Risk};
 use floe_ledger::views::{self, BlobStatus};
@@ -341,9 +341,10 @@ impl Look<'_> {
             ));
         }
         let verdicts = record.map(|record| &record.boundary.tally.verdicts);
-        let words = verdicts.into_iter().flatten().map(|(verdict, weight)| {
-            format!("{} {}", weight.blobs, verdict_word(*verdict).word())
-        });
+        let words = verdicts
+            .into_iter()
+            .flatten()
+            .map(|(verdict, weight)| format!("{} {}", weight.blobs, verdict_word(*verdict).word()));
         let words: Vec<String> = words.collect();
         if !words.is_empty() {
             lines.push(sentence("blobs", words.join(", ")));
@@ -428,7 +429,8 @@ fn repair_words(record: Option<&VerdictRecord>, tickets: &[TicketView]) -> Vec<S
 
 fn node_reasons(facts: &NodeFacts, constants: &Constants) -> Vec<Sentence> {
     let mut lines = Vec::new();
-    let slots = facts.slots.map(|(held, decided)| format!("it held in {held} of {decided} decided slots of the last epoch"));
+    let slots =
+        facts.slots.map(|(held, decided)| format!("it held in {held} of {decided} decided slots of the last epoch"));
     let because = match (facts.silent_epochs, slots) {
         (0, Some(slots)) => slots,
         (0, None) => "it answered when it was last judged".to_owned(),
@@ -443,7 +445,9 @@ fn node_reasons(facts: &NodeFacts, constants: &Constants) -> Vec<Sentence> {
         match facts.rank {
             RankView::Good => "it may have seats and is paid by what it shows".to_owned(),
             RankView::Probation => format!("below {:.2} it gets no new seats", facts.probation_below),
-            RankView::Excluded => "it loses its seats at the next term, waits, and begins again with an empty store".to_owned(),
+            RankView::Excluded => {
+                "it loses its seats at the next term, waits, and begins again with an empty store".to_owned()
+            }
         },
     ));
     if facts.rank != RankView::Excluded {
@@ -466,4 +470,3 @@ fn node_reasons(facts: &NodeFacts, constants: &Constants) -> Vec<Sentence> {
     }
     lines
 }
-

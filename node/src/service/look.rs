@@ -40,6 +40,7 @@ pub fn verdict_word(verdict: floe_ledger::Verdict) -> Verdict {
     match verdict {
         floe_ledger::Verdict::Intact => Verdict::Intact,
         floe_ledger::Verdict::Tolerated => Verdict::Tolerated,
+        floe_ledger::Verdict::Repairing => Verdict::Repairing,
         floe_ledger::Verdict::Unavailable => Verdict::Unavailable,
         floe_ledger::Verdict::Lost => Verdict::Lost,
         floe_ledger::Verdict::Forgotten => Verdict::Forgotten,

@@ -4,7 +4,9 @@
 
 mod account;
 mod audit;
+mod check;
 mod committee;
+mod explain;
 mod health;
 mod look;
 mod network;
@@ -18,13 +20,13 @@ use crate::actors::gateway::GatewayHandle;
 use crate::run::Shared;
 use crate::telemetry::{Scrape, StoreFigures};
 use floe_api::model::{
-    AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CommitteeView, EpochView, Health,
-    HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt, RegistrationView, StoreQuote,
-    Time, TransactionAnswer, VerdictsView,
+    AccountView, BlobHead, BlobList, BlobStatus, CanStopView, CandidatesView, CheckView, CommitteeView, EpochView,
+    Explanation, Health, HistoryView, NetworkView, NodeView, PreviewView, PricesView, QuoteView, Receipt,
+    RegistrationView, RepairView, StoreQuote, Time, TransactionAnswer, VerdictsView,
 };
 use floe_api::service::{
-    Answer, AuditAsk, BlobRef, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreAsk, StoreRequest,
-    Undefended,
+    Answer, AuditAsk, BlobRef, Explained, HistoryPage, Page, Proposal, QuoteAsk, ReadStream, Served, StoreAsk,
+    StoreRequest, Undefended,
 };
 use floe_api::{Code, Problem, Service};
 use floe_machines::snapshot::Progress;
@@ -155,6 +157,32 @@ impl Service for NodeService {
 
     fn verdicts(&self, blob: BlobRef) -> Answer<VerdictsView> {
         self.look(move |look| look.verdicts(&blob))
+    }
+
+    fn explain(&self, what: Explained) -> Answer<Explanation> {
+        let (name, own) = (self.genesis.name.clone(), self.shared.node);
+        self.look(move |look| match what {
+            Explained::Network => look.explain_network(&name),
+            Explained::Node(node) => look.explain_node(&node.unwrap_or(own)),
+            Explained::Blob(blob) => look.explain_blob(&blob),
+        })
+    }
+
+    fn repair(&self) -> Answer<RepairView> {
+        let metrics = self.shared.metrics.clone();
+        self.look(move |look| {
+            let of = |outcome| metrics.repair_fragments.with_label_values(&[outcome]).get();
+            let (rebuilt_here, bytes_here) = (of("rebuilt") + of("fetched"), metrics.repair_bytes.get());
+            Ok(RepairView { rebuilt_here, bytes_here, ..look.repair_view()? })
+        })
+    }
+
+    fn check(&self, blob: BlobRef) -> Answer<CheckView> {
+        let service = self.clone();
+        Box::pin(async move {
+            let checking = service.look(move |look| look.checking(&blob)).await?;
+            service.ask_holders(checking).await
+        })
     }
 
     fn genesis(&self) -> Answer<String> {

@@ -120,6 +120,10 @@ impl Look<'_> {
                 }
                 RowKind::Seat => (&mut duties.seats, &mut duties.seats_covered),
                 RowKind::Incoming => (&mut duties.incoming, &mut duties.incoming_covered),
+                RowKind::StandIn => {
+                    duties.standing_in += 1;
+                    continue;
+                }
             };
             *count += 1;
             let missing = self.missing_of(id, &mut pages)?;

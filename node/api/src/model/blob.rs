@@ -17,6 +17,8 @@ pub enum Verdict {
     Intact,
     /// Some are absent and nothing is done about it, on purpose.
     Tolerated,
+    /// Some of it is being rebuilt.
+    Repairing,
     /// Fewer than the read line answered; holders may return.
     Unavailable,
     /// Fewer than the read line are covered at all.
@@ -37,6 +39,7 @@ impl Verdict {
             Verdict::Pending => "pending",
             Verdict::Intact => "intact",
             Verdict::Tolerated => "tolerated",
+            Verdict::Repairing => "repairing",
             Verdict::Unavailable => "unavailable",
             Verdict::Lost => "lost",
             Verdict::Forgotten => "forgotten",

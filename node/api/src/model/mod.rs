@@ -23,8 +23,8 @@ pub use blob::{
 pub use blob::{PaidTerm, Standing, Verdict};
 pub use committee::{CanStopView, Candidacy, CandidateView, CandidatesView, CrowdedDomain, ForGood, PreviewView};
 pub use explain::{
-    BlobFacts, CheckView, CheckedHolder, Explanation, Facts, HolderView, NetworkFacts, NodeFacts, PlannedView, RankView,
-    RepairView, RiskLine, RiskView, Sentence, TicketView,
+    BlobFacts, CheckView, CheckedHolder, Explanation, Facts, HolderView, NetworkFacts, NodeFacts, PlannedView,
+    RankView, RepairView, RiskLine, RiskView, Sentence, TicketView,
 };
 pub use health::{Axis, Check, CheckCode, Health, HealthState};
 pub use network::{

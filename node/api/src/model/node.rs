@@ -90,6 +90,9 @@ pub struct DutiesView {
     pub incoming_covered: u16,
     /// Shards that it keeps for those who have the seats now.
     pub former: u16,
+    /// Shards that it keeps for holders that are silent or gone.
+    #[serde(default)]
+    pub standing_in: u16,
     /// Bytes of all that belong to seats and incoming shards.
     pub bytes: u64,
     /// Bytes of them that are not attested yet, as far as they were counted.

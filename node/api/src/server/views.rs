@@ -4,7 +4,9 @@ use super::query::Query;
 use super::{Shared, respond};
 use crate::model::HealthState;
 use crate::problem::{Code, Problem};
-use crate::service::{AuditAsk, BlobRef, Explained, HistoryPage, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk, StoreAsk};
+use crate::service::{
+    AuditAsk, BlobRef, Explained, HistoryPage, PAGE_MAX, PREFIX_MIN, Page, Proposal, QuoteAsk, StoreAsk,
+};
 use actix_web::{HttpRequest, HttpResponse, web};
 use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, NodeId, RegistrationNumber, SequenceNumber};
 

@@ -328,6 +328,8 @@ impl StreamHandler<Event> for CoordinatorActor {
         let input = match topic {
             floe_network::Topic::Transactions => Input::TransactionMessage { token, bytes },
             floe_network::Topic::Consensus => Input::ConsensusMessage { token, bytes },
+            // They have a queue of their own, which is the challenger's.
+            floe_network::Topic::Observations => return,
         };
         self.input(input, context);
         self.verdict = None;

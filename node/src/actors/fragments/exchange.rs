@@ -297,11 +297,13 @@ impl Exchange {
             };
         }
         let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(2);
-        let give = move || {
+        let give = move || -> Result<(), custody::SymbolError> {
             let fragment = custody::KeptFragment::new(&store, &record);
             let mut sink = ChunkSink { sender, chunk: Vec::with_capacity(CHUNK_BYTES) };
             custody::give_symbol(&request, (&record, &fragment), shards, &mut sink, &Options::default())?;
-            sink.flush().map_err(|source| custody::SymbolError::from(floe_erasure::RecoveryError::Write { source }))
+            // Nobody takes it any more: then nobody hears of this either.
+            let _ = sink.flush();
+            Ok(())
         };
         let helpers = self.parts.helpers.clone();
         let made = helpers.run(give);

@@ -44,7 +44,9 @@ fn ended<T>(answer: Answer, done: Option<T>) -> Outcome<T> {
         (Answer::Refused { reason, retry_after_millis }, _) => Outcome::Refused { reason, retry_after_millis },
         (Answer::Busy { retry_after_millis }, _) => Outcome::Busy { retry_after_millis },
         (Answer::QuietRetry { after_millis }, _) => Outcome::Busy { retry_after_millis: after_millis },
-        (Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. }, None) => Outcome::Broken,
+        (Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::Symbol { .. }, None) => {
+            Outcome::Broken
+        }
     }
 }
 
@@ -172,7 +174,7 @@ pub(super) async fn read(
             Some(after_millis) if reason.may_pass() => Trouble::Later { after_millis },
             _ => Trouble::NotThere,
         }),
-        Ok((_, Answer::Stored | Answer::Confirmation { .. })) => Err(Trouble::Wrong),
+        Ok((_, Answer::Stored | Answer::Confirmation { .. } | Answer::Symbol { .. })) => Err(Trouble::Wrong),
     };
     speeds(parts).failed(member);
     result

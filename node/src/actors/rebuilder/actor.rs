@@ -7,7 +7,9 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use floe_erasure::{Layout, Options};
 use floe_ledger::{Action, Run, ShardSet};
-use floe_machines::repair::{self, Attempted, Bench, Config, Effect, Input, JobId, Place, Rebuild, Repair, Tally, Trouble, Work};
+use floe_machines::repair::{
+    self, Attempted, Bench, Config, Effect, Input, JobId, Place, Rebuild, Repair, Tally, Trouble, Work,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,7 +95,13 @@ impl RebuilderActor {
         metrics.repair_fragments.with_label_values(&["rebuilt"]).inc_by(rebuilt);
         metrics.repair_left.set(i64::try_from(left).unwrap_or(i64::MAX));
         if fetched > 0 || rebuilt > 0 || left > 0 {
-            tracing::info!(fetched, rebuilt, moved_bytes, left, "fragments that are this node's to rebuild were gone through");
+            tracing::info!(
+                fetched,
+                rebuilt,
+                moved_bytes,
+                left,
+                "fragments that are this node's to rebuild were gone through"
+            );
         }
     }
 
@@ -148,8 +156,7 @@ impl RebuilderActor {
         let (parts, bench) = (Arc::clone(&self.parts), self.benches.get(&job).cloned());
         self.then_tell(context, async move {
             let (bench, store) = (bench?, parts.shared.store.clone());
-            let keep =
-                move || bench.lock().unwrap_or_else(PoisonError::into_inner).keep(&store, &Options::default());
+            let keep = move || bench.lock().unwrap_or_else(PoisonError::into_inner).keep(&store, &Options::default());
             let outcome = parts.workers.run(keep).await.ok()?.map_err(|error| {
                 tracing::warn!(%error, "a rebuilt fragment could not be kept");
                 error.trouble()

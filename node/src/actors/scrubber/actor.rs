@@ -47,7 +47,7 @@ impl ScrubberActor {
     fn step(&mut self, input: Input) -> Result<Vec<Effect>, StateError> {
         let snapshot = self.parts.shared.store.snapshot();
         let (epoch, committee) = (views::head(&snapshot)?.epoch, views::committee(&snapshot)?);
-        let view = LedgerAt::new(&snapshot, self.parts.shared.context.network, epoch, &committee);
+        let view = LedgerAt::new(&snapshot, &self.parts.shared.context, epoch, &committee);
         let effects = self.machine.step(self.now(), &view, input);
         view.trouble().map_or(Ok(effects), Err)
     }

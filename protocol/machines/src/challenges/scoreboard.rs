@@ -1,24 +1,26 @@
 //! The live scoreboard: what members said after each slot about who passed, and what that comes to.
 //!
 //! It moves dashboards, never decisions: an epoch is decided from reports that were committed to and opened. It counts as
-//! the decision will, in shards: a target *held* in a slot when the members that say it passed have, with its own seats,
-//! at least `f + 1`.
+//! the decision will, in shards: a target *held* in a slot when the members that say it answered have, with its own seats,
+//! at least `f + 1`: in time, or at all.
 //!
 //! # Laws
 //! - **CB-1** One word of each member and slot counts, the first. A second one changes nothing.
 //! - **CB-2** Its size is bounded by members and slots, whatever is said.
 
 use floe_ledger::MemberSet;
+use floe_ledger::challenges::Slot;
+use floe_types::params::SLOTS;
 use floe_types::{Committee, Epoch, MemberIndex};
 use std::collections::BTreeMap;
 
 /// How a target stands in a slot, as far as was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Enough saw it pass in time.
+    /// Enough saw it answer everything in time.
     Held,
-    /// Enough saw it answer, not enough of them in time.
-    Late,
+    /// Enough saw it answer, not enough of them everything in time: it holds and does not serve.
+    Slow,
     /// Enough spoke, and too few saw it answer.
     Missed,
     /// Too few spoke so far.
@@ -55,12 +57,20 @@ pub struct Scoreboard {
     slots: Vec<BTreeMap<MemberIndex, Said>>,
 }
 
-impl Scoreboard {
-    /// An empty one of `epoch` with so many slots, whose committee this is.
+impl Standing {
+    /// Whether it counts as held.
     #[must_use]
-    pub fn new(epoch: Epoch, committee: &Committee, slots: u8) -> Scoreboard {
+    pub fn is_held(self) -> bool {
+        matches!(self, Standing::Held | Standing::Slow)
+    }
+}
+
+impl Scoreboard {
+    /// An empty one of `epoch`, whose committee this is.
+    #[must_use]
+    pub fn new(epoch: Epoch, committee: &Committee) -> Scoreboard {
         let weights = committee.members().iter().map(|member| member.shards.len() as u16).collect();
-        let slots = vec![BTreeMap::new(); usize::from(slots)];
+        let slots = vec![BTreeMap::new(); usize::from(SLOTS)];
         Scoreboard { epoch, weights, faulty: committee.faulty(), quorum: committee.quorum(), slots }
     }
 
@@ -71,10 +81,10 @@ impl Scoreboard {
     }
 
     /// Takes in what `member` says of `slot`: who passed, and who answered late.
-    pub fn say(&mut self, member: MemberIndex, slot: u8, (passed, late): (&MemberSet, &MemberSet)) -> News {
+    pub fn say(&mut self, member: MemberIndex, slot: Slot, (passed, late): (&MemberSet, &MemberSet)) -> News {
         let members = self.weights.len() as u16;
         let fits = member.0 < members && passed.end() <= members && late.end() <= members;
-        let Some(said) = self.slots.get_mut(usize::from(slot)).filter(|_| fits) else { return News::Foreign };
+        let Some(said) = self.slots.get_mut(usize::from(slot.0)).filter(|_| fits) else { return News::Foreign };
         if said.contains_key(&member) {
             return News::Known;
         }
@@ -82,16 +92,22 @@ impl Scoreboard {
         News::New
     }
 
+    /// Whether `member` has spoken about `slot`.
+    #[must_use]
+    pub fn has_spoken(&self, member: MemberIndex, slot: Slot) -> bool {
+        self.slots.get(usize::from(slot.0)).is_some_and(|said| said.contains_key(&member))
+    }
+
     /// Shards of the members that spoke about `slot`.
     #[must_use]
-    pub fn spoke(&self, slot: u8) -> u16 {
-        self.slots.get(usize::from(slot)).map_or(0, |said| said.keys().map(|member| self.weight(*member)).sum())
+    pub fn spoke(&self, slot: Slot) -> u16 {
+        self.slots.get(usize::from(slot.0)).map_or(0, |said| said.keys().map(|member| self.weight(*member)).sum())
     }
 
     /// How `target` stands in `slot`.
     #[must_use]
-    pub fn standing(&self, slot: u8, target: MemberIndex) -> Standing {
-        let Some(said) = self.slots.get(usize::from(slot)) else { return Standing::Unknown };
+    pub fn standing(&self, slot: Slot, target: MemberIndex) -> Standing {
+        let Some(said) = self.slots.get(usize::from(slot.0)) else { return Standing::Unknown };
         let own = self.weight(target);
         let (mut passed, mut answered) = (own, own);
         for (member, said) in said.iter().filter(|(member, _)| **member != target) {
@@ -105,9 +121,9 @@ impl Scoreboard {
         let spoke = said.keys().filter(|member| **member != target).map(|member| self.weight(*member)).sum::<u16>();
         match () {
             () if passed > self.faulty => Standing::Held,
+            () if answered > self.faulty => Standing::Slow,
             // Its own seats count as speaking: it is one of those that can be expected to.
             () if spoke + own < self.quorum => Standing::Unknown,
-            () if answered > self.faulty => Standing::Late,
             () => Standing::Missed,
         }
     }
@@ -115,13 +131,13 @@ impl Scoreboard {
     /// How `target` stands in every slot.
     #[must_use]
     pub fn standings(&self, target: MemberIndex) -> Vec<Standing> {
-        (0..self.slots.len() as u8).map(|slot| self.standing(slot, target)).collect()
+        Slot::all().map(|slot| self.standing(slot, target)).collect()
     }
 
     /// The newest slot about which members with a quorum of shards spoke.
     #[must_use]
-    pub fn newest_full_slot(&self) -> Option<u8> {
-        (0..self.slots.len() as u8).rev().find(|slot| self.spoke(*slot) >= self.quorum)
+    pub fn newest_full_slot(&self) -> Option<Slot> {
+        Slot::all().rev().find(|slot| self.spoke(*slot) >= self.quorum)
     }
 
     fn weight(&self, member: MemberIndex) -> u16 {
@@ -140,19 +156,19 @@ mod tests {
 
     /// Ten members with a shard each: f = 3.
     fn board() -> Scoreboard {
-        Scoreboard::new(Epoch(7), &testing::committee(10, 10, 1), 6)
+        Scoreboard::new(Epoch(7), &testing::committee(10, 10, 1))
     }
 
     #[test]
     fn who_passed_with_f_others_held() {
         let mut board = board();
         for member in 1..4 {
-            assert_eq!(board.standing(0, MemberIndex(0)), Standing::Unknown);
-            assert_eq!(board.say(MemberIndex(member), 0, (&set(&[0]), &set(&[]))), News::New);
+            assert_eq!(board.standing(Slot(0), MemberIndex(0)), Standing::Unknown);
+            assert_eq!(board.say(MemberIndex(member), Slot(0), (&set(&[0]), &set(&[]))), News::New);
         }
-        assert_eq!(board.standing(0, MemberIndex(0)), Standing::Held, "three and its own seat");
-        assert_eq!(board.standing(1, MemberIndex(0)), Standing::Unknown, "another slot");
-        assert_eq!(board.spoke(0), 3);
+        assert_eq!(board.standing(Slot(0), MemberIndex(0)), Standing::Held, "three and its own seat");
+        assert_eq!(board.standing(Slot(1), MemberIndex(0)), Standing::Unknown, "another slot");
+        assert_eq!(board.spoke(Slot(0)), 3);
     }
 
     #[test]
@@ -160,46 +176,46 @@ mod tests {
         let mut framed = board();
         for member in 1..10 {
             let passed = if member <= 3 { set(&[]) } else { set(&[0]) };
-            framed.say(MemberIndex(member), 2, (&passed, &set(&[])));
+            framed.say(MemberIndex(member), Slot(2), (&passed, &set(&[])));
         }
-        assert_eq!(framed.standing(2, MemberIndex(0)), Standing::Held);
+        assert_eq!(framed.standing(Slot(2), MemberIndex(0)), Standing::Held);
         // The absent one is itself among the three that lie.
         let mut shielded = board();
         for member in 1..10 {
             let passed = if member <= 2 { set(&[0]) } else { set(&[]) };
-            shielded.say(MemberIndex(member), 2, (&passed, &set(&[])));
+            shielded.say(MemberIndex(member), Slot(2), (&passed, &set(&[])));
         }
-        assert_eq!(shielded.standing(2, MemberIndex(0)), Standing::Missed);
+        assert_eq!(shielded.standing(Slot(2), MemberIndex(0)), Standing::Missed);
     }
 
     #[test]
-    fn late_is_not_missed_and_not_held() {
+    fn late_holds_and_does_not_serve() {
         let mut board = board();
         for member in 1..10 {
-            board.say(MemberIndex(member), 0, (&set(&[]), &set(&[0])));
+            board.say(MemberIndex(member), Slot(0), (&set(&[]), &set(&[0])));
         }
-        assert_eq!(board.standing(0, MemberIndex(0)), Standing::Late);
+        assert_eq!(board.standing(Slot(0), MemberIndex(0)), Standing::Slow);
         assert_eq!(board.standings(MemberIndex(0))[1..], [Standing::Unknown; 5]);
-        assert_eq!(board.newest_full_slot(), Some(0));
+        assert_eq!(board.newest_full_slot(), Some(Slot(0)));
     }
 
     #[test]
     fn a_second_word_and_strangers_change_nothing() {
         let mut board = board();
-        board.say(MemberIndex(1), 0, (&set(&[0]), &set(&[])));
-        assert_eq!(board.say(MemberIndex(1), 0, (&set(&[]), &set(&[]))), News::Known);
-        assert_eq!(board.say(MemberIndex(10), 0, (&set(&[0]), &set(&[]))), News::Foreign);
-        assert_eq!(board.say(MemberIndex(2), 6, (&set(&[0]), &set(&[]))), News::Foreign);
-        assert_eq!(board.say(MemberIndex(2), 0, (&set(&[700]), &set(&[]))), News::Foreign);
-        assert_eq!(board.spoke(0), 1);
+        board.say(MemberIndex(1), Slot(0), (&set(&[0]), &set(&[])));
+        assert_eq!(board.say(MemberIndex(1), Slot(0), (&set(&[]), &set(&[]))), News::Known);
+        assert_eq!(board.say(MemberIndex(10), Slot(0), (&set(&[0]), &set(&[]))), News::Foreign);
+        assert_eq!(board.say(MemberIndex(2), Slot(6), (&set(&[0]), &set(&[]))), News::Foreign);
+        assert_eq!(board.say(MemberIndex(2), Slot(0), (&set(&[700]), &set(&[]))), News::Foreign);
+        assert_eq!(board.spoke(Slot(0)), 1);
     }
 
     #[test]
     fn what_a_target_says_of_itself_counts_nothing() {
         let mut board = board();
         for member in 0..3 {
-            board.say(MemberIndex(member), 0, (&set(&[0]), &set(&[])));
+            board.say(MemberIndex(member), Slot(0), (&set(&[0]), &set(&[])));
         }
-        assert_eq!(board.standing(0, MemberIndex(0)), Standing::Unknown, "two others and its own seat are three");
+        assert_eq!(board.standing(Slot(0), MemberIndex(0)), Standing::Unknown, "two others and its own seat are three");
     }
 }

@@ -12,7 +12,7 @@ use super::machine::{Challenger, Step};
 use crate::fragments::{FragmentRecord, FragmentStore, StoreError};
 use crate::wire::challenge::{Denial, Reply, Request};
 use bytes::Bytes;
-use floe_erasure::{Axis, FragmentProof, Options, Part, ReadAt, SliverHashes, pair_of};
+use floe_erasure::{Axis, ChunkOpening, FragmentProof, Options, Part, ReadAt, SliverHashes, open_chunk, pair_of};
 use floe_ledger::challenges::{Answer, Question, Sample, Slip};
 use floe_types::keys::SecretKey;
 use floe_types::params::challenges_per_slot;
@@ -154,14 +154,12 @@ pub fn show(
         Question::Chunk(sample) => sample,
     };
     match open(shards, sample, store, kept) {
-        Some((chunk, opening, proof)) => Reply::Shown(Answer::show(network, slip, chunk, (&opening, &proof), key)),
+        Some(opening) => Reply::Shown(Answer::show(network, slip, &opening, key)),
         None => Reply::No(Denial::NotHeld),
     }
 }
 
-type Opened = (Vec<u8>, floe_erasure::Opening, FragmentProof);
-
-fn open(shards: u16, sample: &Sample, store: &dyn FragmentStore, kept: &dyn KeptHashes) -> Option<Opened> {
+fn open(shards: u16, sample: &Sample, store: &dyn FragmentStore, kept: &dyn KeptHashes) -> Option<ChunkOpening> {
     if sample.shard.0 >= shards {
         return None;
     }
@@ -187,6 +185,5 @@ fn open(shards: u16, sample: &Sample, store: &dyn FragmentStore, kept: &dyn Kept
             hashes
         }
     };
-    let (chunk, opening) = hashes.open_part(&layout, sample.place(), &sliver).ok()?;
-    Some((chunk, opening, proof))
+    open_chunk(&layout, &proof, sample.place(), &hashes, &fragment).ok()
 }

@@ -63,7 +63,7 @@ pub(super) fn validators(committee: &Committee) -> ValidatorSet {
 }
 
 impl Coordinator {
-    pub(super) fn started(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) {
+    pub(super) fn started(&mut self, journal: Vec<JournalEntry>) {
         self.has_started = true;
         // What was heard of the height under way is in the journal: others may have lost theirs.
         for vote in journal.iter().filter_map(JournalEntry::vote) {

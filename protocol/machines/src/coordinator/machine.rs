@@ -141,7 +141,7 @@ impl Coordinator {
     pub fn step(&mut self, now: u64, state: &dyn StateRead, input: Input) -> Result<Vec<Effect>, Error> {
         let mut work = Work { now, state, out: Vec::new() };
         match input {
-            Input::Started { journal } => self.started(&mut work, journal),
+            Input::Started { journal } => self.started(journal),
             Input::ConsensusMessage { token, bytes } => self.consensus_message(&mut work, token, &bytes)?,
             Input::TransactionMessage { token, bytes } => self.transaction_message(&mut work, token, &bytes),
             Input::Submit { ticket, action } => self.submit(&mut work, ticket, action)?,

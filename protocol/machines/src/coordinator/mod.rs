@@ -71,13 +71,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a network with `params`: a step waits for as long as a tenth of an epoch, from 0.3 to 3 seconds.
+    /// The defaults for a network with `params`: a step waits for as long as a tenth of a closing, from 0.15 to 3 seconds.
     ///
-    /// An absent proposer costs one such wait, so that an epoch of seconds must not wait as long as one of an hour; on a
-    /// network of continents 3 seconds are ten times what a proposal takes.
+    /// An absent proposer costs one such wait, and commitments, the draw and reports must come into blocks within a closing
+    /// although proposers are absent, so that an epoch of seconds must not wait as long as one of an hour; on a network of continents 3
+    /// seconds are ten times what a proposal takes.
     #[must_use]
     pub fn for_params(params: &Params) -> Config {
-        let propose = Duration::from_millis((params.epoch_millis / 10).clamp(300, 3_000));
+        let propose = Duration::from_millis((params.closing_millis / 10).clamp(150, 3_000));
         let timeouts = Timeouts {
             propose,
             prevote: propose / 3,

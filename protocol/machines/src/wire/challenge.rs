@@ -246,7 +246,7 @@ mod tests {
         let signed = longest_observation().sign(&SecretKey::from_bytes([1; 32]));
         assert_eq!(SignedObservation::decode(&signed.encode()), Ok(signed));
         let bytes = |length| vec![7; length];
-        let answer = Answer { part: bytes(1_024), opening: bytes(2_000), proof: bytes(900), signature: Signature([1; 64]) };
+        let answer = Answer { opening: bytes(ANSWER_BYTES_MAX - 70), signature: Signature([1; 64]) };
         let reply = Reply::Shown(answer);
         assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
         assert!(Reply::decode(&bytes(REPLY_BYTES_MAX + 1)).is_err());

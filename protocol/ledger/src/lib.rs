@@ -105,6 +105,7 @@ pub use records::{
     SequenceRecord, Totals,
 };
 pub use refusal::{BlockError, Refusal};
+pub use reports::{Attendance, MemberAttendance, Report};
 pub use rows::{Row, RowId, RowKind, RowSet, Rows};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};

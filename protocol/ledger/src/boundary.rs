@@ -2,14 +2,14 @@
 //!
 //! In this order:
 //!
-//! 1. who took part, from the reports;
+//! 1. who took part, from the reports ([`crate::reports`]);
 //! 2. a verdict for each class by which the epoch is judged; the root of the map of segments says which blobs are in which;
 //! 3. what changed since the epoch before;
 //! 4. registrations that were not certified in time lapse and are paid back;
 //! 5. when a term ends the prices move; registrations with a budget that would end are renewed;
 //! 6. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
 //! 7. the epoch's bucket and the fees are paid out;
-//! 8. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
+//! 8. its attestations begin to count, its reports are dropped, the next epoch's beacon is made, what is older than 400 epochs is dropped;
 //! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
 //! 10. the roots of what stands now.
 //!
@@ -17,6 +17,7 @@
 
 use crate::blobs;
 use crate::block::BoundaryHeader;
+use crate::challenges;
 use crate::classes;
 use crate::coverage::{self, Notes};
 use crate::event::Event;
@@ -28,13 +29,13 @@ use crate::money;
 use crate::pages;
 use crate::prices;
 use crate::records::{Defence, EpochRecord, Head};
+use crate::reports::{self, Attendance};
 use crate::rows::{self, RowSet, Rows};
-use crate::sets::MemberSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::terms;
-use crate::verdict::{Cause, Judge, Participation, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord};
-use floe_types::{BlockTime, Committee, Epoch, MemberIndex, Params, SequenceNumber, codec};
+use crate::verdict::{Cause, Judge, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord};
+use floe_types::{BlockTime, Committee, Epoch, Params, SequenceNumber, codec};
 use std::collections::BTreeMap;
 
 /// Epochs that are remembered.
@@ -46,22 +47,6 @@ pub(crate) struct Ended {
     pub events: Vec<Event>,
     /// Of the epoch that begins.
     pub committee: Committee,
-}
-
-/// The reports of the running epoch.
-fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, StateError> {
-    let entries = Table::Reports.all(state, &[])?.into_iter().map(|(key, value)| {
-        let member: [u8; 2] =
-            key.as_slice().try_into().map_err(|_| Table::Reports.damaged("a key is not two bytes"))?;
-        Ok((MemberIndex(u16::from_be_bytes(member)), Table::Reports.parse(&value)?))
-    });
-    entries.collect()
-}
-
-fn drop_reports(overlay: &mut Overlay<'_>, reports: &BTreeMap<MemberIndex, MemberSet>) {
-    for member in reports.keys() {
-        overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
-    }
 }
 
 /// The classes that are judged, past rows and marks left out, with what they weigh.
@@ -142,6 +127,7 @@ pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option
 fn prune(overlay: &mut Overlay<'_>, ended: Epoch, params: &Params) -> Result<(), StateError> {
     let Some(old) = ended.0.checked_sub(HISTORY_EPOCHS) else { return Ok(()) };
     overlay.delete(Table::Epochs.number(old));
+    reports::forget(overlay, old);
     evidence::drop_lists(overlay, Epoch(old))?;
     for (key, _) in Table::Changes.all(overlay, &old.to_be_bytes())? {
         overlay.delete(Table::Changes.key(&[&key]));
@@ -244,8 +230,9 @@ pub(crate) fn end_epoch(
     time: BlockTime,
 ) -> Result<Ended, StateError> {
     let epoch = head.epoch;
-    let reports = reports(overlay)?;
-    let participation = Participation::of(committee, &reports);
+    let reports = reports::opened(overlay)?;
+    let attendance = Attendance::of(committee, &reports);
+    let participation = attendance.participation.clone();
     let mut counters = blobs::counters(overlay)?;
     // As the epoch is judged: nothing of this boundary is in it yet.
     let classes_root = pages::root(overlay, Map::Segments)?.0;
@@ -273,7 +260,10 @@ pub(crate) fn end_epoch(
     absorb(overlay, &mut notes, &dead, end)?;
     counters.attested = 0;
     blobs::put_counters(overlay, &counters);
-    drop_reports(overlay, &reports);
+    reports::clear(overlay)?;
+    reports::remember(overlay, epoch, &attendance);
+    let seeds: Vec<_> = reports.values().map(|report| report.seed).collect();
+    challenges::turn(overlay, (epoch.next(), end), &head.block, &seeds);
     prune(overlay, epoch, params)?;
     let ending = Ending { params, committee, epoch, classes: &classes, end };
     let (office, turned) = ending.turn(overlay, &mut notes)?;

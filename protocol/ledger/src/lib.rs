@@ -24,6 +24,7 @@
 //! | [`coverage`], `classes` | which rows attested which blobs; what is covered by the same rows |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
 //! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
+//! | [`challenges`], [`reports`] | what members must show each other, and what they say of it |
 //! | [`election`] | who gets which seats |
 //! | `lifecycle` | terms: choosing a committee, handing over, letting go |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
@@ -49,6 +50,7 @@ pub mod block;
 mod boundary;
 pub mod candidacy;
 pub mod candidates;
+pub mod challenges;
 mod classes;
 pub mod committees;
 pub mod coverage;
@@ -72,6 +74,7 @@ pub mod records;
 pub mod refusal;
 pub mod repairs;
 mod rights;
+pub mod reports;
 pub mod rows;
 pub mod sets;
 pub mod snapshot;
@@ -106,6 +109,7 @@ pub use records::{
 };
 pub use refusal::{BlockError, Refusal};
 pub use repairs::{Right, Ticket, TicketNumber};
+pub use reports::{Attendance, MemberAttendance, Report};
 pub use rows::{Row, RowId, RowKind, RowSet, Rows};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};

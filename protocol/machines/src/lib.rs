@@ -5,6 +5,7 @@
 //! | module | decides |
 //! | --- | --- |
 //! | [`certificates`] | whether votes prove what evidence says, for audits and snapshots |
+//! | [`challenges`] | what members ask each other to show, what came of it, what is reported of it |
 //! | [`coordinator`] | when heights begin, what a block holds, what is asked of whom to catch up, what is reported |
 //! | [`fragments`] | what a fragment store must be able to do: RocksDB in production, a virtual disk in simulation |
 //! | [`ledger_view`] | what the data path needs to know of the ledger |
@@ -22,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod certificates;
+pub mod challenges;
 pub mod coordinator;
 pub mod custody;
 pub mod download;

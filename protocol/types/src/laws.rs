@@ -10,6 +10,9 @@ pub enum Law {
     I2,
     /// No reader receives bytes that are not of the blob id, and two honest readers never disagree.
     I4,
+    /// No member that is up and serves honest ones with at least `f + 1` shards is decided absent, and none that serves nobody
+    /// is decided to have answered.
+    I5,
     /// Accounts, stakes, buckets, reserve and fees sum to the supply after every transaction.
     I7,
     /// All nodes compute the same verdicts from the same ledger prefix, also after restart and catching up.
@@ -26,7 +29,8 @@ pub enum Law {
 
 impl Law {
     /// Every law that this version checks.
-    pub const ALL: [Law; 9] = [Law::I1, Law::I2, Law::I4, Law::I7, Law::I14, Law::I15, Law::I16, Law::I18, Law::I19];
+    pub const ALL: [Law; 10] =
+        [Law::I1, Law::I2, Law::I4, Law::I5, Law::I7, Law::I14, Law::I15, Law::I16, Law::I18, Law::I19];
 
     /// What the law says, in one sentence.
     #[must_use]
@@ -35,6 +39,7 @@ impl Law {
             Law::I1 => "no two honest nodes decide different values at one height, and their state roots are equal",
             Law::I2 => "what a certificate acknowledged reads back identical until it expires",
             Law::I4 => "no reader receives bytes that are not of the blob id, and honest readers never disagree",
+            Law::I5 => "no member that serves the others is decided absent, and none that serves nobody present",
             Law::I7 => "accounts, stakes, buckets, reserve and fees sum to the supply after every transaction",
             Law::I14 => "all nodes compute the same verdicts from the same ledger prefix",
             Law::I15 => "no key signs two different messages for one height, round and step",

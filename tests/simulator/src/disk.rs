@@ -39,6 +39,8 @@ pub struct Disk {
     pub snapshots: Snapshots,
     /// The network, for whoever follows its terms.
     pub network: NetworkId,
+    /// What was kept for the closing of an epoch. Synced when it is written.
+    pub sealed: Option<Vec<u8>>,
     /// The note that votes may have been forgotten with what was here before.
     pub memory_lost: bool,
 }
@@ -76,7 +78,8 @@ impl Disk {
         let (blocks, spools) = (BTreeMap::new(), BTreeMap::new());
         let (journal, unsynced) = (Vec::new(), Vec::new());
         let (snapshots, network) = (Snapshots::default(), NetworkId([0; 32]));
-        Disk { state, blocks, journal, unsynced, fragments, spools, snapshots, network, memory_lost: false }
+        let (sealed, memory_lost) = (None, false);
+        Disk { state, blocks, journal, unsynced, fragments, spools, snapshots, network, sealed, memory_lost }
     }
 
     /// The newest height.
@@ -121,6 +124,7 @@ impl Disk {
             spools: BTreeMap::new(),
             snapshots: self.snapshots.clone(),
             network: self.network,
+            sealed: self.sealed.clone(),
             memory_lost: self.memory_lost,
         }
     }

@@ -9,6 +9,7 @@ use floe_types::bls::{BlsSecretKey, BlsSignature, PublicKey};
 use floe_types::committee::deal;
 use floe_types::genesis::{GenesisAccount, PROTOCOL_VERSION};
 use floe_types::keys::{SecretKey, Signature};
+use floe_types::params::SLOTS;
 use floe_types::units::FROST_PER_WAL;
 use floe_types::{AccountId, BlockTime, EpochCount, Frost, Genesis, Member, NetworkId, NodeId, Params, VoteKey};
 use std::sync::OnceLock;
@@ -101,7 +102,13 @@ pub fn bls_key(node: usize) -> BlsSecretKey {
 /// The parameters that a plan calls for: a devnet's, with a fee, so that there is one to conserve.
 #[must_use]
 pub fn params(plan: &Plan) -> Params {
+    // In each half of a closing there is room for decisions whose proposer is absent.
+    let closing_millis = plan.epoch_millis / 2;
+    let slot = (plan.epoch_millis - closing_millis) / u64::from(SLOTS);
     Params {
+        closing_millis,
+        soft_millis: slot / 2,
+        hard_millis: slot * 3 / 4,
         fee_per_byte: Frost(1),
         price: Frost(7),
         paid_ahead_max: EpochCount(1_000),

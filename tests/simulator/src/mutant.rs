@@ -39,11 +39,13 @@ pub enum Mutant {
     TurnAllSeats,
     /// The ledger takes an equivocator for punished before it is.
     ForgiveInAdvance,
+    /// Nobody takes notice of what one node shows.
+    OverlookOne,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::TamperWithState,
         Mutant::ConfirmBeforeDurable,
         Mutant::HandOutUnchecked,
@@ -56,6 +58,7 @@ impl Mutant {
         Mutant::AttestUngathered,
         Mutant::TurnAllSeats,
         Mutant::ForgiveInAdvance,
+        Mutant::OverlookOne,
     ];
 
     /// The law whose checker must catch it.
@@ -67,6 +70,7 @@ impl Mutant {
             Mutant::TurnAllSeats => Law::I16,
             Mutant::ForgiveInAdvance => Law::I19,
             Mutant::HandOutUnchecked => Law::I4,
+            Mutant::OverlookOne => Law::I5,
             Mutant::CreditTwice => Law::I7,
             Mutant::KeepOtherVerdicts => Law::I14,
             Mutant::PublishBeforeSync | Mutant::KeepPastKeys | Mutant::TrustEmptyDisk => Law::I15,
@@ -82,6 +86,7 @@ impl Mutant {
             Mutant::AttestUngathered => Scenario::Terms,
             Mutant::TurnAllSeats => Scenario::Churn,
             Mutant::ForgiveInAdvance => Scenario::Evidence,
+            Mutant::OverlookOne => Scenario::Static,
             _ => Scenario::Mixed,
         }
     }
@@ -95,7 +100,9 @@ impl Mutant {
             plan.power_loss = PowerLoss::Taken;
             plan.classes.extend([FaultClass::Crash, FaultClass::PowerLoss]);
         }
-        if matches!(self, Mutant::TamperWithState | Mutant::KeepOtherVerdicts | Mutant::CreditTwice) {
+        let first =
+            [Mutant::TamperWithState, Mutant::KeepOtherVerdicts, Mutant::CreditTwice, Mutant::OverlookOne];
+        if first.contains(&self) {
             // The meddler is node 0, which then must be an honest one.
             plan.villains.retain(|villain| villain.node() != 0);
         }
@@ -175,6 +182,7 @@ impl Mutant {
             Mutant::AttestUngathered => "attest-ungathered",
             Mutant::TurnAllSeats => "turn-all-seats",
             Mutant::ForgiveInAdvance => "forgive-in-advance",
+            Mutant::OverlookOne => "overlook-one",
         }
     }
 }

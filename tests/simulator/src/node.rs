@@ -4,8 +4,10 @@ use crate::disk::Disk;
 use crate::identity;
 use crate::world::gateway::Gateway;
 use crate::world::holder::Serving;
+use crate::world::requests::Request;
 use bytes::Bytes;
 use floe_consensus::JournalEntry;
+use floe_machines::challenges::{Challenger, ExchangeId};
 use floe_machines::coordinator::{Coordinator, Timer, Topic};
 use floe_machines::custody::{Custody, StreamId};
 use floe_machines::handover::Handover;
@@ -31,6 +33,14 @@ pub enum Role {
     Censor,
     /// Confirms and attests everything and stores nothing.
     Lazy,
+    /// Has everything and shows it only after the soft deadline.
+    Slow,
+    /// Shows what it has to some members only.
+    Selective,
+    /// Says of everybody that nobody was there.
+    Framer,
+    /// Commits to its report and never opens it.
+    NonOpener,
 }
 
 /// Whether a node is there.
@@ -107,6 +117,12 @@ pub struct Live {
     pub serving: BTreeMap<StreamId, Serving>,
     /// What this node stores and reads for its clients.
     pub gateway: Gateway,
+    /// What it asks others to show, and what it shows.
+    pub challenger: Challenger,
+    /// Questions of others on their way to an answer.
+    pub exchanges: BTreeMap<ExchangeId, Request>,
+    /// When challenges are next to look at the clock.
+    pub challenge_tick_at: Option<u64>,
     /// When the data path is next to look at the clock.
     pub tick_at: Option<u64>,
 }

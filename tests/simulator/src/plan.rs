@@ -53,11 +53,13 @@ pub enum FaultClass {
     OldDisk,
     /// Who comes begins with a snapshot; old blocks are dropped.
     Snapshots,
+    /// One member does what it can about challenges but hold and say what it holds.
+    Evader,
 }
 
 impl FaultClass {
     /// Every class.
-    pub const ALL: [FaultClass; 19] = [
+    pub const ALL: [FaultClass; 20] = [
         FaultClass::Delay,
         FaultClass::Loss,
         FaultClass::Duplication,
@@ -77,6 +79,7 @@ impl FaultClass {
         FaultClass::LostDisk,
         FaultClass::OldDisk,
         FaultClass::Snapshots,
+        FaultClass::Evader,
     ];
 
     /// Its name.
@@ -102,6 +105,7 @@ impl FaultClass {
             FaultClass::LostDisk => "lost disks",
             FaultClass::OldDisk => "old disks",
             FaultClass::Snapshots => "snapshots",
+            FaultClass::Evader => "evader",
         }
     }
 }
@@ -169,6 +173,13 @@ pub enum Villain {
         /// Which node.
         node: usize,
     },
+    /// Is late on purpose, or shows to some only, or says of everybody that nobody was there, or does not open its report.
+    Evader {
+        /// Which node.
+        node: usize,
+        /// How: a number to be divided among the ways.
+        how: usize,
+    },
     /// Joins, attests everything and stores nothing.
     Lazy {
         /// Which node: a newcomer.
@@ -185,6 +196,7 @@ impl Villain {
             | Villain::Corrupter { node }
             | Villain::Silent { node, .. }
             | Villain::Censor { node }
+            | Villain::Evader { node, .. }
             | Villain::Lazy { node } => node,
         }
     }
@@ -374,6 +386,7 @@ impl Plan {
         let mut left = self.faulty();
         for class in wanted {
             let from_millis = chance.below(self.storm_epochs * self.epoch_millis);
+            let how = chance.index(4);
             let Some(node) = nodes.pop() else { return };
             let Some(rest) = left.checked_sub(self.shards_of(node)) else {
                 // Not within the bound: the class stays out of this seed.
@@ -385,6 +398,7 @@ impl Plan {
                 FaultClass::Equivocator => Villain::Equivocator { node },
                 FaultClass::Corrupter => Villain::Corrupter { node },
                 FaultClass::Censor => Villain::Censor { node },
+                FaultClass::Evader => Villain::Evader { node, how },
                 _ => Villain::Silent { node, from_millis },
             });
         }
@@ -392,8 +406,14 @@ impl Plan {
 }
 
 /// Who lies, or does not do its part.
-const LIARS: [FaultClass; 5] =
-    [FaultClass::Equivocator, FaultClass::Corrupter, FaultClass::Silent, FaultClass::Censor, FaultClass::Lazy];
+const LIARS: [FaultClass; 6] = [
+    FaultClass::Equivocator,
+    FaultClass::Corrupter,
+    FaultClass::Silent,
+    FaultClass::Censor,
+    FaultClass::Lazy,
+    FaultClass::Evader,
+];
 
 /// What fails as badly without lying.
 const FAILURES: [FaultClass; 3] = [FaultClass::Vanish, FaultClass::LostDisk, FaultClass::OldDisk];

@@ -27,6 +27,12 @@ pub struct Stats {
     pub resumed: u64,
     pub fragments: u64,
     pub confirmations: u64,
+    /// Questions that members asked each other.
+    pub challenges: u64,
+    /// Questions that a target said no to.
+    pub denied: u64,
+    /// Slots that members spoke of.
+    pub observations: u64,
     pub attestations: u64,
     pub undelivered: u64,
     pub reads: u64,
@@ -97,6 +103,9 @@ impl Stats {
             resumed,
             fragments,
             confirmations,
+            challenges,
+            denied,
+            observations,
             attestations,
             undelivered,
             reads,

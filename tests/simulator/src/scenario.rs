@@ -13,6 +13,7 @@
 //! | `halt` | more than `f` shards are silent for many epochs, and come back |
 //! | `disks` | nodes come back with their keys and no disk, or an old copy of it |
 //! | `snapshots` | old blocks are dropped, and who comes begins with a snapshot |
+//! | `evaders` | one member is late on purpose, shows to some only, slanders everybody, or does not open |
 //! | `terms` | twenty terms of random churn; every blob is read after each |
 
 use crate::plan::{FaultClass, Plan, PowerLoss};
@@ -34,6 +35,7 @@ pub enum Scenario {
     Halt,
     Disks,
     Snapshots,
+    Evaders,
     Terms,
 }
 
@@ -52,7 +54,7 @@ const MOVING: [FaultClass; 6] = [
 
 impl Scenario {
     /// Every one.
-    pub const ALL: [Scenario; 12] = [
+    pub const ALL: [Scenario; 13] = [
         Scenario::Mixed,
         Scenario::Static,
         Scenario::Churn,
@@ -64,6 +66,7 @@ impl Scenario {
         Scenario::Halt,
         Scenario::Disks,
         Scenario::Snapshots,
+        Scenario::Evaders,
         Scenario::Terms,
     ];
 
@@ -82,6 +85,7 @@ impl Scenario {
             Scenario::Halt => "halt",
             Scenario::Disks => "disks",
             Scenario::Snapshots => "snapshots",
+            Scenario::Evaders => "evaders",
             Scenario::Terms => "terms",
         }
     }
@@ -96,7 +100,8 @@ impl Scenario {
             drawn.dedup();
             drawn
         };
-        let liars = [Class::Equivocator, Class::Corrupter, Class::Silent, Class::Censor, Class::Lazy];
+        let liars =
+            [Class::Equivocator, Class::Corrupter, Class::Silent, Class::Censor, Class::Lazy, Class::Evader];
         match self {
             Scenario::Mixed => drawn,
             Scenario::Static => with(drawn, &[], &MOVING),
@@ -109,6 +114,7 @@ impl Scenario {
             Scenario::Halt => vec![Class::Churn, Class::Delay],
             Scenario::Disks => with(drawn, &[Class::Crash, Class::PowerLoss, Class::LostDisk, Class::OldDisk], &liars),
             Scenario::Snapshots => with(drawn, &[Class::Churn, Class::Snapshots], &[Class::Silent]),
+            Scenario::Evaders => vec![Class::Evader],
             Scenario::Terms => vec![Class::Churn, Class::Crash, Class::Vanish],
         }
     }

@@ -1,10 +1,8 @@
-//! Who answered this node's status requests in the epoch: what its report says, and its live view of the others.
+//! Who answered this node's status requests in the epoch: its live view of the others.
 //!
 //! 1. A probe goes to every other member at even intervals, more often than the params ask when an epoch is long, so
 //!    that the live view is never older than [`PROBE_MILLIS_MAX`].
 //! 2. An answer counts when it carries the nonce of the newest request to that member: late is not answered.
-//! 3. In the closing, the members that answered more than half of what they were asked are reported, by whoever has
-//!    watched at least half of the epoch.
 //!
 //! The live view moves screens and catching up, never a decision.
 
@@ -14,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// The longest pause between two probes of one member: the live view's age.
 pub const PROBE_MILLIS_MAX: u64 = 10_000;
+/// Probes of one member that an epoch has, at least.
+const PROBES_AN_EPOCH: u64 = 6;
 /// The shortest pause, which bounds the traffic of very short epochs.
 pub const PROBE_MILLIS_MIN: u64 = 100;
 
@@ -46,13 +46,7 @@ pub struct Attendance {
 #[must_use]
 pub fn probe_millis(params: &Params) -> u64 {
     let before_closing = params.epoch_millis - params.closing_millis;
-    (before_closing / u64::from(params.status_requests)).clamp(PROBE_MILLIS_MIN, PROBE_MILLIS_MAX)
-}
-
-/// Probes that fit into the part of an epoch before its closing.
-#[must_use]
-pub fn probes_an_epoch(params: &Params) -> u64 {
-    (params.epoch_millis - params.closing_millis) / probe_millis(params)
+    (before_closing / PROBES_AN_EPOCH).clamp(PROBE_MILLIS_MIN, PROBE_MILLIS_MAX)
 }
 
 impl Attendance {
@@ -128,19 +122,6 @@ impl Attendance {
         }
     }
 
-    /// The members that answered more than half of what they were asked in this epoch; `None` when this node has watched
-    /// less than half of it. A node that has just started would report what it did not see: after a restart of all,
-    /// everybody would call everybody absent.
-    #[must_use]
-    pub fn report(&self, params: &Params) -> Option<Vec<NodeId>> {
-        let watched = self.members.values().map(|seen| seen.asked).max()?;
-        if u64::from(watched) * 2 < probes_an_epoch(params) {
-            return None;
-        }
-        let answered = |(node, seen): (&NodeId, &Seen)| (seen.answered * 2 > seen.asked).then_some(*node);
-        Some(self.members.iter().filter_map(answered).collect())
-    }
-
     /// The live view, by node.
     #[must_use]
     pub fn live(&self) -> &BTreeMap<NodeId, Seen> {
@@ -171,21 +152,6 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_answers_is_not_enough() {
-        let (mut attendance, params) = watching(2);
-        for round in 0..4 {
-            let now = round * 2_000;
-            let requests = attendance.probe(now, &params);
-            assert_eq!(requests.len(), 2);
-            assert!(attendance.answered(now, requests[0].0, &answer(requests[0].1)));
-            if round % 2 == 0 {
-                assert!(attendance.answered(now, requests[1].0, &answer(requests[1].1)));
-            }
-        }
-        assert_eq!(attendance.report(&params), Some(vec![NodeId([1; 32])]));
-    }
-
-    #[test]
     fn an_old_nonce_a_stranger_and_a_second_answer_count_nothing() {
         let (mut attendance, params) = watching(1);
         let first = attendance.probe(0, &params)[0];
@@ -194,22 +160,10 @@ mod tests {
         assert!(!attendance.answered(2_001, NodeId([9; 32]), &answer(second.1)));
         assert!(attendance.answered(2_001, second.0, &answer(second.1)));
         assert!(!attendance.answered(2_001, second.0, &answer(second.1)));
-        attendance.probe(4_000, &params);
-        assert_eq!(attendance.report(&params), Some(vec![]));
-    }
-
-    #[test]
-    fn who_watched_less_than_half_of_the_epoch_reports_nothing() {
-        let (mut attendance, params) = watching(3);
-        assert_eq!(attendance.report(&params), None);
-        for round in 0..2 {
-            attendance.probe(round * 2_000, &params);
-        }
-        assert_eq!((probes_an_epoch(&params), attendance.report(&params)), (6, None));
-        attendance.probe(4_000, &params);
-        assert_eq!(attendance.report(&params), Some(vec![]));
+        let seen = attendance.live()[&second.0];
+        assert_eq!((seen.asked, seen.answered), (2, 1));
         attendance.begin_epoch();
-        assert_eq!(attendance.report(&params), None);
+        assert_eq!(attendance.live()[&second.0].asked, 0, "counts are of an epoch");
     }
 
     #[test]

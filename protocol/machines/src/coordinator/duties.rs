@@ -1,13 +1,12 @@
-//! What falls due by time: probes, the report, own transactions sent again, asking for blocks, and the wake-up timer.
+//! What falls due by time: probes, the draw, own transactions sent again, asking for blocks, and the wake-up timer.
 
-use super::attendance::probe_millis;
 use super::machine::{Coordinator, Work};
 use super::wallet::Pending;
 use super::{Effect, Error, Ticket, Timer, Topic};
 use crate::wire::status::{self, StatusRequest};
 use crate::wire::sync;
 use bytes::Bytes;
-use floe_ledger::{Action, MemberSet, Refusal, SignedTransaction, views};
+use floe_ledger::{Action, Refusal, SignedTransaction, reports, views};
 use floe_types::{BlockTime, Height, NodeId, codec};
 use std::collections::BTreeMap;
 
@@ -44,36 +43,24 @@ impl Coordinator {
         }
     }
 
-    /// Reports need the last tenth of a second of margin: a block's clock is its proposer's.
-    pub(super) fn report_due_at(&self) -> u64 {
-        let closing = self.context.params.closing_millis;
-        self.epoch_ends_at() - closing + closing / 8
-    }
-
-    /// Whether an earlier life may have reported in this epoch already: it had the time when this one began in the closing,
-    /// or later still. Asked when a report is due and not at the start: a loss of power may have taken the block that
-    /// began the epoch, and then the start did not know of it.
-    fn may_have_reported_before(&self) -> bool {
-        self.started_at + self.context.params.closing_millis >= self.epoch_ends_at()
-    }
-
-    pub(super) fn report(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
-        let epoch = self.head.epoch;
-        if self.reported >= Some(epoch)
-            || work.now < self.report_due_at()
-            || self.may_have_reported_before()
-            || self.committee.index_of(&self.node).is_none()
-        {
-            return Ok(());
+    /// Signs what this node has to say to the ledger for nothing, and sends it. What it says, and that it says it once, is for whoever
+    /// hands it over ([`crate::challenges`]); handed over again it is sent again only when it was forgotten here.
+    pub(super) fn duty(&mut self, work: &mut Work<'_>, action: Action) {
+        if action.is_report() {
+            let said = self.wallet.sign_duty(action);
+            // A refusal means that it waits already, or that the epoch went on meanwhile: then it is worth nothing.
+            let _ = self.send_own(work, said);
         }
-        let Some(nodes) = self.attendance.report(&self.context.params) else { return Ok(()) };
-        self.reported = Some(epoch);
-        let mut answered = MemberSet::new();
-        nodes.iter().filter_map(|node| self.committee.index_of(node)).for_each(|index| answered.insert(index));
-        let report = self.wallet.sign_duty(Action::Report { member: self.node, epoch, answered });
-        // A refusal means that the epoch went on meanwhile: then the report is worth nothing.
-        let _ = self.send_own(work, report);
-        Ok(())
+    }
+
+    /// When a block is due only because it becomes the draw, in unix milliseconds; none outside the closing, and once there is
+    /// one.
+    pub(super) fn draw_due_at(&self, work: &Work<'_>) -> Result<Option<u64>, Error> {
+        let closing = self.epoch_ends_at().saturating_sub(self.context.params.closing_millis);
+        if work.now < closing {
+            return Ok(None);
+        }
+        Ok(reports::draw_due(work.state, &self.context.params)?.map(|at| at.0))
     }
 
     /// Sends what waits too long again, and frees the line of a transaction that the ledger has come to refuse.
@@ -184,16 +171,13 @@ impl Coordinator {
     }
 
     /// Sets the one timer for whatever is due next.
-    pub(super) fn set_wake(&mut self, work: &mut Work<'_>) {
+    pub(super) fn set_wake(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
         let mut next = work.now + WAKE_MILLIS_MAX;
         next = next.min(self.attendance.next_probe_at());
         if self.running.is_none() {
-            next = next.min(self.epoch_ends_at());
+            next = next.min(self.epoch_ends_at()).min(self.draw_due_at(work)?.unwrap_or(u64::MAX));
         } else {
             next = next.min(self.next_stall_at);
-        }
-        if self.reported < Some(self.head.epoch) {
-            next = next.min(self.report_due_at().max(work.now + probe_millis(&self.context.params) / 4));
         }
         if let Some(resend) = self.wallet.next_resend_at(self.config.resend_millis) {
             next = next.min(resend);
@@ -206,5 +190,6 @@ impl Coordinator {
             self.wake_at = Some(next);
             work.out.push(Effect::SetTimer { timer: Timer::Wake, after_millis: next - work.now });
         }
+        Ok(())
     }
 }

@@ -63,8 +63,8 @@ pub(super) fn validators(committee: &Committee) -> ValidatorSet {
 }
 
 impl Coordinator {
-    pub(super) fn started(&mut self, work: &mut Work<'_>, journal: Vec<JournalEntry>) {
-        (self.started_at, self.has_started) = (work.now, true);
+    pub(super) fn started(&mut self, journal: Vec<JournalEntry>) {
+        self.has_started = true;
         // What was heard of the height under way is in the journal: others may have lost theirs.
         for vote in journal.iter().filter_map(JournalEntry::vote) {
             let bytes = vote.encode();
@@ -298,12 +298,14 @@ impl Coordinator {
         self.feed_fetched(work)
     }
 
-    /// Begins the next height when none is under way and there is a reason: something to decide, an epoch due to end.
+    /// Begins the next height when none is under way and there is a reason: something to decide, a draw that is
+    /// due, an epoch due to end.
     pub(super) fn begin_height_for_a_reason(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
         if self.running.is_some() || self.committing.is_some() || self.waiting.is_some() {
             return Ok(());
         }
-        let due = work.now >= self.epoch_ends_at();
+        let draw_is_due = self.draw_due_at(work)?.is_some_and(|at| work.now >= at);
+        let due = work.now >= self.epoch_ends_at() || draw_is_due;
         let begun = self.begun_by_others > self.head.height;
         if due || begun || self.has_something_to_decide(work)? { self.begin_height(work) } else { Ok(()) }
     }

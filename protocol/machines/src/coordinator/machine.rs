@@ -14,7 +14,7 @@ use bytes::Bytes;
 use floe_consensus::{JournalEntry, Machine, ValueId, VoteSigningKey};
 use floe_ledger::mempool::Mempool;
 use floe_ledger::{Action, Context, Executed, Head, MempoolError, Refusal, SignedTransaction, StateRead, views};
-use floe_types::{AccountId, Committee, Epoch, Height, NodeId, TransactionId, VoteKey};
+use floe_types::{AccountId, Committee, Height, NodeId, TransactionId, VoteKey};
 use std::collections::BTreeMap;
 
 /// So near to what others claim a node is at the head.
@@ -49,10 +49,6 @@ pub struct Coordinator {
     pub(super) announcing: Option<(u64, VoteKey)>,
     pub(super) attendance: Attendance,
     pub(super) catch_up: CatchUp,
-    /// The newest epoch in which this node has reported.
-    pub(super) reported: Option<Epoch>,
-    /// When this life began.
-    pub(super) started_at: u64,
     pub(super) next_stall_at: u64,
     pub(super) next_stuck_check_at: u64,
     /// The time for which the wake timer is set.
@@ -132,8 +128,6 @@ impl Coordinator {
             last_was_empty: false,
             executed: BTreeMap::new(),
             attendance,
-            reported: None,
-            started_at: 0,
             next_stall_at: 0,
             next_stuck_check_at: 0,
             wake_at: None,
@@ -147,11 +141,12 @@ impl Coordinator {
     pub fn step(&mut self, now: u64, state: &dyn StateRead, input: Input) -> Result<Vec<Effect>, Error> {
         let mut work = Work { now, state, out: Vec::new() };
         match input {
-            Input::Started { journal } => self.started(&mut work, journal),
+            Input::Started { journal } => self.started(journal),
             Input::ConsensusMessage { token, bytes } => self.consensus_message(&mut work, token, &bytes)?,
             Input::TransactionMessage { token, bytes } => self.transaction_message(&mut work, token, &bytes),
             Input::Submit { ticket, action } => self.submit(&mut work, ticket, action)?,
             Input::Relay { ticket, transaction } => self.relay(&mut work, ticket, *transaction)?,
+            Input::Duty { action } => self.duty(&mut work, action),
             Input::VoteKeyMade { term, secret } => self.vote_key_made(&mut work, term, secret)?,
             Input::StatusAnswered { from, bytes } => self.status_answered(&mut work, from, &bytes),
             Input::StatusFailed { from, nonce } => self.attendance.failed(from, nonce),
@@ -172,20 +167,18 @@ impl Coordinator {
         Ok(work.out)
     }
 
-    /// What is due whatever the input was: begin a height, probe, report, send again, and the next wake-up.
+    /// What is due whatever the input was: begin a height, probe, send again, and the next wake-up.
     fn follow_up(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
         self.begin_height_for_a_reason(work)?;
         if self.committing.is_some() {
             return Ok(());
         }
         self.probe(work);
-        self.report(work)?;
         self.see_own_transactions_through(work)?;
         self.expire_relayed(work);
         self.ask_for_blocks(work);
         self.begin_height_for_a_reason(work)?;
-        self.set_wake(work);
-        Ok(())
+        self.set_wake(work)
     }
 
     /// The answer to another node's status request; `None` when it is not one of this network.

@@ -1,9 +1,9 @@
-//! Decides with the others: when a height begins, what a block holds, whom to ask when behind, what to report.
+//! Decides with the others: when a height begins, what a block holds, whom to ask when behind.
 //!
 //! The coordinator is the switchboard between four parts and keeps none of their rules:
 //! - [`floe_consensus::Machine`] agrees on one value a height; values are encoded blocks;
 //! - [`floe_ledger`] says what blocks mean: it builds, checks and executes them;
-//! - [`attendance`] asks the other members for their status and remembers who answered;
+//! - [`attendance`] asks the other members for their status: the live view;
 //! - [`wallet`] gives this node's own transactions their nonces and sees them through;
 //! - [`vote_keys`] sees to it that each term has a vote key of its own;
 //! - [`relay`] takes transactions that were signed elsewhere and says what became of them;
@@ -12,7 +12,7 @@
 //! - [`guard`] keeps a node whose memory of its votes may be gone from voting too early.
 //!
 //! # How a height goes
-//! 1. A height begins when there is a reason: a transaction waits, the epoch is due to end, or others have begun it. An
+//! 1. A height begins when there is a reason: a transaction waits, the draw or the end of the epoch is due, or others have begun it. An
 //!    idle network begins none.
 //! 2. Consensus asks for a block ([`floe_ledger::build_block`]) or shows one ([`floe_ledger::check_block`]); what was
 //!    executed is kept, so that a decided block is not executed again.
@@ -22,11 +22,11 @@
 //! # Laws
 //! - **CO-1** Between [`Effect::Commit`] and [`Input::Committed`] nothing is stepped: state is never read half-way.
 //! - **CO-2** Nothing is published before the journal entries that stand before it among the effects are durable.
-//! - **CO-3** A report is signed at most once an epoch: a node that starts inside the closing does not report in it.
-//! - **CO-4** A boundary is due by time alone, transactions or none.
+//! - **CO-3** Duties are signed as they are handed over. That each is said once an epoch is [`crate::challenges`]' law.
+//! - **CO-4** A boundary is due by time alone, transactions or none; so is the draw, once a member has committed.
 //!
 //! # Source
-//! `design.md` sections 4 and 5; decisions 002 (heights begin for a reason) and 003 (attendance by status requests).
+//! `design.md` sections 4 and 5; decisions 002 (heights begin for a reason), 003 (status requests) and 035 (challenges).
 
 pub mod attendance;
 mod catch_up;
@@ -71,13 +71,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a network with `params`: a step waits for as long as a tenth of an epoch, from 0.3 to 3 seconds.
+    /// The defaults for a network with `params`: a step waits for as long as a tenth of a closing, from 0.15 to 3 seconds.
     ///
-    /// An absent proposer costs one such wait, so that an epoch of seconds must not wait as long as one of an hour; on a
-    /// network of continents 3 seconds are ten times what a proposal takes.
+    /// An absent proposer costs one such wait, and commitments, the draw and reports must come into blocks within a closing
+    /// although proposers are absent, so that an epoch of seconds must not wait as long as one of an hour; on a network of continents 3
+    /// seconds are ten times what a proposal takes.
     #[must_use]
     pub fn for_params(params: &Params) -> Config {
-        let propose = Duration::from_millis((params.epoch_millis / 10).clamp(300, 3_000));
+        let propose = Duration::from_millis((params.closing_millis / 10).clamp(150, 3_000));
         let timeouts = Timeouts {
             propose,
             prevote: propose / 3,
@@ -149,6 +150,11 @@ pub enum Input {
         ticket: Ticket,
         /// The transaction, unchecked.
         transaction: Box<SignedTransaction>,
+    },
+    /// This node has something to say to the ledger that costs nothing: a commitment or a report. Safe twice.
+    Duty {
+        /// What is said.
+        action: Action,
     },
     /// Answers [`Effect::MakeVoteKey`]: the key is durable.
     VoteKeyMade {
@@ -332,7 +338,7 @@ pub enum Judgement {
 pub enum Timer {
     /// One of consensus.
     Consensus(floe_consensus::Timer),
-    /// The next thing that is due by time: a probe, a report, a boundary, a second try.
+    /// The next thing that is due by time: a probe, a draw, a boundary, a second try.
     Wake,
 }
 

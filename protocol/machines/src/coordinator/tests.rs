@@ -4,6 +4,7 @@ use super::{
     Config, Coordinator, Effect, GossipToken, Identity, Input, Judgement, Memory, Outcome, SAFE_DISTANCE, SubmitError,
     Ticket, Timer, Topic, WATCH_MILLIS,
 };
+use crate::challenges::{self, Challenger};
 use crate::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use bytes::Bytes;
 use floe_consensus::{JournalEntry, Message, MessageKind, VoteSigningKey};
@@ -21,6 +22,8 @@ const START: u64 = 1_700_000_000_000;
 
 struct Node {
     machine: Coordinator,
+    challenger: Challenger,
+    kept: Option<Vec<u8>>,
     state: MemoryState,
     blocks: BTreeMap<Height, DecidedBlock>,
     journal: Vec<JournalEntry>,
@@ -60,6 +63,10 @@ struct World {
     nodes: Vec<Node>,
     ids: Vec<NodeId>,
     queue: VecDeque<(usize, Input)>,
+    /// What challengers are told next.
+    told: VecDeque<(usize, challenges::Input)>,
+    /// Who asked what in each exchange.
+    exchanges: BTreeMap<challenges::ExchangeId, (usize, challenges::AskId)>,
     genesis: Genesis,
     refused: usize,
     /// What was signed at a height, round and step, by whom: nothing else may be (I15).
@@ -125,6 +132,8 @@ impl World {
             nodes: Vec::new(),
             ids,
             queue: VecDeque::new(),
+            told: VecDeque::new(),
+            exchanges: BTreeMap::new(),
             genesis,
             refused: 0,
             signed: BTreeMap::new(),
@@ -135,8 +144,11 @@ impl World {
             let machine = world.machine(place, &state);
             let (blocks, timers) = (BTreeMap::new(), BTreeMap::new());
             let (journal, settled, not_taken) = (Vec::new(), Vec::new(), Vec::new());
+            let challenger = world.challenger(place);
             world.nodes.push(Node {
                 machine,
+                challenger,
+                kept: None,
                 state: state.clone(),
                 blocks,
                 journal,
@@ -148,8 +160,60 @@ impl World {
                 whole: 0,
             });
             world.queue.push_back((place, Input::Started { journal: Vec::new() }));
+            world.told.push_back((place, challenges::Input::Started { kept: None }));
         }
         world
+    }
+
+    fn challenger(&self, place: usize) -> Challenger {
+        let identity = challenges::Identity {
+            node: self.ids[place],
+            network_key: SecretKey::from_bytes([place as u8 + 100; 32]),
+            confirmation_key: BlsSecretKey::from_seed([place as u8 + 1; 32]),
+        };
+        let of = (self.genesis.network(), self.genesis.params.clone());
+        Challenger::new(challenges::Config::default(), of, identity)
+    }
+
+    fn challenge(&mut self, place: usize, input: challenges::Input) {
+        if !self.nodes[place].up {
+            return;
+        }
+        let node = &mut self.nodes[place];
+        for effect in node.challenger.step(self.now, &node.state, input).unwrap() {
+            self.challenge_does(place, effect);
+        }
+    }
+
+    fn challenge_does(&mut self, place: usize, effect: challenges::Effect) {
+        use challenges::Effect as Does;
+        match effect {
+            Does::Ask { ask, to, bytes } => {
+                let to = self.place(to);
+                if !self.nodes[to].up {
+                    return self.told.push_back((place, challenges::Input::Failed { ask }));
+                }
+                let exchange = challenges::ExchangeId(self.exchanges.len() as u64);
+                self.exchanges.insert(exchange, (place, ask));
+                let peer = self.ids[place];
+                self.told.push_back((to, challenges::Input::Asked { exchange, peer, bytes }));
+            }
+            Does::Reply { exchange, bytes } => {
+                let (asker, ask) = self.exchanges[&exchange];
+                self.told.push_back((asker, challenges::Input::Answered { ask, bytes }));
+            }
+            Does::Publish { bytes } => {
+                let token = challenges::ObservationToken(0);
+                let others = (0..self.nodes.len()).filter(|other| *other != place);
+                let heard = others.map(|other| (other, challenges::Input::Observed { token, bytes: bytes.clone() }));
+                self.told.extend(heard.collect::<Vec<_>>());
+            }
+            Does::Duty { action } => self.queue.push_back((place, Input::Duty { action })),
+            Does::Keep { bytes, .. } => self.nodes[place].kept = Some(bytes),
+            Does::Judge { judgement, .. } => self.refused += usize::from(judgement == Judgement::Reject),
+            Does::Open { .. } => panic!("no blob is stored here"),
+            Does::Blame { cause, .. } => panic!("nobody misbehaves here: {cause}"),
+        }
     }
 
     fn machine(&self, place: usize, state: &dyn StateRead) -> Coordinator {
@@ -182,6 +246,7 @@ impl World {
         }
         if committed {
             self.step(place, Input::Committed);
+            self.told.push_back((place, challenges::Input::Advanced));
         }
     }
 
@@ -269,14 +334,26 @@ impl World {
 
     fn run_until(&mut self, until: u64) {
         loop {
-            while let Some((place, input)) = self.queue.pop_front() {
-                self.step(place, input);
+            while !self.queue.is_empty() || !self.told.is_empty() {
+                while let Some((place, input)) = self.queue.pop_front() {
+                    self.step(place, input);
+                }
+                if let Some((place, input)) = self.told.pop_front() {
+                    self.challenge(place, input);
+                }
             }
             let due = (0..self.nodes.len()).filter(|place| self.nodes[*place].up);
             let next = due
                 .flat_map(|place| self.nodes[place].timers.iter().map(move |(timer, at)| (*at, place, *timer)))
                 .min();
+            let up = (0..self.nodes.len()).filter(|place| self.nodes[*place].up);
+            let wake = up.filter_map(|place| Some((self.nodes[place].challenger.wake_at()?, place))).min();
             match next {
+                _ if wake.is_some_and(|(at, _)| at <= until && next.is_none_or(|(next, ..)| at <= next)) => {
+                    let Some((at, place)) = wake else { break };
+                    self.now = self.now.max(at);
+                    self.challenge(place, challenges::Input::Tick);
+                }
                 Some((at, place, timer)) if at <= until => {
                     self.now = self.now.max(at);
                     self.nodes[place].timers.remove(&timer);
@@ -301,8 +378,8 @@ fn an_idle_network_decides_epochs_on_time_and_little_else() {
     assert_eq!(world.heights().len(), 1);
     assert_eq!(head.epoch, Epoch(11), "ten boundaries in thirty seconds");
     assert_eq!(world.refused, 0);
-    // A first block, ten boundaries, and the blocks that carry reports.
-    assert!(head.height.0 <= 1 + 10 * 4, "{} blocks", head.height);
+    // A first block; in each epoch four commitments, the draw, four reports and a boundary, at worst in a block each.
+    assert!(head.height.0 <= 1 + 10 * 10, "{} blocks", head.height);
     for epoch in 2..=10 {
         let record = views::epoch_record(&world.nodes[0].state, Epoch(epoch)).unwrap().unwrap();
         assert_eq!(record.boundary.decision, Decision::Decided, "epoch {epoch}");
@@ -414,6 +491,9 @@ impl World {
         self.nodes[place].timers.clear();
         let journal = self.nodes[place].journal.clone();
         self.step(place, Input::Started { journal });
+        self.nodes[place].challenger = self.challenger(place);
+        let kept = self.nodes[place].kept.clone();
+        self.challenge(place, challenges::Input::Started { kept });
     }
 
     fn balance(&self, seed: u8) -> Frost {

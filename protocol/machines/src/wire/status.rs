@@ -1,4 +1,4 @@
-//! `/floe/status/1`: one node asks another how far it is. The answer is what a member reports about in the closing.
+//! `/floe/status/1`: one node asks another how far it is. For catching up and for live screens.
 
 use floe_types::codec::{self, DecodeError};
 use floe_types::{BlockId, Epoch, Height, NetworkId};

@@ -5,6 +5,7 @@
 //! the header must say. Who is chosen it takes from the state, as [`super::seats`] checks it.
 
 use super::Violation;
+use floe_ledger::reports::Report;
 use floe_ledger::transaction::{ENCODING_VERSION, confirmation_message};
 use floe_ledger::{Action, Block, Decision, MemberSet, MemoryState, RowKind, Run, ShardSet, Verdict, Weight, views};
 use floe_types::bls::verify_aggregate;
@@ -13,6 +14,9 @@ use floe_types::{
     BlobId, Committee, Epoch, Genesis, Height, MemberIndex, NetworkId, NodeId, Params, RegistrationNumber, ShardIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Slots of an epoch.
+const SLOTS: usize = 6;
 
 /// What a boundary must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +69,7 @@ pub(super) struct Chain {
     rows: BTreeMap<Holding, (RowKind, Epoch)>,
     height: Height,
     epoch: Epoch,
-    reports: BTreeMap<MemberIndex, MemberSet>,
+    reports: BTreeMap<MemberIndex, Report>,
     registrations: BTreeMap<RegistrationNumber, Registered>,
     lives: Vec<Life>,
     /// Coverage that is gained or lost from the next epoch on.
@@ -163,6 +167,7 @@ impl Chain {
             | Action::Describe(_)
             | Action::VoteKey(_)
             | Action::Support { .. }
+            | Action::Commit { .. }
             | Action::Evidence(_)
             | Action::Invalid(_) => {}
             Action::Register { blob, length, last, .. } => {
@@ -178,9 +183,9 @@ impl Chain {
             Action::Delete { registration } => self.lasts(*registration, self.epoch.next()),
             Action::Attest { member, shards, runs } => self.say((member, shards), runs, Said::Held),
             Action::Withdraw { member, shards, runs } => self.say((member, shards), runs, Said::Gone),
-            Action::Report { member, answered, .. } => {
-                if let Some(index) = self.committee.index_of(member) {
-                    self.reports.insert(index, answered.clone());
+            Action::Report(report) => {
+                if let Some(index) = self.committee.index_of(&report.member) {
+                    self.reports.insert(index, Report::clone(report));
                 }
             }
         }
@@ -251,24 +256,31 @@ impl Chain {
         }
     }
 
-    /// Members with their seats that vouch for one another enough.
+    /// Whether the epoch is decided, and who was there in most of the slots that count: the decided ones, or when too few are,
+    /// those of which anybody speaks.
     fn participation(&self) -> (Decision, BTreeSet<MemberIndex>) {
         let (shards, faulty) = (usize::from(self.committee.shards()), usize::from(self.committee.faulty()));
-        let held_by = |members: &mut dyn Iterator<Item = MemberIndex>| -> usize {
-            members.map(|member| self.shards(member).len()).sum()
+        let weight = |member: &MemberIndex| self.shards(*member).len();
+        let spoke = |slot: usize| -> usize {
+            let of_slot = self.reports.iter().filter(|(_, report)| report.held[slot].is_some());
+            of_slot.map(|(member, _)| weight(member)).sum()
         };
-        let decision = match held_by(&mut self.reports.keys().copied()) {
-            held if held >= shards - faulty => Decision::Decided,
-            _ => Decision::Undecided,
-        };
-        let is_vouched = |target: &MemberIndex| {
-            let says = |(voucher, said): (&MemberIndex, &MemberSet)| {
-                (voucher != target && said.contains(*target)).then_some(*voucher)
+        let decided: Vec<usize> = (0..SLOTS).filter(|slot| spoke(*slot) >= shards - faulty).collect();
+        let is_decided = decided.len() * 2 > SLOTS;
+        let counted = if is_decided { decided } else { (0..SLOTS).filter(|slot| spoke(*slot) > 0).collect() };
+        let held = |target: &MemberIndex, slot: usize| {
+            let says = |(voucher, report): &(&MemberIndex, &Report)| {
+                *voucher != target && report.held[slot].as_ref().is_some_and(|held| held.contains(*target))
             };
-            held_by(&mut self.reports.iter().filter_map(says)) > faulty
+            let vouchers = self.reports.iter().filter(says).map(|(voucher, _)| weight(voucher)).sum::<usize>();
+            vouchers + weight(target) > faulty
+        };
+        let was_there = |target: &MemberIndex| {
+            counted.iter().filter(|slot| held(target, **slot)).count() * 2 > counted.len()
         };
         let everybody = (0..self.committee.members().len()).map(|at| MemberIndex(at as u16));
-        (decision, everybody.filter(is_vouched).collect())
+        let decision = if is_decided { Decision::Decided } else { Decision::Undecided };
+        (decision, everybody.filter(was_there).collect())
     }
 
     /// What the running epoch comes to; then the next begins.

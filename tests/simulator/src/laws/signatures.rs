@@ -1,4 +1,5 @@
-//! I15: no honest key signs two different messages for one height, round and step, or two reports for one epoch.
+//! I15: no honest key signs two different messages for one height, round and step, or two commitments or reports for
+//! one epoch.
 //!
 //! A log of everything honest nodes ever published, through all their falls, lost disks and changes of keys. Signing is
 //! deterministic, so equal statements are equal bytes. The other side of the coin: nobody may ever hold evidence against an
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 enum Act {
     Consensus { key: ValidatorKey, height: u64, round: u32, kind: MessageKind },
     Report { who: usize, epoch: u64 },
+    Commitment { who: usize, epoch: u64 },
 }
 
 /// The checker.
@@ -92,7 +94,8 @@ impl Signatures {
             Topic::Transactions => match SignedTransaction::decode(bytes).map(|signed| signed.transaction) {
                 Ok(transaction) if transaction.sender.0 == identity::account_key(who).public() => {
                     match transaction.action {
-                        Action::Report { epoch, .. } => Act::Report { who, epoch: epoch.0 },
+                        Action::Report(report) => Act::Report { who, epoch: report.epoch.0 },
+                        Action::Commit { epoch, .. } => Act::Commitment { who, epoch: epoch.0 },
                         _ => return Ok(()),
                     }
                 }

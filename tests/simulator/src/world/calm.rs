@@ -3,16 +3,19 @@
 //! ```text
 //! Settling --every honest node decided a new height and saw a new epoch--> Storing
 //! Storing  --a new blob is certified, within two epochs-----------------> Reading
-//! Reading  --everything acknowledged and paid for reads back------------> over
+//! Reading  --everything acknowledged and paid for reads back------------> Counting
+//! Counting --a whole epoch of calm was decided, with everybody in it----> over
 //! ```
 //!
 //! The run waits for states, never for time; only when a state does not come in time is a law broken.
 
 use super::{Event, World};
 use crate::node::{Presence, Role};
-use crate::plan::Weather;
+use crate::laws::Violation;
+use crate::plan::{FaultClass, Weather};
+use floe_ledger::{Block, BoundaryHeader, Decision, views};
 use floe_types::laws::Law;
-use floe_types::{BlobId, Epoch, Height};
+use floe_types::{BlobId, Epoch, Height, MemberIndex};
 use std::collections::BTreeSet;
 
 /// How often the calm is looked at, in milliseconds.
@@ -31,6 +34,10 @@ pub(crate) struct Calm {
     /// When this step has failed.
     until: u64,
     began: u64,
+    /// The first epoch that is calm from its beginning.
+    clear_from: Option<Epoch>,
+    /// Epochs of calm that were looked at.
+    counted: u64,
 }
 
 #[derive(Debug)]
@@ -38,6 +45,7 @@ enum Step {
     Settling { height: Height, epoch: Epoch },
     Storing { wanted: usize, from: Epoch },
     Reading { left: BTreeSet<BlobId> },
+    Counting,
 }
 
 impl World {
@@ -55,7 +63,8 @@ impl World {
         }
         let (height, epoch) = self.furthest();
         let step = Step::Settling { height, epoch };
-        self.calm = Some(Calm { step, until: self.now + SETTLE_MILLIS_MAX, began: self.now });
+        let until = self.now + SETTLE_MILLIS_MAX;
+        self.calm = Some(Calm { step, until, began: self.now, clear_from: None, counted: 0 });
         self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
     }
 
@@ -104,6 +113,7 @@ impl World {
                     self.stats.settle_millis_max = took;
                     self.trace.say(self.now, || format!("everybody moves again after {took} ms"));
                     let from = self.furthest().1;
+                    calm.clear_from = Some(from.next());
                     calm.until = self.now + (STORE_EPOCHS_MAX + 1) * self.plan.epoch_millis * 2;
                     let wanted = self.want_stored();
                     calm.step = Step::Storing { wanted, from };
@@ -125,10 +135,53 @@ impl World {
             }
             Step::Reading { left } => {
                 if left.is_empty() {
-                    self.is_over = true;
+                    calm.until = self.now + 4 * self.plan.epoch_millis;
+                    calm.step = Step::Counting;
                 }
             }
+            Step::Counting => self.is_over = calm.counted > 0,
         }
+    }
+
+    /// A boundary was decided. In an epoch that was calm from its beginning everybody who serves is there, and who is gone is not.
+    pub(super) fn count_heads(&mut self, block: &[u8]) {
+        let Some(calm) = self.calm.as_mut() else { return };
+        let Some(header) = Block::decode(block).ok().and_then(|block| block.header.boundary) else { return };
+        if calm.clear_from.is_none_or(|from| header.ended < from) {
+            return;
+        }
+        calm.counted += 1;
+        // Where clocks differ by as much as half a closing lasts, commitments come too late.
+        if self.plan.has(FaultClass::Clock) {
+            return;
+        }
+        let finding = self.presence(&header);
+        self.judge(finding);
+    }
+
+    fn presence(&self, header: &BoundaryHeader) -> Result<(), Violation> {
+        let epoch = header.ended;
+        if header.decision == Decision::Undecided {
+            return self.laws.broken(Law::I5, format!("epoch {epoch} of the calm is undecided: {:?}", header.reporters));
+        }
+        let state = self.honest_up().first().map(|node| &self.nodes[*node].disk.state);
+        let term = self.context.params.term_of(epoch);
+        let committee = state.and_then(|state| views::committee_of(state, term).ok().flatten());
+        let Some(committee) = committee else { return Ok(()) };
+        for (at, member) in committee.members().iter().enumerate() {
+            let was_there = header.answered.contains(MemberIndex(at as u16));
+            let nodes: Vec<_> = self.nodes.iter().filter(|node| node.id() == member.node).collect();
+            let gone = nodes.iter().all(|node| node.live.is_none() && self.has_left(node.index));
+            let serves = nodes.iter().all(|node| matches!(node.role, Role::Honest | Role::Censor));
+            let is_few = member.shards.len() <= usize::from(committee.faulty());
+            if serves && !gone && !was_there {
+                return self.laws.broken(Law::I5, format!("{} serves and is absent in epoch {epoch}", member.name));
+            }
+            if gone && is_few && was_there {
+                return self.laws.broken(Law::I5, format!("{} is gone and answered in epoch {epoch}", member.name));
+            }
+        }
+        Ok(())
     }
 
     /// A blob was read back.
@@ -158,6 +211,7 @@ impl World {
                 let words = format!("a store begun in epoch {from} of the calm is not certified: {heads}");
                 self.laws.broken(Law::I18, words)
             }
+            Step::Counting => self.laws.broken(Law::I18, format!("no epoch of the calm ends: {heads}")),
             Step::Reading { left } => {
                 let blobs: Vec<_> = left.iter().map(ToString::to_string).collect();
                 self.laws.broken(Law::I2, format!("cannot be read in the calm: {}", blobs.join(", ")))

@@ -70,7 +70,7 @@ impl World {
     }
 
     /// The machine cannot go on. A villain may find out what it did; an honest node must never come to that.
-    fn stopped(&mut self, node: usize, reason: &str) {
+    pub(super) fn stopped(&mut self, node: usize, reason: &str) {
         self.trace.say(self.now, || format!("{node} stops: {reason}"));
         if self.nodes[node].is_honest() {
             let who = self.nodes[node].who;
@@ -217,6 +217,9 @@ impl World {
         let news_of_epoch = commit.events.iter().any(|event| matches!(event, LedgerEvent::EpochEnded { .. }));
         if news_of_epoch && self.plan.has(FaultClass::Snapshots) {
             self.nodes[node].disk.offer_snapshot(commit.height);
+        }
+        if news_of_epoch && self.nodes[node].is_honest() {
+            self.count_heads(&commit.block);
         }
         self.look_at_committees(node, &commit);
         let news = news(&commit);

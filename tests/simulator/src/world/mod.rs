@@ -15,6 +15,7 @@ macro_rules! live_view {
 }
 
 mod calm;
+mod challenges;
 mod committees;
 mod coordination;
 pub(crate) mod gateway;
@@ -24,7 +25,7 @@ pub(crate) mod holder;
 mod operators;
 mod process;
 mod reading;
-mod requests;
+pub(crate) mod requests;
 mod snapshots;
 mod streams;
 mod terms;
@@ -116,6 +117,10 @@ pub(crate) enum Event {
     Local { node: usize, life: u64, local: Local },
     /// Something about a stream of fragments.
     Stream(streams::StreamEvent),
+    /// What a member says of a slot arrives.
+    Observation { to: usize, bytes: Bytes },
+    /// Challenges look at the clock.
+    ChallengeTick { node: usize, life: u64 },
     /// Custody or gateway look at the clock.
     DataTick { node: usize, life: u64 },
     /// A fault of the plan.
@@ -139,6 +144,8 @@ pub(crate) enum Event {
 pub(crate) enum Local {
     /// To the coordinator: submit this.
     Submit { purpose: gateway::Purpose, action: floe_ledger::Action },
+    /// To the coordinator: this is to be said to the ledger.
+    Duty { action: floe_ledger::Action },
     /// To the coordinator: pass this on.
     Relay { transaction: Box<floe_ledger::SignedTransaction> },
     /// To custody and gateway: a block is durable here.
@@ -241,6 +248,8 @@ impl World {
                     self.local(node, local);
                 }
             }
+            Event::Observation { to, bytes } => self.observation_arrives(to, bytes),
+            Event::ChallengeTick { node, life } => self.challenge_tick(node, life),
             Event::Stream(event) => self.stream_happens(event),
             Event::DataTick { node, life } => self.data_tick(node, life),
             Event::Fault(fault) => self.fault(fault),
@@ -256,10 +265,12 @@ impl World {
     fn local(&mut self, node: usize, local: Local) {
         match local {
             Local::Submit { purpose, action } => self.submit(node, purpose, action),
+            Local::Duty { action } => self.duty(node, action),
             Local::Relay { transaction } => self.relay(node, *transaction),
             Local::Committed(news) => {
                 self.custody_hears(node, &news);
                 self.gateway_hears(node, &news);
+                self.challenge_step(node, floe_machines::challenges::Input::Advanced);
             }
             Local::Told { purpose, news } => self.gateway_told(node, purpose, news),
             Local::Encoded { upload } => self.encoded(node, upload),

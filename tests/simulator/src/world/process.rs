@@ -43,9 +43,9 @@ pub(crate) enum Fault {
 /// How consensus waits in a run: as short as epochs of some seconds need.
 fn timeouts() -> Timeouts {
     Timeouts {
-        propose: Duration::from_millis(1_000),
-        prevote: Duration::from_millis(400),
-        precommit: Duration::from_millis(400),
+        propose: Duration::from_millis(300),
+        prevote: Duration::from_millis(150),
+        precommit: Duration::from_millis(150),
         rebroadcast: Duration::from_millis(1_500),
         growth_per_round: Duration::from_millis(200),
         max: Duration::from_secs(6),
@@ -103,6 +103,10 @@ impl World {
                 Villain::Corrupter { node } => self.nodes[node].role = Role::Corrupter,
                 Villain::Silent { node, .. } => self.nodes[node].role = Role::Silent,
                 Villain::Censor { node } => self.nodes[node].role = Role::Censor,
+                Villain::Evader { node, how } => {
+                    let ways = [Role::Slow, Role::Selective, Role::Framer, Role::NonOpener];
+                    self.nodes[node].role = ways.into_iter().cycle().nth(how).unwrap_or(Role::Slow);
+                }
                 Villain::Lazy { node } => self.nodes[node].role = Role::Lazy,
             }
         }
@@ -328,6 +332,8 @@ impl World {
         };
         let journal = it.disk.journal_above(coordinator.head().height);
         let (id, life) = (it.id(), it.life);
+        let challenger = self.challenger(node);
+        let it = &mut self.nodes[node];
         it.live = Some(Live {
             coordinator,
             journal: Vec::new(),
@@ -339,6 +345,9 @@ impl World {
             serving: BTreeMap::new(),
             gateway: Gateway::new(life),
             tick_at: None,
+            challenger,
+            exchanges: BTreeMap::new(),
+            challenge_tick_at: None,
         });
         self.trace.mix(self.now, 9, node, &life.to_be_bytes());
         let entries = journal.len();
@@ -348,6 +357,7 @@ impl World {
         self.coordinate(node, Input::Started { journal });
         self.custody_step(node, custody::Input::Started);
         self.handover_begins(node);
+        self.challenges_begin(node);
         self.resume_uploads(node);
     }
 

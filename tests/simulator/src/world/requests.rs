@@ -1,8 +1,9 @@
-//! Status requests and block requests: bytes there, bytes back, or a failure in good time.
+//! Status requests, block requests and challenges: bytes there, bytes back, or a failure in good time.
 
 use super::{Event, World};
 use crate::identity::node_id;
 use bytes::Bytes;
+use floe_machines::challenges::{self, AskId};
 use floe_machines::coordinator::Input;
 use floe_machines::snapshot;
 use floe_machines::wire::sync;
@@ -29,6 +30,8 @@ pub(crate) enum Question {
     Blocks,
     /// For something of a snapshot.
     Snapshot,
+    /// To show something.
+    Challenge { ask: AskId },
 }
 
 /// A request on its way.
@@ -40,6 +43,13 @@ pub(crate) struct Request {
     /// Whom, by name.
     of: NodeId,
     question: Question,
+}
+
+impl Request {
+    /// Who asks.
+    pub fn asker(&self) -> usize {
+        self.asker
+    }
 }
 
 /// What happens to a request.
@@ -60,6 +70,7 @@ impl World {
         let patience = match question {
             Question::Status { .. } => STATUS_MILLIS_MAX,
             Question::Blocks | Question::Snapshot => BLOCKS_MILLIS_MAX,
+            Question::Challenge { .. } => self.context.params.hard_millis + 1,
         };
         let request = Request { number, asker, life, of, question };
         self.requests.open.insert(number);
@@ -86,6 +97,9 @@ impl World {
                         Question::Snapshot => {
                             return self.arriving_step(asker, snapshot::Input::Answered { from, bytes });
                         }
+                        Question::Challenge { ask } => {
+                            return self.challenge_step(asker, challenges::Input::Answered { ask, bytes });
+                        }
                     };
                     self.coordinate(asker, input);
                 }
@@ -98,6 +112,9 @@ impl World {
                         Question::Status { nonce } => Input::StatusFailed { from, nonce },
                         Question::Blocks => Input::BlocksFailed { from },
                         Question::Snapshot => return self.arriving_step(asker, snapshot::Input::Failed { from }),
+                        Question::Challenge { ask } => {
+                            return self.challenge_step(asker, challenges::Input::Failed { ask });
+                        }
                     };
                     self.coordinate(asker, input);
                 }
@@ -121,17 +138,29 @@ impl World {
             self.queue.plan(self.now + 1, Event::Request(RequestEvent::Failed { request }));
             return;
         };
+        if let Question::Challenge { .. } = request.question {
+            if !self.is_deaf(request.asker) {
+                self.challenged(to, request, bytes);
+            }
+            return;
+        }
         let answer = match request.question {
+            Question::Challenge { .. } => None,
             Question::Status { .. } => live.coordinator.answer_status(bytes),
             Question::Blocks | Question::Snapshot => sync::serve(&node.disk, &self.context.network, bytes),
         };
         let Some(answer) = answer.filter(|_| !self.is_deaf(request.asker)) else { return };
+        self.answer_request((to, request), answer.into(), 0);
+    }
+
+    /// Sends the answer to a request, so many milliseconds from now.
+    pub(super) fn answer_request(&mut self, (to, request): (usize, Request), answer: Bytes, wait: u64) {
         let asker = request.asker;
-        let bytes = self.damaged(to, &answer).unwrap_or(answer.into());
+        let bytes = self.damaged(to, &answer).unwrap_or(answer);
         debug_assert_eq!(node_id(self.nodes[to].who), request.of);
         for after in self.network.carry(to, asker) {
             let event = RequestEvent::Answered { request: request.clone(), bytes: bytes.clone() };
-            self.queue.plan(self.now + after, Event::Request(event));
+            self.queue.plan(self.now + wait + after, Event::Request(event));
         }
     }
 }

@@ -65,7 +65,10 @@ impl Look<'_> {
         }
         let ask = |(shard, node): (ShardIndex, NodeId)| {
             let axis = if random(&view.blob, shard, 0, 2) == 0 { Axis::Primary } else { Axis::Secondary };
-            let symbols = layout.sliver_symbols(axis) as u64;
+            let symbols = u64::from(match axis {
+                Axis::Primary => layout.columns(),
+                Axis::Secondary => layout.rows(),
+            });
             let symbol = random(&view.blob, shard, 1, symbols) as u16;
             let chunks = floe_erasure::Grain::Chunk.parts(&layout);
             let chunk = random(&view.blob, shard, 2, chunks);

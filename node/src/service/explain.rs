@@ -86,7 +86,7 @@ impl Look<'_> {
         views::risk_constants(&self.context.params)
     }
 
-    fn name_of(&self, node: &NodeId) -> String {
+    pub(super) fn name_of(&self, node: &NodeId) -> String {
         let member = self.committee.members().iter().find(|member| member.node == *node);
         member.map_or_else(|| node.short(), |member| member.name.clone())
     }
@@ -249,7 +249,7 @@ impl Look<'_> {
             shards: member.shards.len() as u16,
             domain: member.domain.clone(),
             answered: self.answered(&member.node, record),
-            slots: self.slots_of(&member.node, record),
+            slots: self.slots_of(&member.node, record)?,
             silent_epochs: gauges.as_ref().map_or(0, |gauges| gauges.age.0),
             reliability: average / ONE_Q32,
             probation_below: constants.standing.probation as f64 / ONE_Q32,
@@ -258,6 +258,16 @@ impl Look<'_> {
             integrity_gauge: tripped / constants.gauge.trip as f64,
             tickets: Vec::new(),
         })
+    }
+
+    /// Of the decided slots of the epoch in `record`, those in which the node held.
+    fn slots_of(&self, node: &NodeId, record: Option<&EpochRecord>) -> Result<Option<(u16, u16)>, Problem> {
+        let (Some(index), Some(record)) = (self.committee.index_of(node), record) else { return Ok(None) };
+        if record.term != self.committee.term() {
+            return Ok(None);
+        }
+        let attendance = floe_ledger::reports::attendance(self.state, record.epoch).map_err(internal)?;
+        Ok(attendance.map(|attendance| (attendance.held(index), attendance.slots().decided)))
     }
 
     /// Why a node stands as it does.

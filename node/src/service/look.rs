@@ -177,7 +177,7 @@ impl<'a> Look<'a> {
     }
 
     /// What was last decided about a certified blob, with the numbers behind it.
-    fn standing(&self, view: &BlobView) -> Result<(Option<Standing>, Option<VerdictRecord>), Problem> {
+    pub(super) fn standing(&self, view: &BlobView) -> Result<(Option<Standing>, Option<VerdictRecord>), Problem> {
         let before = Epoch(self.head.epoch.0.saturating_sub(1));
         match view.status {
             views::BlobStatus::Registered | views::BlobStatus::Lapsed => Ok((None, None)),

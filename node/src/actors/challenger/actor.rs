@@ -58,8 +58,11 @@ impl ChallengerActor {
     }
 
     fn input(&mut self, input: Input, context: &mut Context<Self>) {
-        let snapshot = self.parts.store.snapshot();
-        match self.machine.step(unix_millis(), &snapshot, input) {
+        let stepped = {
+            let snapshot = self.parts.store.snapshot();
+            self.machine.step(unix_millis(), &snapshot, input)
+        };
+        match stepped {
             Ok(effects) => self.hand_out(effects, context),
             Err(error) => tracing::error!(%error, "what to ask of the others cannot be found out"),
         }

@@ -24,6 +24,7 @@
 //! | [`coverage`], `classes` | which rows attested which blobs; what is covered by the same rows |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
 //! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
+//! | [`challenges`], [`reports`] | what members must show each other, and what they say of it |
 //! | [`election`] | who gets which seats |
 //! | `lifecycle` | terms: choosing a committee, handing over, letting go |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
@@ -49,6 +50,7 @@ pub mod block;
 mod boundary;
 pub mod candidacy;
 pub mod candidates;
+pub mod challenges;
 mod classes;
 pub mod committees;
 pub mod coverage;
@@ -71,6 +73,7 @@ pub mod quotes;
 pub mod records;
 pub mod refusal;
 pub mod repairs;
+pub mod reports;
 mod rights;
 pub mod rows;
 pub mod sets;

@@ -316,12 +316,7 @@ pub(crate) fn exclude(
 
 /// Sets a candidate aside that was absent for too long or lacked what it attested: at the next election its seats go to
 /// others, and it may be chosen again for the term `until`. One that leaves, or is excluded for longer, goes on so.
-pub(crate) fn set_aside(
-    overlay: &mut Overlay<'_>,
-    node: &NodeId,
-    since: Epoch,
-    until: u64,
-) -> Result<(), StateError> {
+pub(crate) fn set_aside(overlay: &mut Overlay<'_>, node: &NodeId, since: Epoch, until: u64) -> Result<(), StateError> {
     let Some(mut candidate) = candidate(overlay, node)? else { return Ok(()) };
     candidate.standing = match candidate.standing {
         Standing::Leaving { .. } => return Ok(()),

@@ -5,10 +5,12 @@
 
 use crate::election::Move;
 use crate::merkle::Root;
+use crate::plan::Planned;
 use crate::records::Defence;
 use crate::rows::RowId;
 use crate::verdict::Decision;
 use floe_erasure::{EvidenceKind, SliverId};
+use floe_risk::reliability::Cause;
 use floe_types::{
     AccountId, BlobId, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
     TransactionId, VoteKey,

@@ -10,7 +10,7 @@
 //! | `Certify` | no such pending registration of this blob, fewer than `n - f` shards, not their signature |
 //! | `Attest`, `Withdraw` | no row of a shard named, ends at a blob that is not defended, nothing new |
 //! | `Offer` | not a member, offered already |
-//! | `Report` | not a member, another epoch, not its closing, a second one |
+//! | `Commit`, `Report` | see [`crate::reports`] |
 //! | `Support` | not a member, not above what it said before |
 //! | `Invalid` | see [`crate::invalid`] |
 //! | `Join`, `Stake`, `Leave`, `Describe`, `VoteKey`, `Evidence` | see [`crate::candidacy`] |
@@ -28,7 +28,7 @@ use crate::records::{Defence, Registration, RegistrationStatus};
 use crate::refusal::{Halt, Refusal};
 use crate::rows::{RowId, RowSet, Rows};
 use crate::sets::{MemberSet, ShardSet};
-use crate::state::{Overlay, StateRead};
+use crate::state::Overlay;
 use crate::tables::Table;
 use crate::terms::Ask;
 use crate::transaction::{Action, CheckedTransaction, confirmation_message, fee_min};
@@ -105,7 +105,8 @@ pub(crate) fn execute(
             signature,
         }),
         Action::Attest { member, shards, runs } => acting.attest(member, shards, runs),
-        Action::Report { member, epoch, answered } => acting.report(member, *epoch, answered),
+        Action::Commit { member, epoch, root } => acting.commit(member, *epoch, *root),
+        Action::Report(report) => acting.report(report),
         Action::Support { member, version } => acting.support(member, *version),
         Action::Join(join) => asking.join(overlay, join),
         Action::Stake { node, change } => asking.stake(overlay, node, *change),
@@ -243,7 +244,7 @@ impl Acting<'_, '_, '_> {
     }
 
     /// The sender's member.
-    fn member(&self, node: &NodeId) -> Result<MemberIndex, Refusal> {
+    pub(crate) fn member(&self, node: &NodeId) -> Result<MemberIndex, Refusal> {
         let index = self.scene.committee.index_of(node).ok_or(Refusal::NotMember)?;
         let member = self.scene.committee.member(index).filter(|member| member.account == self.sender);
         member.map(|_| index).ok_or(Refusal::NotMember)
@@ -325,29 +326,5 @@ impl Acting<'_, '_, '_> {
         }
         prices::put_offer(self.overlay, node, price);
         Ok(vec![Event::Offered { transaction: self.transaction, member, price }])
-    }
-
-    fn report(&mut self, node: &NodeId, epoch: Epoch, answered: &MemberSet) -> Result<Vec<Event>, Halt> {
-        let member = self.member(node)?;
-        let members = self.scene.committee.members().len();
-        if usize::from(answered.end()) > members {
-            return Err(Refusal::MembersBeyond { members }.into());
-        }
-        let current = self.scene.epoch;
-        if epoch != current {
-            return Err(Refusal::OtherEpoch { found: epoch, current }.into());
-        }
-        let params = &self.scene.context.params;
-        let open = params.epoch_millis.saturating_sub(params.closing_millis);
-        let from = self.scene.epoch_began.plus_millis(open);
-        if self.scene.time < from {
-            return Err(Refusal::NotClosing { from }.into());
-        }
-        let key = Table::Reports.key(&[&member.0.to_be_bytes()]);
-        if self.overlay.get(&key)?.is_some() {
-            return Err(Refusal::AlreadyReported.into());
-        }
-        Table::Reports.store(self.overlay, key, answered);
-        Ok(vec![Event::Reported { transaction: self.transaction, member, epoch }])
     }
 }

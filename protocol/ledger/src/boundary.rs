@@ -2,7 +2,7 @@
 //!
 //! In this order:
 //!
-//! 1. who took part, from the reports, and how each node stands after it ([`crate::standing`]);
+//! 1. who took part, from the reports ([`crate::reports`]), and how each node stands after it ([`crate::standing`]);
 //! 2. what each class risks ([`crate::plan`]); the root of the map of segments says which blobs are in which;
 //! 4. registrations that were not certified in time lapse and are paid back;
 //! 5. when a term ends the prices move; registrations with a budget that would end are renewed;
@@ -10,7 +10,7 @@
 //!    What is to be rebuilt of the rest is planned, and with that there is a verdict for each class by which the epoch is judged
 //!    and what changed since the epoch before;
 //! 7. the epoch's bucket and the fees are paid out;
-//! 8. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
+//! 8. its attestations begin to count, its reports are dropped, the next epoch's beacon is made, what is older than 400 epochs is dropped;
 //! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
 //! 10. tickets, and the rows of stand-ins;
 //! 11. the roots of what stands now.
@@ -20,6 +20,7 @@
 
 use crate::blobs;
 use crate::block::BoundaryHeader;
+use crate::challenges;
 use crate::classes;
 use crate::coverage::{self, Notes};
 use crate::event::Event;
@@ -33,18 +34,16 @@ use crate::plan::{self, Carrying, Desk, Plan, Planned, Scene};
 use crate::prices;
 use crate::records::{Counters, Defence, EpochRecord, Head};
 use crate::repairs;
-use crate::reports::{Attendance, MemberAttendance};
+use crate::reports::{self, Attendance};
 use crate::rows::{self, RowSet, Rows};
-use crate::sets::MemberSet;
 use crate::standing::{self, Assembly, Taken};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::terms;
 use crate::verdict::{
-    Cause, Decision, Judge, Participation, Progress, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord,
+    Cause, Judge, Participation, Progress, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord,
 };
-use floe_types::params::SLOTS;
-use floe_types::{BlockTime, Committee, Epoch, MemberIndex, Params, SequenceNumber, codec};
+use floe_types::{BlockTime, Committee, Epoch, Params, SequenceNumber, codec};
 use std::collections::BTreeMap;
 
 /// Epochs that are remembered.
@@ -56,22 +55,6 @@ pub(crate) struct Ended {
     pub events: Vec<Event>,
     /// Of the epoch that begins.
     pub committee: Committee,
-}
-
-/// The reports of the running epoch.
-fn reports(state: &dyn StateRead) -> Result<BTreeMap<MemberIndex, MemberSet>, StateError> {
-    let entries = Table::Reports.all(state, &[])?.into_iter().map(|(key, value)| {
-        let member: [u8; 2] =
-            key.as_slice().try_into().map_err(|_| Table::Reports.damaged("a key is not two bytes"))?;
-        Ok((MemberIndex(u16::from_be_bytes(member)), Table::Reports.parse(&value)?))
-    });
-    entries.collect()
-}
-
-fn drop_reports(overlay: &mut Overlay<'_>, reports: &BTreeMap<MemberIndex, MemberSet>) {
-    for member in reports.keys() {
-        overlay.delete(Table::Reports.key(&[&member.0.to_be_bytes()]));
-    }
 }
 
 /// The leaves of the list of verdicts: one for each set of rows that coverage names, in their order.
@@ -171,6 +154,7 @@ pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option
 fn prune(overlay: &mut Overlay<'_>, ended: Epoch, params: &Params) -> Result<(), StateError> {
     let Some(old) = ended.0.checked_sub(HISTORY_EPOCHS) else { return Ok(()) };
     overlay.delete(Table::Epochs.number(old));
+    reports::forget(overlay, old);
     evidence::drop_lists(overlay, Epoch(old))?;
     for (key, _) in Table::Changes.all(overlay, &old.to_be_bytes())? {
         overlay.delete(Table::Changes.key(&[&key]));
@@ -295,19 +279,6 @@ fn settle(
     Ok(())
 }
 
-/// What today's reports come to: who answered held in all slots.
-fn attendance(committee: &Committee, reports: &BTreeMap<MemberIndex, MemberSet>) -> Attendance {
-    const ALL: u8 = (1 << SLOTS) - 1;
-    let participation = Participation::of(committee, reports);
-    let slots = if participation.decision == Decision::Decided { ALL } else { 0 };
-    let of = |at: usize| {
-        let held = if participation.answered.contains(MemberIndex(at as u16)) { ALL } else { 0 };
-        MemberAttendance { held, service: None, good: 0, missing: 0, refuted: 0 }
-    };
-    let members = (0..committee.members().len()).map(of).collect();
-    Attendance { participation, slots, members }
-}
-
 /// What an epoch is judged by: nothing of its boundary is in it.
 struct Judged {
     counters: Counters,
@@ -395,8 +366,8 @@ pub(crate) fn end_epoch(
     time: BlockTime,
 ) -> Result<Ended, StateError> {
     let epoch = head.epoch;
-    let reports = reports(overlay)?;
-    let attendance = attendance(committee, &reports);
+    let reports = reports::opened(overlay)?;
+    let attendance = Attendance::of(committee, &reports);
     let constants = standing::constants(params);
     let taken = Taken { params, constants: &constants, committee, attendance: &attendance, epoch };
     let (assembly, mut events) = taken.turn(overlay)?;
@@ -419,7 +390,10 @@ pub(crate) fn end_epoch(
     absorb(overlay, &mut notes, &decided.dead, end)?;
     judged.counters.attested = 0;
     blobs::put_counters(overlay, &judged.counters);
-    drop_reports(overlay, &reports);
+    reports::clear(overlay)?;
+    reports::remember(overlay, epoch, &attendance);
+    let seeds: Vec<_> = reports.values().map(|report| report.seed).collect();
+    challenges::turn(overlay, (epoch.next(), end), &head.block, &seeds);
     prune(overlay, epoch, params)?;
     let ending = Ending { params, committee, epoch, classes: &judged.classes, end };
     let (office, turned) = ending.turn(overlay, &mut notes)?;

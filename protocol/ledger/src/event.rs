@@ -92,6 +92,17 @@ pub enum Event {
         /// Blobs, live or dead, that got a covering row.
         numbers: u64,
     },
+    /// A member committed to what it saw of an epoch.
+    Committed {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The member.
+        member: MemberIndex,
+        /// The epoch.
+        epoch: Epoch,
+        /// The root of its outcomes.
+        root: Root,
+    },
     /// A member's report was taken.
     Reported {
         /// By which transaction.

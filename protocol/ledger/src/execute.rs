@@ -19,6 +19,7 @@ use crate::blobs;
 use crate::block::{self, BLOCK_CERTIFICATES_MAX, Block, BlockHeader, BoundaryHeader, HEADER_BYTES_MAX, genesis_block};
 use crate::boundary;
 use crate::candidates;
+use crate::challenges;
 use crate::digest;
 use crate::event::Event;
 use crate::evidence;
@@ -30,6 +31,7 @@ use crate::pages;
 use crate::prices;
 use crate::records::{Account, Counters, FundRates, Head, Load, Prices, Totals};
 use crate::refusal::{BlockError, Halt, Refusal};
+use crate::reports;
 use crate::rows::{self, Rows};
 use crate::state::{ChangeSet, MemoryState, Overlay, StateError, StateRead};
 use crate::tables::Table;
@@ -54,6 +56,17 @@ pub struct Context {
     pub versions_known: u32,
     /// What need not be computed twice.
     pub memo: Memo,
+    /// Whether reports show the answers that the draw names: always but in tests whose blobs nobody encoded.
+    #[cfg(test)]
+    pub(crate) answers: Answers,
+}
+
+/// Whether reports must show answers.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answers {
+    Shown,
+    Waived,
 }
 
 impl Context {
@@ -61,7 +74,14 @@ impl Context {
     #[must_use]
     pub fn of(genesis: &Genesis) -> Context {
         let (params, versions_known) = (genesis.params.clone(), version::KNOWN_MAX);
-        Context { network: genesis.network(), params, versions_known, memo: Memo::default() }
+        Context {
+            network: genesis.network(),
+            params,
+            versions_known,
+            memo: Memo::default(),
+            #[cfg(test)]
+            answers: Answers::Shown,
+        }
     }
 }
 
@@ -111,6 +131,7 @@ pub fn begin(genesis: &Genesis) -> Result<ChangeSet, GenesisError> {
     rows::store(&mut overlay, &Rows::first(&committee));
     evidence::note_term(&mut overlay, Epoch(1), Height(0), &committee).expect("state in memory can be read");
     blobs::put_counters(&mut overlay, &Counters { next_registration: 1, next_sequence: 0, attested: 0 });
+    challenges::turn(&mut overlay, (Epoch(1), 0), &genesis_block(&network), &[]);
     let head_key = Table::Head.key(&[]);
     let head = Head {
         height: Height(0),
@@ -310,6 +331,8 @@ impl<'a> Execution<'a> {
             version::turn(&mut overlay, &committee, head.epoch.next(), &context.params)?;
             (epoch, epoch_began) = (head.epoch.next(), time);
             (boundary, events) = (Some(ended.header), ended.events);
+        } else {
+            reports::settle_draw(&mut overlay, &context.params, &head)?;
         }
         let version = version::in_force(&overlay, context.versions_known)?;
         let (included, refused) = (Vec::new(), Vec::new());
@@ -340,7 +363,9 @@ impl<'a> Execution<'a> {
     /// Executes one transaction wholly or not at all.
     fn apply(&mut self, checked: &CheckedTransaction) -> Result<(), Halt> {
         // Each costs a pairing.
-        let certifies = matches!(checked.transaction().action, Action::Certify { .. } | Action::Invalid(_));
+        let costly =
+            |action: &Action| matches!(action, Action::Certify { .. } | Action::Invalid(_) | Action::Report(_));
+        let certifies = costly(&checked.transaction().action);
         if certifies && self.certificates >= BLOCK_CERTIFICATES_MAX {
             return Err(Refusal::CertificatesFull { max: BLOCK_CERTIFICATES_MAX }.into());
         }

@@ -19,6 +19,7 @@
 
 use crate::actions::Acting;
 use crate::blobs;
+use crate::challenges;
 use crate::event::Event;
 use crate::lifecycle;
 use crate::money::{self, Pot};
@@ -129,6 +130,9 @@ impl Acting<'_, '_, '_> {
         let key = Table::Invalid.key(&[&blob.0]);
         Table::Invalid.store(self.overlay, key, &InvalidRecord { epoch, shown: shown.clone() });
         let (sequence, reserve) = blobs::invalidate(self.overlay, &self.scene.context.params, &blob, epoch)?;
+        if let Some(number) = sequence {
+            challenges::spoil(self.overlay, number)?;
+        }
         let (kind, sliver) = (shown.kind, shown.sliver);
         Ok(vec![Event::BlobInvalid { transaction, blob, sequence, kind, sliver, reserve }])
     }

@@ -115,6 +115,7 @@ pub use records::{
 };
 pub use refusal::{BlockError, Refusal};
 pub use repairs::{Right, Ticket, TicketNumber};
+pub use reports::{Attendance, MemberAttendance, Report};
 pub use rows::{Row, RowId, RowKind, RowSet, Rows};
 pub use sets::{MemberSet, ShardSet};
 pub use state::{ChangeSet, Entry, MemoryState, Overlay, StateError, StateRead};

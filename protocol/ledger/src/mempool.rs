@@ -1,14 +1,14 @@
 //! Transactions that wait for a block, on one node. Pure: what to keep follows from what was offered and from the state.
 //!
 //! Two rooms. *Paid* transactions stand per sender in nonce order, so that those of one sender enter a block in the order
-//! in which they apply. *Reports* have no nonce and no fee; they stand per epoch and member in a room of their own, so
+//! in which they apply. Commitments and *reports* have no nonce and no fee; they stand per epoch and member in a room of their own, so
 //! that no flood of paid ones keeps a member from its duty.
 //!
 //! | limit | value | answer when full |
 //! | --- | --- | --- |
 //! | transactions, bytes | [`MempoolLimits`] | the cheapest at the end of another sender's line gives way, or `Full` |
 //! | of one sender | [`MempoolLimits::per_sender`] nonces ahead | `TooFarAhead` |
-//! | reports | members of the committee, times two epochs | `TooFarAhead` / `Stale` |
+//! | commitments, reports | members of the committee, times two epochs | `TooFarAhead` / `Stale` |
 //!
 //! One that waits gives way to another of the same sender and nonce for a fee of at least [`outbid`]: that is how a sender
 //! frees its line from a transaction that has come to apply no more, on every node and not only on its own. In a full pool the
@@ -16,9 +16,11 @@
 //! line before it stays whole.
 
 use crate::block::Block;
+use crate::challenges::Timetable;
 use crate::execute::Context;
 use crate::money;
 use crate::refusal::Refusal;
+use crate::reports;
 use crate::state::{StateError, StateRead};
 use crate::transaction::{Action, CheckedTransaction, SignedTransaction, TransactionError, fee_min};
 use crate::views;
@@ -79,12 +81,37 @@ pub enum MempoolError {
     State(#[from] StateError),
 }
 
+/// What a member says of an epoch: first its commitment, then its report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Duty {
+    epoch: Epoch,
+    member: NodeId,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Commit,
+    Report,
+}
+
+impl Duty {
+    /// What `action` is of this kind.
+    fn of(action: &Action) -> Option<Duty> {
+        match action {
+            Action::Commit { member, epoch, .. } => Some(Duty { epoch: *epoch, member: *member, stage: Stage::Commit }),
+            Action::Report(report) => Some(Duty { epoch: report.epoch, member: report.member, stage: Stage::Report }),
+            _ => None,
+        }
+    }
+}
+
 /// The pool.
 #[derive(Debug, Default)]
 pub struct Mempool {
     limits: MempoolLimits,
     paid: BTreeMap<AccountId, BTreeMap<u64, CheckedTransaction>>,
-    reports: BTreeMap<(Epoch, NodeId), CheckedTransaction>,
+    reports: BTreeMap<Duty, CheckedTransaction>,
     /// Where each waiting paid transaction is.
     places: BTreeMap<TransactionId, (AccountId, u64)>,
     /// The last one of each sender, by what it pays.
@@ -137,8 +164,8 @@ impl Mempool {
         if self.contains(&id) {
             return Err(MempoolError::Seen);
         }
-        if let Action::Report { member, epoch, .. } = signed.transaction.action {
-            return self.add_report(state, context, signed, (epoch, member));
+        if let Some(duty) = Duty::of(&signed.transaction.action) {
+            return self.add_report(state, context, signed, duty);
         }
         let (sender, nonce, fee) = (signed.transaction.sender, signed.transaction.nonce, signed.transaction.fee);
         let account = money::account(state, &sender)?;
@@ -225,8 +252,9 @@ impl Mempool {
         state: &dyn StateRead,
         context: &Context,
         signed: SignedTransaction,
-        (epoch, member): (Epoch, NodeId),
+        duty: Duty,
     ) -> Result<TransactionId, MempoolError> {
+        let Duty { epoch, member, .. } = duty;
         let current = views::head(state)?.epoch;
         // A node that is a block behind hears reports on the epoch that comes next.
         if epoch != current && epoch != current.next() {
@@ -237,13 +265,13 @@ impl Mempool {
         if spoken.is_none_or(|member| member.account != signed.transaction.sender) {
             return Err(MempoolError::NotMember);
         }
-        if self.reports.contains_key(&(epoch, member)) {
+        if self.reports.contains_key(&duty) {
             return Err(MempoolError::NonceTaken { nonce: 0 });
         }
         let checked = signed.check(&context.network)?;
         let id = checked.id();
         context.memo.remember(id);
-        self.reports.insert((epoch, member), checked);
+        self.reports.insert(duty, checked);
         Ok(id)
     }
 
@@ -286,7 +314,7 @@ impl Mempool {
         Ok(chosen)
     }
 
-    /// The reports that a block of time `now` could execute.
+    /// The commitments or reports that a block of time `now` could execute.
     fn due(
         &self,
         state: &dyn StateRead,
@@ -294,17 +322,23 @@ impl Mempool {
         now: BlockTime,
     ) -> Result<Vec<&CheckedTransaction>, StateError> {
         let head = views::head(state)?;
-        let closing = head.closing_begins(&context.params)..head.epoch_ends(&context.params);
-        if self.reports.is_empty() || !closing.contains(&now) {
-            return Ok(Vec::new());
-        }
+        let times = Timetable::of(&context.params, head.epoch_began);
+        let stage = match reports::draw(state, &context.params)? {
+            _ if self.reports.is_empty() || now < times.closing() || now >= times.end() => return Ok(Vec::new()),
+            Some(_) => Stage::Report,
+            None if now < times.middle() => Stage::Commit,
+            None => return Ok(Vec::new()),
+        };
         let committee = views::committee(state)?;
         let mut due = Vec::new();
-        for ((epoch, member), report) in &self.reports {
-            let index = committee.index_of(member).filter(|_| *epoch == head.epoch);
-            let Some(index) = index else { continue };
-            if views::report(state, index)?.is_none() {
-                due.push(report);
+        for (duty, said) in self.reports.iter().filter(|(duty, _)| (duty.epoch, duty.stage) == (head.epoch, stage)) {
+            let Some(index) = committee.index_of(&duty.member) else { continue };
+            let committed = reports::commitment(state, index)?.is_some();
+            if match stage {
+                Stage::Commit => !committed,
+                Stage::Report => committed && !reports::reported(state, index)?,
+            } {
+                due.push(said);
             }
         }
         Ok(due)
@@ -313,14 +347,12 @@ impl Mempool {
     /// Drops what a decided block made superfluous: what it includes, nonces it used, reports on epochs before its own.
     pub fn remove_included(&mut self, block: &Block) {
         let epoch = block.header.epoch;
-        self.reports.retain(|(of, _), _| *of >= epoch);
+        self.reports.retain(|duty, _| duty.epoch >= epoch);
         for signed in &block.transactions {
             let transaction = &signed.transaction;
-            match transaction.action {
-                Action::Report { member, epoch, .. } => {
-                    self.reports.remove(&(epoch, member));
-                }
-                _ => self.drop_until(&transaction.sender, transaction.nonce),
+            match Duty::of(&transaction.action) {
+                Some(duty) => drop(self.reports.remove(&duty)),
+                None => self.drop_until(&transaction.sender, transaction.nonce),
             }
         }
     }

@@ -155,25 +155,33 @@ fn what_can_never_apply_is_dropped_and_what_may_is_kept() {
 fn reports_have_a_room_of_their_own_and_come_when_they_are_due() {
     let mut world = World::new();
     let mut pool = Mempool::new(MempoolLimits { count: 0, bytes: 0, per_sender: 1 });
-    let report = |world: &World, at: usize| {
-        let sender = node_key(at);
-        world.sign(&sender, 0, Frost::ZERO, world.report_action(at, ALL))
-    };
-    let first = report(&world, 0);
-    pool.add(&world.state, &world.context, first.clone()).unwrap();
-    pool.add(&world.state, &world.context, report(&world, 1)).unwrap();
+    let sign = |world: &World, at: usize, action| world.sign(&node_key(at), 0, Frost::ZERO, action);
+    let commit = |world: &World, at: usize| sign(world, at, world.commit_action(at));
+    let report =
+        |world: &World, at: usize, said: &[usize]| sign(world, at, world.report_action(at, said.iter().copied()));
+    let first = report(&world, 0, &ALL);
+    for signed in [first.clone(), commit(&world, 0), report(&world, 1, &ALL), commit(&world, 1)] {
+        pool.add(&world.state, &world.context, signed).unwrap();
+    }
     assert_eq!(pool.add(&world.state, &world.context, first.clone()), Err(MempoolError::Seen));
-    let other = world.sign(&node_key(0), 0, Frost::ZERO, world.report_action(0, [1]));
+    let other = report(&world, 0, &[1]);
     assert_eq!(pool.add(&world.state, &world.context, other), Err(MempoolError::NonceTaken { nonce: 0 }));
     let stolen = world.sign(&key(1), 0, Frost::ZERO, world.report_action(2, ALL));
     assert_eq!(pool.add(&world.state, &world.context, stolen), Err(MempoolError::NotMember));
     assert_eq!(offered(&pool, &world, 1 << 20), vec![]);
     world.enter_closing();
+    // Commitments first; reports when the draw is known, of those that have committed.
     assert_eq!(offered(&pool, &world, 1 << 20).len(), 2);
-    let executed = world.block(vec![first.clone().check(&world.context.network).unwrap()]);
+    let executed = world.block(vec![commit(&world, 0).check(&world.context.network).unwrap()]);
     assert_eq!(offered(&pool, &world, 1 << 20).len(), 1);
     pool.remove_included(&executed.block);
-    assert_eq!(pool.len(), 1);
+    assert_eq!(pool.len(), 3);
+    world.draw();
+    assert_eq!(offered(&pool, &world, 1 << 20), vec![(AccountId(node_key(0).public()), 0)]);
+    let executed = world.block(vec![first.clone().check(&world.context.network).unwrap()]);
+    assert_eq!(offered(&pool, &world, 1 << 20), vec![]);
+    pool.remove_included(&executed.block);
+    assert_eq!(pool.len(), 2);
     let executed = world.boundary(vec![]);
     pool.remove_included(&executed.block);
     assert!(pool.is_empty());

@@ -191,5 +191,14 @@ proptest! {
         });
         let slow: Vec<Weight> = slow.collect();
         prop_assert_eq!(weights(&state, &starts).unwrap(), slow);
+        // Each number has as many bytes as it weighs, in the order of numbers.
+        let bytes = numbers.iter().flat_map(|(number, value)| vec![*number; 2 * usize::from(*value)]);
+        let bytes: Vec<u64> = bytes.collect();
+        for at in (0..bytes.len()).step_by(37).chain(bytes.len().checked_sub(1)) {
+            prop_assert_eq!(at_byte(&state, at as u64).unwrap(), Some(SequenceNumber(bytes[at])));
+        }
+        for beyond in [bytes.len() as u64, u64::MAX] {
+            prop_assert_eq!(at_byte(&state, beyond).unwrap(), None);
+        }
     }
 }

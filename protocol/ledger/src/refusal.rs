@@ -1,5 +1,6 @@
 //! Why the ledger refuses: a transaction ([`Refusal`]) or a block ([`BlockError`]).
 
+use crate::challenges::{AnswerError, Slot};
 use crate::state::StateError;
 use crate::transaction::TransactionError;
 use floe_types::double_vote::NoDoubleVote;
@@ -53,8 +54,26 @@ pub enum Refusal {
     TooManySegments { max: usize },
     #[error("a report on epoch {found} in epoch {current}")]
     OtherEpoch { found: Epoch, current: Epoch },
-    #[error("reports are taken from {from} on")]
+    #[error("commitments are taken from {from} on")]
     NotClosing { from: BlockTime },
+    #[error("commitments were taken before {until}")]
+    CommitmentsOver { until: BlockTime },
+    #[error("this member has committed already")]
+    AlreadyCommitted,
+    #[error("no block says yet which answers must be shown")]
+    NoDraw,
+    #[error("this member has committed to nothing in this epoch")]
+    NotCommitted,
+    #[error("no report: {why}")]
+    BadReport { why: &'static str },
+    #[error("the seed is not this member's for this epoch")]
+    BadSeed,
+    #[error("{found} answers are shown, the draw names {expected}")]
+    NotShown { found: usize, expected: usize },
+    #[error("the answer of member {target} in slot {} is not the one that was committed to", slot.0)]
+    OtherOutcome { slot: Slot, target: u16 },
+    #[error("the answer of member {target} in slot {} shows nothing: {why}", slot.0)]
+    BadAnswer { slot: Slot, target: u16, why: AnswerError },
     #[error("this member has reported already")]
     AlreadyReported,
     #[error("support of version {found}, this member has said {said} already")]
@@ -118,7 +137,7 @@ impl Refusal {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Refusal::CertificatesFull { .. } | Refusal::NotClosing { .. } => true,
+            Refusal::CertificatesFull { .. } | Refusal::NotClosing { .. } | Refusal::NoDraw => true,
             Refusal::Nonce { found, expected } => found > expected,
             Refusal::OtherEpoch { found, current } => found > current,
             // Made by a node that is a block ahead of us.

@@ -32,10 +32,9 @@ use crate::tables::Table;
 use floe_risk::Params as Constants;
 use floe_risk::correlation::{self, Onsets};
 use floe_risk::hazard::{Experience, Presence};
-use floe_risk::holding::{Report, Slots, attend};
+use floe_risk::holding::attend;
 use floe_risk::integrity::{Gauge, Outcome, Sample};
 use floe_risk::reliability::{Cause, Rank, Record, Reliability};
-use floe_types::params::SLOTS;
 use floe_types::{Committee, Epoch, EpochCount, MemberIndex, NodeId, Params};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,7 +206,7 @@ impl Taken<'_> {
             let present = participation.answered.contains(index) && participation.reporters.contains(index);
             let seen = self.attendance.members.get(usize::from(index.0)).filter(|_| present);
             let Some(seen) = seen else { return Reliability::NONE };
-            let held = Reliability::ratio((seen.held & self.attendance.slots).count_ones(), decided);
+            let held = Reliability::ratio(self.attendance.held(index).into(), decided);
             let proven = seen.service.map_or(held, |service| service.min(held));
             match assembly.rank(node) {
                 Rank::Good => proven,
@@ -244,12 +243,9 @@ impl Taken<'_> {
         let (constants, epoch) = (self.constants, self.epoch);
         let node = self.committee.member(index)?.node;
         let gauges = assembly.gauges.get_mut(&node)?;
-        let participation = &self.attendance.participation;
-        let report = if participation.reporters.contains(index) { Report::Opened } else { Report::Withheld };
         let seen = self.attendance.members.get(usize::from(index.0));
-        let slots = Slots { all: SLOTS.into(), decided: self.attendance.slots.count_ones() as u16 };
-        let held = seen.map_or(0, |seen| (seen.held & self.attendance.slots).count_ones() as u16);
-        let after = attend(slots, held, report, gauges.age);
+        let (slots, held) = (self.attendance.slots(), self.attendance.held(index));
+        let after = attend(slots, held, self.attendance.report(index), gauges.age);
         gauges.silent_since = match (gauges.age.0, after.age.0) {
             (_, 0) => None,
             (0, _) => Some(epoch),

@@ -29,6 +29,7 @@
 
 use crate::block::{BlockHeader, genesis_block};
 use crate::candidates::{self, Candidate, Standing, Taken};
+use crate::challenges;
 use crate::digest;
 use crate::election::Claim;
 use crate::evidence::{self, Certificates, EvidenceError, Part, Sealed};
@@ -277,6 +278,9 @@ fn carried<'a>(state: &'a dyn StateRead, genesis: &Genesis, parent: &Parent) -> 
         Table::PastCommittees,
         Table::NextCommittee,
         Table::Reports,
+        Table::Commits,
+        Table::Draw,
+        Table::Attendance,
         Table::Rolls,
     ] {
         for (key, _) in table.all(&overlay, &[])? {
@@ -285,6 +289,9 @@ fn carried<'a>(state: &'a dyn StateRead, genesis: &Genesis, parent: &Parent) -> 
     }
     Table::Committee.store(&mut overlay, Table::Committee.key(&[]), &office);
     evidence::note_term(&mut overlay, first, Height(0), &office)?;
+    // Of the parent's block: the id of the first block here follows from this state.
+    let end = crate::views::next_sequence(&overlay)?.0;
+    challenges::turn(&mut overlay, (first, end), &parent.block, &[]);
     money::assert_conserved(&overlay)?;
     Ok(overlay)
 }

@@ -23,7 +23,7 @@
 //! | 24 | `Classes` | hash of the rows | the rows and what the defended blobs they are judged by weigh |
 //! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on |
 //! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
-//! | 20 | `Reports` | member | who answered, in this epoch |
+//! | 20 | `Reports` | member | what it reported, in this epoch |
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
 //! | 22 | `Merkle` | map, depth, prefix | a page, see [`crate::pages`]; left out of state roots: it follows from other tables |
 //! | 23 | `MerkleRoots` | map | the top of a map; likewise |

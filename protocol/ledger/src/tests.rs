@@ -1,7 +1,9 @@
 //! The ledger from outside: blocks in, states and answers out.
 
+mod attendance;
 mod blocks;
 mod candidacy;
+mod challenges;
 mod churn;
 mod classes;
 mod conformance;

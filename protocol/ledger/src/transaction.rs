@@ -7,6 +7,8 @@
 use crate::candidacy::{Announcement, Description, Join, StakeChange};
 use crate::coverage::Run;
 use crate::invalid::Inconsistency;
+use crate::merkle::Root;
+use crate::reports::Report;
 use crate::sets::{MemberSet, ShardSet};
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, DecodeError, Domain};
@@ -106,16 +108,9 @@ pub enum Action {
         /// inside it belong to it.
         runs: Vec<Run>,
     },
-    /// Says which members answered the sender's status requests in an epoch. Free, nonce 0, once per member and epoch, and
-    /// only in the epoch's closing.
-    Report {
-        /// The sender's node.
-        member: NodeId,
-        /// The epoch reported on: the current one.
-        epoch: Epoch,
-        /// Who answered. The reporter's own bit says nothing.
-        answered: MemberSet,
-    },
+    /// Says what the sender's node saw of the others in an epoch, and shows what the draw names of it. Free, nonce 0, once per
+    /// member and epoch, in the second half of the closing. See [`crate::reports`].
+    Report(Box<Report>),
     /// Says that the sender's node can follow a version of the protocol and all before it. See [`crate::version`].
     Support {
         /// The sender's node.
@@ -187,6 +182,16 @@ pub enum Action {
     /// Says that a blob's encoding is inconsistent, as members with at least `f + 1` shards checked. Anyone may send it and
     /// puts a bond down with it: see [`crate::invalid`].
     Invalid(Box<Inconsistency>),
+    /// Commits to the root of the sender's outcomes of an epoch, before anybody knows which of them must be shown. Free, nonce
+    /// 0, once per member and epoch, in the first half of the closing. See [`crate::reports`].
+    Commit {
+        /// The sender's node.
+        member: NodeId,
+        /// The epoch: the running one.
+        epoch: Epoch,
+        /// [`crate::challenges::Outcomes::root`].
+        root: Root,
+    },
 }
 
 /// What is signed.
@@ -260,10 +265,10 @@ impl Transaction {
 }
 
 impl Action {
-    /// Whether it is a report, which has neither nonce nor fee.
+    /// Whether it is a commitment or a report, which have neither nonce nor fee.
     #[must_use]
     pub fn is_report(&self) -> bool {
-        matches!(self, Action::Report { .. })
+        matches!(self, Action::Report(_) | Action::Commit { .. })
     }
 
     /// How many runs it has, each of which costs a fee of its own.
@@ -298,6 +303,7 @@ impl Action {
             }
             Action::Join(join) => join.shape(),
             Action::Invalid(shown) => shown.shape(),
+            Action::Report(report) => report.shape(),
             Action::Describe(said) => said.shape(),
             Action::Stake { change: StakeChange::Add(Frost::ZERO) | StakeChange::Withdraw(Frost::ZERO), .. } => {
                 Err("nothing is staked or withdrawn")
@@ -371,7 +377,7 @@ impl SignedTransaction {
             return Err(TransactionError::Network { found, ours: *network });
         }
         if self.transaction.action.is_report() && (self.transaction.nonce, self.transaction.fee) != (0, Frost::ZERO) {
-            return Err(TransactionError::Shape { reason: "a report has nonce 0 and fee 0" });
+            return Err(TransactionError::Shape { reason: "a commitment or a report has nonce 0 and fee 0" });
         }
         self.transaction.action.shape().map_err(|reason| TransactionError::Shape { reason })
     }

@@ -10,10 +10,8 @@
 //! could stand for a shard it is counted for one, its seat's holder first, then the oldest row: the margin in nodes is
 //! then rather too small than too large, and it does not depend on what became of a row later.
 //!
-//! **Who took part.** Each member reports in the closing which members answered it. A member *answered* when members
-//! other than itself that hold at least `f + 1` shards say so: then at least one honest member says so. The epoch is
-//! *decided* when reporters hold at least `n - f` shards. A member that alone holds so many shards that the others have not
-//! `f + 1` between them can never be vouched for; committees are dealt so that none does.
+//! **Who took part** is what reports come to: [`crate::reports`]. A member *answered* when it held in more than half of the
+//! decided slots; the epoch is *decided* when more than half of its slots are.
 //!
 //! # Laws
 //! - **I14** Equal coverage and reports give equal verdicts on every node.
@@ -93,38 +91,21 @@ impl fmt::Display for Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decision {
-    /// Members with at least `n - f` shards reported.
+    /// More than half of its slots are: members with at least `n - f` shards reported on each of those.
     Decided,
     /// They did not: verdicts that need answers are `undecided`.
     Undecided,
 }
 
-/// Who reported and who answered in an epoch.
+/// Who reported and who answered in an epoch: what verdicts go by. Made by [`crate::reports`], which has more to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participation {
     /// Members whose report was executed.
     pub reporters: MemberSet,
-    /// Members that others with at least `f + 1` shards say answered.
+    /// Members that held in more than half of the decided slots.
     pub answered: MemberSet,
     /// Whether enough reported.
     pub decision: Decision,
-}
-
-impl Participation {
-    /// What `reports` (who says who answered) come to.
-    #[must_use]
-    pub fn of(committee: &Committee, reports: &BTreeMap<MemberIndex, MemberSet>) -> Participation {
-        let weight = |member: &MemberIndex| committee.member(*member).map_or(0, |member| member.shards.len());
-        let reporters: MemberSet = reports.keys().copied().collect();
-        let quorum = reports.keys().map(weight).sum::<usize>() >= usize::from(committee.quorum());
-        let decision = if quorum { Decision::Decided } else { Decision::Undecided };
-        let vouched = |target: MemberIndex| {
-            let vouchers = reports.iter().filter(|(voucher, said)| **voucher != target && said.contains(target));
-            vouchers.map(|(voucher, _)| weight(voucher)).sum::<usize>() > usize::from(committee.faulty())
-        };
-        let members = (0..committee.members().len()).map(|at| MemberIndex(at as u16));
-        Participation { reporters, answered: members.filter(|target| vouched(*target)).collect(), decision }
-    }
 }
 
 /// A verdict with the numbers that made it, all in shards unless they say otherwise.

@@ -18,16 +18,14 @@ use crate::records::{
     Account, BlobRecord, Defence, EpochRecord, Head, Registration, RegistrationStatus, SequenceRecord, Totals,
 };
 use crate::rows;
-use crate::sets::{MemberSet, ShardSet};
+use crate::sets::ShardSet;
 use crate::state::{StateError, StateRead};
 use crate::tables::{Table, after, number_at};
 use crate::transaction::Attributes;
 use crate::verdict::{Judge, VerdictRecord};
 use crate::version::{self, Protocol};
 use crate::{Decision, Run};
-use floe_types::{
-    AccountId, BlobId, Committee, Epoch, Height, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
-};
+use floe_types::{AccountId, BlobId, Committee, Epoch, Height, NodeId, RegistrationNumber, SequenceNumber, ShardIndex};
 
 /// The most registrations that a [`BlobView`] lists: the newest.
 pub const REGISTRATIONS_SHOWN_MAX: usize = 64;
@@ -399,14 +397,6 @@ pub fn verdict_history(state: &dyn StateRead, blob: &BlobId, limit: usize) -> Re
         }
     }
     Ok(changes)
-}
-
-/// Whether `member` has reported on the running epoch, and what.
-///
-/// # Errors
-/// [`StateError`].
-pub fn report(state: &dyn StateRead, member: MemberIndex) -> Result<Option<MemberSet>, StateError> {
-    Table::Reports.load(state, &Table::Reports.key(&[&member.0.to_be_bytes()]))
 }
 
 /// The sequence numbers that some row of `shard` covers, as runs. Forgotten numbers inside a run belong to it.

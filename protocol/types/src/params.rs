@@ -39,7 +39,8 @@ pub struct Params {
     pub shards: u16,
     /// The least time from the block that begins an epoch to the block that ends it.
     pub epoch_millis: u64,
-    /// The last part of an epoch, in which members report. Shorter than half an epoch.
+    /// The last part of an epoch: in its first half members commit to their reports, in its second half they open them. At most half
+    /// an epoch.
     pub closing_millis: u64,
     /// Epochs in a committee's term.
     pub term_epochs: EpochCount,
@@ -50,9 +51,6 @@ pub struct Params {
     /// How soon an answer must be there to count at all: later than `soft_millis`, it *holds* but does not *serve*. Less than
     /// a slot.
     pub hard_millis: u64,
-    /// Status requests each member sends each other member in one epoch. A member that answers more than half of them
-    /// is reported as having answered.
-    pub status_requests: u32,
     /// Price of one encoded mebibyte for one epoch at genesis. Members' offers move it from there.
     pub price: Frost,
     /// Fee for one byte of a transaction.
@@ -104,7 +102,6 @@ impl Params {
             hours_per_epoch: 1,
             soft_millis: 2_000,
             hard_millis: 10_000,
-            status_requests: 12,
             price: Frost(1_000),
             fee_per_byte: Frost(10),
             fee_per_run: Frost(1_000),
@@ -137,7 +134,6 @@ impl Params {
             hours_per_epoch: 6,
             soft_millis: standard.soft_millis.min(slot / 4).max(1),
             hard_millis: standard.hard_millis.min(slot / 4 * 3).max(2),
-            status_requests: 6,
             fee_per_byte: Frost(0),
             election_epochs: EpochCount(1),
             stake_min: Frost(FROST_PER_WAL),
@@ -179,9 +175,6 @@ impl Params {
         }
         if self.hard_millis >= self.slot_millis() {
             return refuse("hard_millis", "must be below a slot: an answer belongs to the slot it was asked in");
-        }
-        if !(1..=1_000).contains(&self.status_requests) {
-            return refuse("status_requests", "must be from 1 to 1000");
         }
         if self.paid_ahead_max.0 == 0 || self.paid_ahead_max.0 > 1_000_000 {
             return refuse("paid_ahead_max", "must be from 1 to 1000000 epochs");
@@ -310,12 +303,6 @@ impl Params {
             ),
             row("soft_millis", self.soft_millis.to_string(), "ms", "an answer that readers would have waited for"),
             row("hard_millis", self.hard_millis.to_string(), "ms", "an answer that shows that the bytes are there"),
-            row(
-                "status_requests",
-                self.status_requests.to_string(),
-                "per epoch and pair",
-                "one lost answer must not make a member absent",
-            ),
             row("price", self.price.to_string(), "FROST per MiB and epoch", "what defence costs until offers move it"),
             row("fee_per_byte", self.fee_per_byte.to_string(), "FROST per byte", "blocks are not free to fill"),
             row("fee_per_run", self.fee_per_run.to_string(), "FROST per run", "each run may split the map of coverage"),
@@ -401,7 +388,7 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let good = Params::devnet(28, 15_000);
-        let cases: [(Params, &str); 15] = [
+        let cases: [(Params, &str); 14] = [
             (Params { hours_per_epoch: 0, ..good.clone() }, "hours_per_epoch"),
             (Params { soft_millis: good.hard_millis, ..good.clone() }, "soft_millis"),
             (Params { hard_millis: good.slot_millis(), ..good.clone() }, "hard_millis"),
@@ -409,7 +396,6 @@ mod tests {
             (Params { shards: 3, ..good.clone() }, "shards"),
             (Params { epoch_millis: 999, ..good.clone() }, "epoch_millis"),
             (Params { closing_millis: 7_501, ..good.clone() }, "closing_millis"),
-            (Params { status_requests: 0, ..good.clone() }, "status_requests"),
             (Params { drift_millis_max: 0, ..good.clone() }, "drift_millis_max"),
             (Params { election_epochs: EpochCount(5), ..good.clone() }, "election_epochs"),
             (Params { stake_min: Frost::ZERO, ..good.clone() }, "stake_min"),

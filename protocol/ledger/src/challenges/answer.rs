@@ -7,10 +7,10 @@
 use super::draw::{Question, Sample};
 use super::{Aim, Slot};
 use crate::merkle::Root;
-use floe_erasure::{FragmentProof, Opening, Place, ProofDecodeError, pair_of};
+use floe_erasure::{ChunkOpening, Place, pair_of, verify_chunk};
 use floe_types::codec::{self, Domain};
 use floe_types::keys::{self, SecretKey, Signature};
-use floe_types::{BlobId, Epoch, Layout, MemberIndex, NetworkId, NodeId};
+use floe_types::{Epoch, Layout, MemberIndex, NetworkId, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// The longest answer in bytes, encoded: a chunk, its opening, a fragment's proof and a signature in the largest network.
@@ -60,15 +60,9 @@ impl Slip {
 /// What a target sends back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The chunk; empty for a question of presence.
-    #[serde(with = "serde_bytes")]
-    pub part: Vec<u8>,
-    /// [`Opening::encode`]; empty likewise.
+    /// [`ChunkOpening::encode`]; empty for a question of presence.
     #[serde(with = "serde_bytes")]
     pub opening: Vec<u8>,
-    /// [`FragmentProof::encode`]; empty likewise.
-    #[serde(with = "serde_bytes")]
-    pub proof: Vec<u8>,
     /// Of [`answer_message`], by the target's identity.
     pub signature: Signature,
 }
@@ -76,7 +70,7 @@ pub struct Answer {
 /// An answer that shows nothing: the target is wrong, or somebody else made it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// The signature is not the target's over this question and this part.
+    /// The signature is not the target's over this question and these bytes.
     #[error("the answer is not signed by the target")]
     Signature,
     /// Bytes where a question of presence has none.
@@ -88,52 +82,40 @@ pub enum AnswerError {
         /// Its length.
         length: u64,
     },
-    /// The fragment's proof is none.
-    #[error(transparent)]
-    Proof(#[from] ProofDecodeError),
     /// The bytes are not those of this place of the fragment.
     #[error("the bytes do not lead from {place} to the blob")]
     Opening {
         /// Where they were to be from.
         place: Place,
     },
-    /// The proof does not lead to the blob.
-    #[error("the fragment's proof does not lead to blob {blob}")]
-    Fragment {
-        /// The blob.
-        blob: BlobId,
-    },
 }
 
 static SIGNING: Domain = Domain::new("floe 1 challenge: answer to be signed");
-static PART: Domain = Domain::new("floe 1 challenge: part of an answer");
+static OPENING: Domain = Domain::new("floe 1 challenge: what an answer opens");
 static LEAF: Domain = Domain::new("floe 1 challenge: answer");
 
-/// What the target signs.
+/// What the target signs, when these are the bytes of the opening.
 #[must_use]
-pub fn answer_message(network: &NetworkId, slip: &Slip, part: &[u8]) -> [u8; 32] {
-    SIGNING.hash(&codec::encode(&(network, slip, PART.hash(part))))
+pub fn answer_message(network: &NetworkId, slip: &Slip, opening: &[u8]) -> [u8; 32] {
+    SIGNING.hash(&codec::encode(&(network, slip, OPENING.hash(opening))))
 }
 
 impl Answer {
-    /// Signs the answer to a question of presence.
+    /// Signs the answer to a question of presence. `key` is the target's identity.
     #[must_use]
     pub fn present(network: &NetworkId, slip: &Slip, key: &SecretKey) -> Answer {
-        let signature = key.sign(&answer_message(network, slip, &[]));
-        Answer { part: Vec::new(), opening: Vec::new(), proof: Vec::new(), signature }
+        Answer::of(network, slip, Vec::new(), key)
     }
 
-    /// Signs a chunk, with what leads from it to the blob. `key` is the target's identity.
+    /// Signs a chunk with what leads from it to the blob. `key` is the target's identity.
     #[must_use]
-    pub fn show(
-        network: &NetworkId,
-        slip: &Slip,
-        part: Vec<u8>,
-        (opening, proof): (&Opening, &FragmentProof),
-        key: &SecretKey,
-    ) -> Answer {
-        let signature = key.sign(&answer_message(network, slip, &part));
-        Answer { part, opening: opening.encode(), proof: proof.encode(), signature }
+    pub fn show(network: &NetworkId, slip: &Slip, opening: &ChunkOpening, key: &SecretKey) -> Answer {
+        Answer::of(network, slip, opening.encode(), key)
+    }
+
+    fn of(network: &NetworkId, slip: &Slip, opening: Vec<u8>, key: &SecretKey) -> Answer {
+        let signature = key.sign(&answer_message(network, slip, &opening));
+        Answer { opening, signature }
     }
 
     /// Checks that this answers `slip` in a network of so many shards.
@@ -141,12 +123,10 @@ impl Answer {
     /// # Errors
     /// [`AnswerError`], the cheap ones first.
     pub fn check(&self, network: &NetworkId, shards: u16, slip: &Slip) -> Result<(), AnswerError> {
-        let message = answer_message(network, slip, &self.part);
+        let message = answer_message(network, slip, &self.opening);
         keys::verify(&slip.target.0, &message, &self.signature).map_err(|_| AnswerError::Signature)?;
         match &slip.question {
-            Question::Presence if [&self.part, &self.opening, &self.proof].iter().all(|bytes| bytes.is_empty()) => {
-                Ok(())
-            }
+            Question::Presence if self.opening.is_empty() => Ok(()),
             Question::Presence => Err(AnswerError::NotAsked),
             Question::Chunk(sample) => self.leads_to(shards, sample),
         }
@@ -155,13 +135,10 @@ impl Answer {
     fn leads_to(&self, shards: u16, sample: &Sample) -> Result<(), AnswerError> {
         let Sample { blob, length, shard, .. } = *sample;
         let layout = Layout::new(shards, length).map_err(|_| AnswerError::Length { length })?;
-        let proof = FragmentProof::decode(&self.proof, &layout)?;
-        let pair = pair_of(&blob, shard, shards);
-        let proof = proof.check(&blob, &layout, pair).map_err(|_| AnswerError::Fragment { blob })?;
-        let place = sample.place();
+        let (pair, place) = (pair_of(&blob, shard, shards), sample.place());
         let wrong = |_| AnswerError::Opening { place };
-        let opening = Opening::decode(&self.opening, &layout, &place).map_err(wrong)?;
-        proof.check_part(place, self.part.clone(), &opening).map_err(wrong)?;
+        let opening = ChunkOpening::decode(&self.opening, &layout, pair, &place).map_err(wrong)?;
+        verify_chunk(&blob, &layout, pair, place, &opening).map_err(wrong)?;
         Ok(())
     }
 

@@ -11,7 +11,7 @@
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
 use floe_types::codec::{self, Domain};
-use floe_types::{BlockId, Epoch, NetworkId};
+use floe_types::{BlockId, Epoch, SequenceNumber};
 use serde::{Deserialize, Serialize};
 
 static HASH: Domain = Domain::new("floe 1 challenge: beacon");
@@ -48,22 +48,18 @@ pub fn beacon(state: &dyn StateRead) -> Result<Beacon, StateError> {
 }
 
 /// Begins `epoch` on top of `parent`, when `end` is one past the newest blob. `seeds` are those opened in the epoch before, in
-/// the order of members.
-pub(crate) fn turn(
-    overlay: &mut Overlay<'_>,
-    network: &NetworkId,
-    (epoch, end): (Epoch, u64),
-    parent: &BlockId,
-    seeds: &[[u8; 32]],
-) {
-    let hash = HASH.hash(&codec::encode(&(network, epoch, parent, seeds)));
+/// the order of members. A block's id is of its network.
+pub(crate) fn turn(overlay: &mut Overlay<'_>, (epoch, end): (Epoch, u64), parent: &BlockId, seeds: &[[u8; 32]]) {
+    let hash = HASH.hash(&codec::encode(&(epoch, parent, seeds)));
     put(overlay, &Beacon { epoch, hash, end, drawing: Drawing::Firm });
 }
 
-/// A blob that questions may have been about weighs nothing any more.
-pub(crate) fn spoil(overlay: &mut Overlay<'_>) -> Result<(), StateError> {
+/// The blob with this number weighs nothing any more.
+pub(crate) fn spoil(overlay: &mut Overlay<'_>, number: SequenceNumber) -> Result<(), StateError> {
     let beacon = beacon(overlay)?;
-    put(overlay, &Beacon { drawing: Drawing::Spoiled, ..beacon });
+    if number.0 < beacon.end {
+        put(overlay, &Beacon { drawing: Drawing::Spoiled, ..beacon });
+    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::pages;
 use crate::rows::{self, RowId, Rows};
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
-use floe_erasure::{Axis, Place};
+use floe_erasure::{Axis, Place, chunk_count, nth_chunk};
 use floe_types::codec::{self, Domain};
 use floe_types::{BlobId, BlockTime, Committee, Layout, MemberIndex, SequenceNumber, ShardIndex};
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,6 @@ use serde::{Deserialize, Serialize};
 /// How often a row and a byte are drawn before the question is one of presence: a target that covers a tenth of what it might
 /// is asked for bytes in all but one of a thousand questions.
 pub const PLACES_TRIED_MAX: u32 = 64;
-/// Bytes of a chunk: the grain of a question.
-const CHUNK_BYTES: u64 = 1 << 10;
 
 /// One of a challenger's questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -183,15 +181,15 @@ impl<'a> Questions<'a> {
         let life = blobs::life(self.state, number)?;
         let layout = life.as_ref().and_then(|life| Layout::new(self.committee.shards(), life.length).ok());
         let (Some(life), Some(layout)) = (life, layout) else { return Ok(Question::Presence) };
-        let (primary, secondary) = (u64::from(layout.columns()), u64::from(layout.rows()));
-        let stored = dice.below(primary + secondary);
-        let (axis, symbol) = match stored.checked_sub(primary) {
-            None => (Axis::Primary, stored),
-            Some(symbol) => (Axis::Secondary, symbol),
+        let primary = chunk_count(&layout, Axis::Primary);
+        let chunk = dice.below(primary.saturating_add(chunk_count(&layout, Axis::Secondary)));
+        let place = match chunk.checked_sub(primary) {
+            None => nth_chunk(&layout, Axis::Primary, chunk),
+            Some(chunk) => nth_chunk(&layout, Axis::Secondary, chunk),
         };
-        let chunk = dice.below(layout.symbol_bytes().div_ceil(CHUNK_BYTES));
-        let (blob, length, symbol) = (life.blob, life.length, symbol as u16);
-        Ok(Question::Chunk(Sample { number, blob, length, shard, axis, symbol, chunk }))
+        let Some(Place { axis, symbol, part, .. }) = place else { return Ok(Question::Presence) };
+        let (blob, length) = (life.blob, life.length);
+        Ok(Question::Chunk(Sample { number, blob, length, shard, axis, symbol, chunk: part }))
     }
 
     /// Whether `question` is one that `target` must be able to answer: asked about what it covers, below the beacon's end, in

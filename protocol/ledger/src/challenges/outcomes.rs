@@ -89,7 +89,7 @@ mod tests {
     use floe_types::keys::Signature;
 
     fn answer(part: u8) -> Answer {
-        Answer { part: vec![part], opening: vec![], proof: vec![], signature: Signature([7; 64]) }
+        Answer { opening: vec![part], signature: Signature([7; 64]) }
     }
 
     fn aims(members: usize) -> impl Iterator<Item = Aim> {

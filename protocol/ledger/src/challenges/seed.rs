@@ -5,9 +5,9 @@
 //! questions have been asked.
 
 use super::Beacon;
-use floe_types::NetworkId;
-use floe_types::bls::{BlsError, BlsSecretKey, BlsSignature, PublicKey};
+use floe_types::bls::{BlsError, BlsSecretKey, BlsSignature, PublicKey, Signers};
 use floe_types::codec::{self, Domain};
+use floe_types::{MemberIndex, NetworkId};
 
 static SECRET: Domain = Domain::new("floe 1 challenge: secret of a seed");
 
@@ -48,6 +48,18 @@ impl Seed {
         signature: BlsSignature,
     ) -> Result<Seed, BlsError> {
         key.verify(&seed_message(network, beacon), &signature)?;
+        Ok(Seed::of(signature))
+    }
+
+    /// As [`Seed::opened`], with the keys of a committee that are decoded already.
+    pub(crate) fn opened_by(
+        network: &NetworkId,
+        beacon: &Beacon,
+        (signers, member): (&Signers, MemberIndex),
+        signature: BlsSignature,
+    ) -> Result<Seed, BlsError> {
+        let only = |at: usize| at == usize::from(member.0);
+        signers.verify(&only, &seed_message(network, beacon), &signature)?;
         Ok(Seed::of(signature))
     }
 

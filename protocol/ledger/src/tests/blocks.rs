@@ -92,11 +92,7 @@ fn a_block_that_was_touched_anywhere_is_refused() {
         vec![transfer(world, 1), second]
     };
     let plain = world.build(two(&world)).block;
-    world.enter_closing();
-    for at in 0..5 {
-        let report = world.report_action(at, ALL);
-        world.act(&node_key(at), report);
-    }
+    world.report(&[0, 1, 2, 3, 4]);
     let before = world.state.clone();
     let ended = world.boundary(two(&world)).block;
     let refused = |state: &MemoryState, block: &Block, (name, touch): &Touch| {

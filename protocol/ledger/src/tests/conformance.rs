@@ -1,6 +1,7 @@
 //! Every encoding against a frozen hash. Changing one is a decision: it makes another network.
 
 use super::fixture::*;
+use crate::challenges::{Aim, Answer, Beacon, OutcomePath, Slot};
 use crate::coverage::Run;
 use crate::*;
 use floe_erasure::{Axis, EvidenceKind, PairIndex, SliverId};
@@ -96,11 +97,8 @@ fn actions() -> Vec<(&'static str, Action, &'static str)> {
             Action::Withdraw { member: node(3), shards: seats(3), runs: vec![run(7, 9), run(11, 11)] },
             "03e281479def439c c975c411a5deacb5",
         ),
-        (
-            "report",
-            Action::Report { member: node(3), epoch: Epoch(9), answered: members([0, 6]) },
-            "aad56f1d2e6073ee 0e7ac35e4ee6ea43",
-        ),
+        ("report", Action::Report(Box::new(report())), "aad56f1d2e6073ee 0e7ac35e4ee6ea43"),
+        ("commit", Action::Commit { member: node(3), epoch: Epoch(9), root: Root([8; 32]) }, ""),
         ("support", Action::Support { member: node(3), version: 2 }, "00ab4f9c048333aa 8b8bc5c561947e12"),
         ("join", Action::Join(Box::new(join())), "db9d52c257abaae1 c226e7a44086b273"),
         (
@@ -141,6 +139,65 @@ fn actions() -> Vec<(&'static str, Action, &'static str)> {
             "1ef59607439dc1ee 56c97e8c959f7bfe",
         ),
     ]
+}
+
+fn report() -> Report {
+    let answer = Answer { opening: vec![2; 64], signature: Signature([4; 64]) };
+    let aim = Aim { slot: Slot(2), target: floe_types::MemberIndex(5), at: 1 };
+    let tag = challenges::QuestionTag([6; 16]);
+    let accuser = floe_types::MemberIndex(4);
+    Report {
+        member: node(3),
+        epoch: Epoch(9),
+        seed: BlsSignature([5; 96]),
+        held: [Some(members([0, 6])), None, Some(members([])), None, None, Some(members(ALL))],
+        passed: vec![6, 0, 1, 0, 6, 2, 300],
+        accusations: vec![reports::Accusation { aim }],
+        reasks: vec![
+            reports::ReAsk { slot: Slot(1), accuser, tag, said: reports::Said::Missing },
+            reports::ReAsk { slot: Slot(4), accuser, tag, said: reports::Said::Shown },
+        ],
+        shown: vec![reports::Shown { at: 1, answer, path: OutcomePath(vec![Root([7; 32]); 2]) }],
+    }
+}
+
+/// What is signed and hashed about challenges, in a network and an epoch of its own.
+#[test]
+fn seeds_questions_and_answers_have_their_frozen_encoding() {
+    let network = floe_types::NetworkId([3; 32]);
+    let beacon = Beacon { epoch: Epoch(9), hash: [1; 32], end: 4, drawing: challenges::Drawing::Firm };
+    let sample = challenges::Sample {
+        number: floe_types::SequenceNumber(3),
+        blob: blob(1),
+        length: LENGTH,
+        shard: floe_types::ShardIndex(2),
+        axis: Axis::Secondary,
+        symbol: 7,
+        chunk: 300,
+    };
+    let aim = Aim { slot: Slot(2), target: floe_types::MemberIndex(5), at: 1 };
+    let slip = |question| challenges::Slip::drawn(Epoch(9), &aim, (node(3), node(5)), question);
+    let (chunk, presence) = (challenges::Question::Chunk(sample), challenges::Question::Presence);
+    let signed = |question| challenges::answer_message(&network, &slip(question), b"part");
+    let seed = challenges::Seed::make(&network, &beacon, &bls(3));
+    let times = challenges::Timetable::of(&params(), floe_types::BlockTime(START));
+    let mut outcomes = challenges::Outcomes::new(7);
+    outcomes.enter(&aim, &report().shown[0].answer);
+    let held = report().held;
+    let named = reports::drawn(&floe_types::BlockId([9; 32]), floe_types::MemberIndex(3), &held);
+    let found = [
+        ("beacon", digest(&codec::encode(&beacon)), ""),
+        ("seed message", digest(&challenges::seed_message(&network, &beacon)), ""),
+        ("moment", digest(&challenges::asked_at(&seed, &times, &aim).0.to_be_bytes()), ""),
+        ("slip", digest(&codec::encode(&slip(chunk))), ""),
+        ("answer to a chunk", digest(&signed(chunk)), ""),
+        ("answer to presence", digest(&signed(presence)), ""),
+        ("tag", digest(&chunk.tag().0), ""),
+        ("outcomes", digest(&outcomes.root().0), ""),
+        ("drawn", digest(&codec::encode(&named)), ""),
+    ];
+    let wrong: Vec<_> = found.into_iter().filter(|(_, found, frozen)| found != frozen).collect();
+    assert_eq!(wrong, vec![], "(name, found, frozen)");
 }
 
 #[test]

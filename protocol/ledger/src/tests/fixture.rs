@@ -1,10 +1,12 @@
 //! A network of seven nodes with four shards each, three users with money, and a clock that tests turn.
 
+use crate::challenges::{Seed, Timetable};
 use crate::*;
 use floe_types::bls::{BlsSecretKey, BlsSignature, aggregate};
 use floe_types::committee::{Member, deal};
 use floe_types::genesis::{Genesis, GenesisAccount, PROTOCOL_VERSION};
 use floe_types::keys::SecretKey;
+use floe_types::params::{SLOTS, challenges_per_slot};
 use floe_types::{
     AccountId, BlobId, BlockTime, Epoch, Frost, MemberIndex, NodeId, Params, RegistrationNumber, ShardIndex, VoteKey,
 };
@@ -121,8 +123,9 @@ impl World {
         World::at(Context::of(genesis), state, BlockTime(START))
     }
 
-    /// A world that begins with `state`.
-    pub fn at(context: Context, state: MemoryState, now: BlockTime) -> World {
+    /// A world that begins with `state`. Its blobs are names that nobody encoded, so that reports show nothing of them.
+    pub fn at(mut context: Context, state: MemoryState, now: BlockTime) -> World {
+        context.answers = crate::execute::Answers::Waived;
         World { context, twin: state.clone(), state, now, blocks: Vec::new() }
     }
 
@@ -220,8 +223,30 @@ impl World {
         number
     }
 
+    /// What the member with this key would say, when it saw `answered` hold in every slot.
+    pub fn report_of(&self, member: NodeId, bls: &BlsSecretKey, answered: &MemberSet) -> Report {
+        let beacon = challenges::beacon(&self.state).unwrap();
+        let members = views::committee(&self.state).unwrap().members().len();
+        let all = challenges_per_slot(members) * u16::from(SLOTS);
+        let passed = |at| if answered.contains(MemberIndex(at as u16)) { all } else { 0 };
+        Report {
+            member,
+            epoch: self.epoch(),
+            seed: *Seed::make(&self.context.network, &beacon, bls).signature(),
+            held: std::array::from_fn(|_| Some(answered.clone())),
+            passed: (0..members).map(passed).collect(),
+            accusations: Vec::new(),
+            reasks: Vec::new(),
+            shown: Vec::new(),
+        }
+    }
+
     pub fn report_action(&self, reporter: usize, answered: impl IntoIterator<Item = usize>) -> Action {
-        Action::Report { member: node(reporter), epoch: self.epoch(), answered: members(answered) }
+        Action::Report(Box::new(self.report_of(node(reporter), &bls(reporter), &members(answered))))
+    }
+
+    pub fn commit_action(&self, reporter: usize) -> Action {
+        Action::Commit { member: node(reporter), epoch: self.epoch(), root: Root([reporter as u8; 32]) }
     }
 
     /// Moves the clock into the closing of the running epoch.
@@ -230,15 +255,36 @@ impl World {
         self.now = self.now.max(head.closing_begins(&self.context.params));
     }
 
-    /// Ends the epoch: all `present` nodes report each other as present, then the boundary block.
-    pub fn end_epoch(&mut self, present: &[usize]) -> EpochRecord {
+    /// Moves the clock to the middle of the closing, and makes the block that is the draw.
+    pub fn draw(&mut self) {
+        let head = views::head(&self.state).unwrap();
+        self.now = self.now.max(Timetable::of(&self.context.params, head.epoch_began).middle());
+        self.block(Vec::new());
+    }
+
+    /// The closing of the running epoch: what these commit to, the draw, what they report.
+    pub fn close(&mut self, commits: Vec<CheckedTransaction>, reports: Vec<CheckedTransaction>) {
+        if reports.is_empty() {
+            return;
+        }
         self.enter_closing();
+        assert_eq!(self.block(commits).refused, vec![]);
+        self.draw();
+        assert_eq!(self.block(reports).refused, vec![]);
+    }
+
+    /// The closing in which all `present` nodes report each other as present.
+    pub fn report(&mut self, present: &[usize]) {
+        let commits = present.iter().map(|at| self.by(&node_key(*at), self.commit_action(*at))).collect();
         let reports =
             present.iter().map(|at| self.by(&node_key(*at), self.report_action(*at, present.iter().copied())));
-        let reports: Vec<_> = reports.collect();
-        if !reports.is_empty() {
-            assert_eq!(self.block(reports).refused, vec![]);
-        }
+        let reports = reports.collect();
+        self.close(commits, reports);
+    }
+
+    /// Ends the epoch: all `present` nodes report each other as present, then the boundary block.
+    pub fn end_epoch(&mut self, present: &[usize]) -> EpochRecord {
+        self.report(present);
         self.boundary(Vec::new());
         let ended = Epoch(self.epoch().0 - 1);
         views::epoch_record(&self.state, ended).unwrap().unwrap()

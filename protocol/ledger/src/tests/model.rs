@@ -57,7 +57,7 @@ pub struct Model {
     entries: Vec<Entry>,
     lives: Vec<Life>,
     said: Vec<(u64, u64, BTreeSet<u16>, bool)>,
-    reports: BTreeMap<MemberIndex, MemberSet>,
+    reports: BTreeMap<MemberIndex, Vec<Option<MemberSet>>>,
 }
 
 impl Model {
@@ -164,10 +164,11 @@ impl Model {
                     self.say(run.first.0, run.last.0, shards.clone(), matches!(action, Action::Attest { .. }));
                 }
             }
-            Action::Report { member, answered, .. } => {
-                let index = self.committee.index_of(member).unwrap();
-                self.reports.insert(index, answered.clone());
+            Action::Report(report) => {
+                let index = self.committee.index_of(&report.member).unwrap();
+                self.reports.insert(index, report.held.to_vec());
             }
+            Action::Commit { .. } => {}
             Action::Extend { registration, last, .. } => {
                 let at = registration.0 as usize - 1;
                 let rate = self.rate(self.entries[at].length);
@@ -236,12 +237,21 @@ impl Model {
         let ended = self.epoch;
         let members: Vec<_> = (0..self.committee.members().len() as u16).map(MemberIndex).collect();
         let seats = |index: MemberIndex| self.committee.member(index).unwrap().shards.len();
-        let decided = self.reports.keys().map(|index| seats(*index)).sum::<usize>() >= 19;
-        let vouched = |target: &MemberIndex| {
-            let says = self.reports.iter().filter(|(by, said)| *by != target && said.contains(*target));
-            says.map(|(by, _)| seats(*by)).sum::<usize>() >= 10
+        let spoke = |slot: usize| {
+            let spoke = self.reports.iter().filter(|(_, said)| said[slot].is_some());
+            spoke.map(|(by, _)| seats(*by)).sum::<usize>()
         };
-        let answered: Vec<_> = members.into_iter().filter(vouched).collect();
+        let slots: Vec<usize> = (0..6).filter(|slot| spoke(*slot) >= 19).collect();
+        let decided = slots.len() > 3;
+        let held = |target: &MemberIndex, slot: &usize| {
+            let says = self
+                .reports
+                .iter()
+                .filter(|(by, said)| *by != target && said[*slot].as_ref().is_some_and(|said| said.contains(*target)));
+            says.map(|(by, _)| seats(*by)).sum::<usize>() + seats(*target) >= 10
+        };
+        let present = |target: &MemberIndex| slots.iter().filter(|slot| held(target, slot)).count() * 2 > slots.len();
+        let answered: Vec<_> = members.into_iter().filter(present).collect();
         self.reports.clear();
 
         // What waited too long goes back.

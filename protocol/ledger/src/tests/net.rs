@@ -181,15 +181,17 @@ impl Net {
 
     /// Ends the epoch: who is there reports the others as there.
     pub fn end_epoch(&mut self) -> EpochRecord {
-        self.world.enter_closing();
         let present = self.present();
         let answered: MemberSet = present.iter().map(|(index, _)| *index).collect();
-        let report = |(_, node): &(MemberIndex, NodeId)| {
-            let action = Action::Report { member: *node, epoch: self.world.epoch(), answered: answered.clone() };
-            self.world.by(&self.keys[node].account, action)
+        let (epoch, root) = (self.world.epoch(), Root([7; 32]));
+        let by = |(_, node): &(MemberIndex, NodeId), action| self.world.by(&self.keys[node].account, action);
+        let commit = |one: &(MemberIndex, NodeId)| by(one, Action::Commit { member: one.1, epoch, root });
+        let report = |one: &(MemberIndex, NodeId)| {
+            let report = self.world.report_of(one.1, &self.keys[&one.1].bls, &answered);
+            by(one, Action::Report(Box::new(report)))
         };
-        let reports: Vec<_> = present.iter().map(report).collect();
-        assert_eq!(self.world.block(reports).refused, vec![]);
+        let (commits, reports) = (present.iter().map(commit).collect(), present.iter().map(report).collect());
+        self.world.close(commits, reports);
         let ended = self.world.boundary(Vec::new());
         self.events.extend(ended.events);
         let epoch = Epoch(self.world.epoch().0 - 1);

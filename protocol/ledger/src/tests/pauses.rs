@@ -27,9 +27,7 @@ fn says(at: usize, held: bool) -> Action {
 fn earned(world: &mut World, at: u16, epochs: usize) -> Vec<u64> {
     let mut each = Vec::new();
     for _ in 0..epochs {
-        world.enter_closing();
-        let reports = ALL.map(|by| world.by(&node_key(by), world.report_action(by, ALL)));
-        world.block(reports.to_vec());
+        world.report(&ALL);
         let events = world.boundary(Vec::new()).events;
         super::classes::check(&world.state);
         each.extend(events.iter().find_map(|event| match event {

@@ -10,26 +10,105 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Deed {
-    Transfer { from: u8, to: u8, amount: u64 },
-    Register { by: u8, blob: u8, length: u64, late: u64, epochs: u64, price_max: u64 },
-    Certify { registration: u64, blob: u8, places: Vec<usize> },
-    Attest { at: usize, first: u64, count: u64 },
-    Withdraw { at: usize, first: u64, count: u64 },
-    Extend { by: u8, registration: u64, more: u64, price_max: u64 },
-    Delete { by: u8, registration: u64 },
-    Renew { by: u8, registration: u64, budget: u64 },
-    Offer { at: usize, price: u64 },
-    Report { at: usize, answered: Vec<usize>, late: u64 },
-    Join { seed: u8, stake: u64 },
-    Stake { seed: u8, by: u8, change: StakeChange },
-    Leave { seed: u8, by: u8 },
-    Describe { seed: u8, capacity_bytes: u64 },
-    Announce { seed: u8, term: u64, key: u8 },
-    Accuse { seed: u8, height: u64, same: bool },
-    AttestRow { seed: u8, shard: u16, first: u64, count: u64 },
-    Invalid { by: u8, blob: u8, places: Vec<usize>, forged: bool },
-    Wait { millis: u64 },
-    EndEpoch { present: Vec<usize> },
+    Transfer {
+        from: u8,
+        to: u8,
+        amount: u64,
+    },
+    Register {
+        by: u8,
+        blob: u8,
+        length: u64,
+        late: u64,
+        epochs: u64,
+        price_max: u64,
+    },
+    Certify {
+        registration: u64,
+        blob: u8,
+        places: Vec<usize>,
+    },
+    Attest {
+        at: usize,
+        first: u64,
+        count: u64,
+    },
+    Withdraw {
+        at: usize,
+        first: u64,
+        count: u64,
+    },
+    Extend {
+        by: u8,
+        registration: u64,
+        more: u64,
+        price_max: u64,
+    },
+    Delete {
+        by: u8,
+        registration: u64,
+    },
+    Renew {
+        by: u8,
+        registration: u64,
+        budget: u64,
+    },
+    Offer {
+        at: usize,
+        price: u64,
+    },
+    Report {
+        at: usize,
+        answered: Vec<usize>,
+        late: u64,
+    },
+    Join {
+        seed: u8,
+        stake: u64,
+    },
+    Stake {
+        seed: u8,
+        by: u8,
+        change: StakeChange,
+    },
+    Leave {
+        seed: u8,
+        by: u8,
+    },
+    Describe {
+        seed: u8,
+        capacity_bytes: u64,
+    },
+    Announce {
+        seed: u8,
+        term: u64,
+        key: u8,
+    },
+    Accuse {
+        seed: u8,
+        height: u64,
+        same: bool,
+    },
+    AttestRow {
+        seed: u8,
+        shard: u16,
+        first: u64,
+        count: u64,
+    },
+    Invalid {
+        by: u8,
+        blob: u8,
+        places: Vec<usize>,
+        forged: bool,
+    },
+    Wait {
+        millis: u64,
+    },
+    /// Bits of `spoken`: the slots of which each one speaks.
+    EndEpoch {
+        present: Vec<usize>,
+        spoken: [u8; NODES],
+    },
 }
 
 fn amount() -> impl Strategy<Value = u64> {
@@ -42,6 +121,11 @@ fn price() -> impl Strategy<Value = u64> {
 
 fn places() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![3 => Just(ALL.to_vec()), 1 => proptest::sample::subsequence(ALL.to_vec(), 1..=7)]
+}
+
+/// Mostly all six slots.
+fn spoken() -> impl Strategy<Value = [u8; NODES]> {
+    proptest::array::uniform7(prop_oneof![3 => Just(63u8), 1 => 0u8..64])
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -69,7 +153,7 @@ fn deed() -> impl Strategy<Value = Deed> {
             |(by, blob, places, forged)| Deed::Invalid { by, blob, places, forged },
         ),
         1 => (0u64..9_000).prop_map(|millis| Deed::Wait { millis }),
-        2 => places().prop_map(|present| Deed::EndEpoch { present }),
+        2 => (places(), spoken()).prop_map(|(present, spoken)| Deed::EndEpoch { present, spoken }),
     ]
 }
 
@@ -226,9 +310,10 @@ fn act(net: &mut Net, deed: Deed) {
             transaction(world, &node_key(at), Action::Offer { member: node(at), price: Frost(price) })
         }
         Deed::Report { at, answered, late } => {
-            let epoch = Epoch(world.epoch().0 + late);
-            let action = Action::Report { member: node(at), epoch, answered: members(answered) };
-            transaction(world, &node_key(at), action)
+            let commit = transaction(world, &node_key(at), world.commit_action(at));
+            let mut report = world.report_of(node(at), &bls(at), &members(answered));
+            report.epoch = Epoch(report.epoch.0 + late);
+            commit.into_iter().chain(transaction(world, &node_key(at), Action::Report(Box::new(report)))).collect()
         }
         Deed::Invalid { by, blob: id, places, forged } => {
             let mut shown = super::invalid::shown(world, blob(id), &places);
@@ -248,10 +333,21 @@ fn act(net: &mut Net, deed: Deed) {
             world.now = world.now.plus_millis(millis);
             Vec::new()
         }
-        Deed::EndEpoch { present } => {
+        Deed::EndEpoch { present, spoken } => {
             world.enter_closing();
-            let report = |at: &usize| world.by(&node_key(*at), world.report_action(*at, present.iter().copied()));
-            let reports = present.iter().map(report).collect();
+            let commit = |at: &usize| world.by(&node_key(*at), world.commit_action(*at));
+            let commits = present.iter().map(commit).collect();
+            world.block(commits);
+            world.draw();
+            let report = |at: &usize| {
+                let mut report = world.report_of(node(*at), &bls(*at), &members(present.iter().copied()));
+                let unspoken = report.held.iter_mut().enumerate().filter(|(slot, _)| spoken[*at] & (1 << slot) == 0);
+                unspoken.for_each(|(_, held)| *held = None);
+                let slots = report.held.iter().flatten().count() as u16;
+                report.passed.iter_mut().for_each(|passed| *passed = (*passed).min(2 * slots));
+                transaction(world, &node_key(*at), Action::Report(Box::new(report)))
+            };
+            let reports = present.iter().flat_map(report).collect();
             world.block(reports);
             world.boundary(Vec::new());
             Vec::new()

@@ -4,7 +4,7 @@ use super::fixture::*;
 use crate::coverage::Run;
 use crate::*;
 use floe_types::bls::BlsSignature;
-use floe_types::{AccountId, BlobId, BlockTime, Epoch, Frost, NetworkId, RegistrationNumber, SequenceNumber};
+use floe_types::{BlobId, Epoch, Frost, NetworkId, RegistrationNumber, SequenceNumber};
 
 fn run(first: u64, last: u64) -> Run {
     Run { first: SequenceNumber(first), last: SequenceNumber(last) }
@@ -318,37 +318,6 @@ fn an_attestation_that_says_nothing_true_is_refused() {
     assert_eq!(world.refusal(&node_key(6), attest(6, &[run(0, 1)])), Refusal::NotDefended { number: 0 });
     world.act(&node_key(6), attest(6, &[run(1, 1)]));
     assert_eq!(world.refusal(&node_key(6), attest(6, &[run(1, 1)])), Refusal::NothingNew);
-}
-
-#[test]
-fn a_report_counts_once_in_its_closing_by_its_member() {
-    let mut world = World::new();
-    let report = |world: &World, at, epoch| match world.report_action(at, ALL) {
-        Action::Report { member, answered, .. } => Action::Report { member, epoch: Epoch(epoch), answered },
-        other => other,
-    };
-    let from = BlockTime(START + 8_000);
-    assert_eq!(world.refusal(&node_key(1), report(&world, 1, 1)), Refusal::NotClosing { from });
-    world.now = BlockTime(from.0 - 11);
-    assert_eq!(world.refusal(&node_key(1), report(&world, 1, 1)), Refusal::NotClosing { from });
-    world.enter_closing();
-    for epoch in [0, 2] {
-        let refusal = Refusal::OtherEpoch { found: Epoch(epoch), current: Epoch(1) };
-        assert_eq!(world.refusal(&node_key(1), report(&world, 1, epoch)), refusal);
-    }
-    assert_eq!(world.refusal(&node_key(2), report(&world, 1, 1)), Refusal::NotMember);
-    assert_eq!(world.refusal(&key(1), report(&world, 1, 1)), Refusal::NotMember);
-    let beyond = Action::Report { member: node(1), epoch: Epoch(1), answered: members([7]) };
-    assert_eq!(world.refusal(&node_key(1), beyond), Refusal::MembersBeyond { members: 7 });
-    world.act(&node_key(1), report(&world, 1, 1));
-    assert_eq!(world.refusal(&node_key(1), report(&world, 1, 1)), Refusal::AlreadyReported);
-    // A report costs neither fee nor nonce.
-    let account = views::account(&world.state, &AccountId(node_key(1).public())).unwrap();
-    assert_eq!((account.balance, account.nonce), (RICH, 0));
-    // In the boundary block the new epoch has begun: the old one's reports are too late.
-    let late = world.by(&node_key(2), report(&world, 2, 1));
-    let refused = world.boundary(vec![late]).refused;
-    assert_eq!(refused[0].1, Refusal::OtherEpoch { found: Epoch(1), current: Epoch(2) });
 }
 
 #[test]

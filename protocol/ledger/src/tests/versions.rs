@@ -44,8 +44,10 @@ fn a_version_comes_into_force_a_term_after_enough_can_follow_it() {
 
     // A program that does not know it stops before it executes anything by the wrong rules.
     let mut state = before;
-    let reports = world.blocks[world.blocks.len() - 2].clone();
-    state.apply(&execute_decided(&state, &old, reports).unwrap().changes);
+    let height = views::head(&state).unwrap().height;
+    for block in world.blocks.iter().filter(|block| block.header.height > height && **block != boundary) {
+        state.apply(&execute_decided(&state, &old, block.clone()).unwrap().changes);
+    }
     let stopped = execute_decided(&state, &old, boundary).unwrap_err();
     assert_eq!(stopped, BlockError::State(StateError::Unsupported { version: 2, known: 1 }));
     assert!(stopped.to_string().contains("install a later version"));

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 /// The longest pause between two probes of one member: the live view's age.
 pub const PROBE_MILLIS_MAX: u64 = 10_000;
+/// Probes of one member that an epoch has, at least.
+const PROBES_AN_EPOCH: u64 = 6;
 /// The shortest pause, which bounds the traffic of very short epochs.
 pub const PROBE_MILLIS_MIN: u64 = 100;
 
@@ -46,7 +48,7 @@ pub struct Attendance {
 #[must_use]
 pub fn probe_millis(params: &Params) -> u64 {
     let before_closing = params.epoch_millis - params.closing_millis;
-    (before_closing / u64::from(params.status_requests)).clamp(PROBE_MILLIS_MIN, PROBE_MILLIS_MAX)
+    (before_closing / PROBES_AN_EPOCH).clamp(PROBE_MILLIS_MIN, PROBE_MILLIS_MAX)
 }
 
 /// Probes that fit into the part of an epoch before its closing.

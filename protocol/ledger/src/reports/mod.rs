@@ -22,14 +22,22 @@
 //! - **RE-1** At most one commitment and one report of a member in an epoch; no report without its commitment.
 //! - **RE-2** A report that is executed shows every answer that the draw names.
 
+mod attendance;
+mod opening;
+
+pub use attendance::{Attendance, MemberAttendance, attendance};
+pub(crate) use attendance::{forget, remember};
+#[cfg(test)]
+pub(crate) use opening::Opened;
+pub(crate) use opening::opened;
+
 use crate::challenges::{Aim, Answer, Dice, OutcomePath, QuestionTag, Slot, Timetable};
 use crate::merkle::Root;
+use crate::records::Head;
 use crate::sets::MemberSet;
-use crate::state::{StateError, StateRead};
+use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
-use crate::verdict::Participation;
 use crate::views;
-use floe_risk::reliability::Reliability;
 use floe_types::bls::BlsSignature;
 use floe_types::codec::{self, Domain};
 use floe_types::params::SLOTS;
@@ -146,6 +154,33 @@ pub fn draw(state: &dyn StateRead, params: &Params) -> Result<Option<BlockId>, S
     Ok((head.time >= middle).then_some(head.block))
 }
 
+/// Writes the draw down when `head` is the block that became it: its id is known from the block after it on.
+pub(crate) fn settle_draw(overlay: &mut Overlay<'_>, params: &Params, head: &Head) -> Result<(), StateError> {
+    let key = Table::Draw.key(&[]);
+    if head.time >= Timetable::of(params, head.epoch_began).middle() && overlay.get(&key)?.is_none() {
+        Table::Draw.store(overlay, key, &head.block);
+    }
+    Ok(())
+}
+
+/// Drops what belongs to the epoch that ends.
+pub(crate) fn clear(overlay: &mut Overlay<'_>) -> Result<(), StateError> {
+    for table in [Table::Commits, Table::Reports, Table::Draw] {
+        for (key, _) in table.all(overlay, &[])? {
+            overlay.delete(table.key(&[&key]));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `member` has reported on the running epoch.
+///
+/// # Errors
+/// [`StateError`].
+pub fn reported(state: &dyn StateRead, member: MemberIndex) -> Result<bool, StateError> {
+    Ok(state.get(&Table::Reports.key(&[&member.0.to_be_bytes()]))?.is_some())
+}
+
 /// From when on a block is due that becomes the draw: when somebody has committed and there is none yet.
 ///
 /// # Errors
@@ -158,30 +193,3 @@ pub fn draw_due(state: &dyn StateRead, params: &Params) -> Result<Option<BlockTi
 }
 
 static DRAWN: Domain = Domain::new("floe 1 report: which answers are shown");
-
-/// What an epoch came to for one member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberAttendance {
-    /// The decided slots in which it held, one bit each.
-    pub held: u8,
-    /// Its service score: the share of questions answered in time, as the lower median of its reporters saw it. None when nobody
-    /// asked it anything.
-    pub service: Option<Reliability>,
-    /// Questions that it answered and nobody disputes: as the lower median of its reporters, times their number.
-    pub good: u32,
-    /// Samples that it was shown not to have.
-    pub missing: u16,
-    /// Samples that it was said not to have, and showed.
-    pub refuted: u16,
-}
-
-/// What the reports of an epoch came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attendance {
-    /// Who reported, who answered, whether it was decided: what verdicts go by.
-    pub participation: Participation,
-    /// The decided slots, one bit each.
-    pub slots: u8,
-    /// By member of the epoch's committee.
-    pub members: Vec<MemberAttendance>,
-}

@@ -19,5 +19,6 @@ pub mod net;
 mod pauses;
 mod random;
 mod refusals;
+mod repair;
 mod successor;
 mod versions;

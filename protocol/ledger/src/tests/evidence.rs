@@ -139,7 +139,7 @@ fn every_kind_of_answer_is_proven_as_the_ledger_gives_it() {
         (1..=5).map(of).collect()
     };
     assert_eq!(verdicts(1), ["intact 0", "tolerated 0", "forgotten 0", "intact 2", "intact 2"]);
-    assert_eq!(verdicts(2), ["tolerated 1", "tolerated 1", "undecided 1", "tolerated 1", "tolerated 1"]);
+    assert_eq!(verdicts(2), ["repairing 1", "repairing 1", "undecided 1", "repairing 1", "repairing 1"]);
     assert_eq!(verdicts(3)[0], "not until Some(Epoch(6))");
     assert_eq!(verdicts(9), ["never"; 5]);
 }

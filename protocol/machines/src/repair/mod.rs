@@ -53,7 +53,7 @@ use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, SequenceN
 pub use machine::Repair;
 pub use work::{Place, Work, work};
 
-use crate::wire::fragment::Right;
+use crate::wire::fragment::{Answer, Right};
 
 /// A node that covers a shard of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,6 +148,25 @@ pub enum Trouble {
     Broken,
     /// This node has no room, or its disk failed: nobody else's fault.
     NoRoom,
+}
+
+impl Trouble {
+    /// What an answer that is not what was asked for comes to.
+    #[must_use]
+    pub fn of_answer(answer: &Answer) -> Trouble {
+        match answer {
+            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { .. } => Trouble::NotThere,
+            Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::Symbol { .. } => {
+                Trouble::Wrong
+            }
+        }
+    }
 }
 
 /// How an attempt to rebuild a sliver ended.

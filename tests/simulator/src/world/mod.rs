@@ -24,6 +24,7 @@ pub(crate) mod holder;
 mod operators;
 mod process;
 mod reading;
+pub(crate) mod repair;
 mod requests;
 mod snapshots;
 mod streams;

@@ -336,6 +336,7 @@ impl World {
             judging: None,
             custody: Custody::new(id, custody_config()),
             handover: Handover::new(super::handover::config()),
+            repair: super::repair::Repairing::new(id),
             serving: BTreeMap::new(),
             gateway: Gateway::new(life),
             tick_at: None,
@@ -348,6 +349,7 @@ impl World {
         self.coordinate(node, Input::Started { journal });
         self.custody_step(node, custody::Input::Started);
         self.handover_begins(node);
+        self.repair_begins(node);
         self.resume_uploads(node);
     }
 

@@ -60,6 +60,8 @@ pub struct Stats {
     /// Fragments that were made again from the symbols of others, bytes asked for in all repairs, symbols and openings given,
     /// and times that what came out was not what it had to be.
     pub rebuilt: u64,
+    /// Fragments that boundaries planned to rebuild, each at each boundary.
+    pub planned: u64,
     pub repair_bytes: u64,
     pub symbols: u64,
     pub mismatches: u64,
@@ -130,6 +132,7 @@ impl Stats {
             fetches,
             handed_over,
             rebuilt,
+            planned,
             repair_bytes,
             symbols,
             mismatches,
@@ -178,7 +181,8 @@ impl fmt::Display for Stats {
         let gaps = format!("of {} fetches, vanished {}", self.fetches, self.vanished);
         let disks = format!("disks lost {}, old {}, snapshots {}", self.lost_disks, self.old_disks, self.restored);
         writeln!(f, "handed over      {:>10}   {gaps}, {disks}, halts {}", self.handed_over, self.halts)?;
-        let made = format!("bytes asked for {}, symbols given {}", self.repair_bytes, self.symbols);
+        let made =
+            format!("planned {}, bytes asked for {}, symbols given {}", self.planned, self.repair_bytes, self.symbols);
         writeln!(f, "rebuilt          {:>10}   {made}, mismatches {}", self.rebuilt, self.mismatches)?;
         let beyond = format!("seeds beyond the budget {}", self.beyond);
         writeln!(f, "punished         {:>10}   transactions censored {}, {beyond}", self.punished, self.censored)?;

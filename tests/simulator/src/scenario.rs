@@ -13,6 +13,7 @@
 //! | `halt` | more than `f` shards are silent for many epochs, and come back |
 //! | `disks` | nodes come back with their keys and no disk, or an old copy of it |
 //! | `snapshots` | old blocks are dropped, and who comes begins with a snapshot |
+//! | `repair` | two members of seven are away beyond patience, one for good, and one helper sends wrong symbols |
 //! | `terms` | twenty terms of random churn; every blob is read after each |
 
 use crate::plan::{FaultClass, Plan, PowerLoss};
@@ -34,6 +35,7 @@ pub enum Scenario {
     Halt,
     Disks,
     Snapshots,
+    Repair,
     Terms,
 }
 
@@ -52,7 +54,7 @@ const MOVING: [FaultClass; 6] = [
 
 impl Scenario {
     /// Every one.
-    pub const ALL: [Scenario; 12] = [
+    pub const ALL: [Scenario; 13] = [
         Scenario::Mixed,
         Scenario::Static,
         Scenario::Churn,
@@ -64,6 +66,7 @@ impl Scenario {
         Scenario::Halt,
         Scenario::Disks,
         Scenario::Snapshots,
+        Scenario::Repair,
         Scenario::Terms,
     ];
 
@@ -82,6 +85,7 @@ impl Scenario {
             Scenario::Halt => "halt",
             Scenario::Disks => "disks",
             Scenario::Snapshots => "snapshots",
+            Scenario::Repair => "repair",
             Scenario::Terms => "terms",
         }
     }
@@ -109,6 +113,8 @@ impl Scenario {
             Scenario::Halt => vec![Class::Churn, Class::Delay],
             Scenario::Disks => with(drawn, &[Class::Crash, Class::PowerLoss, Class::LostDisk, Class::OldDisk], &liars),
             Scenario::Snapshots => with(drawn, &[Class::Churn, Class::Snapshots], &[Class::Silent]),
+            // Streams that break leave gaps that seats fill under a standing right.
+            Scenario::Repair => vec![Class::Silent, Class::Streams],
             Scenario::Terms => vec![Class::Churn, Class::Crash, Class::Vanish],
         }
     }
@@ -125,6 +131,12 @@ impl Scenario {
                 (plan.term_epochs, plan.churn) = (2, 200);
                 plan.newcomers = plan.newcomers.max(2);
             }
+            Scenario::Repair => {
+                (plan.members, plan.shards) = (7, 28);
+                // No election while somebody is away: seats are to stay where they are.
+                (plan.term_epochs, plan.election_epochs) = (40, 1);
+                plan.stores = 6;
+            }
             Scenario::Evidence => plan.storm_epochs = plan.storm_epochs.min(6),
             _ => {}
         }
@@ -139,6 +151,7 @@ impl Scenario {
             }
             Scenario::Handover => (plan.crash_every, plan.down_max) = (Some(6_000), 500),
             Scenario::Disks => (plan.crash_every, plan.down_max) = (Some(5_000), 3_000),
+            Scenario::Repair => plan.send_away(),
             _ => {}
         }
     }

@@ -2,7 +2,9 @@
 
 use super::attest::Attestations;
 use super::job::{Gather, Job, Limits, Next, Phase};
-use super::{Attempted, Bench, Config, Effect, FetchId, Input, JobId, Place, Rebuild, Tally, Trouble, Wanted, Work};
+use super::{
+    Attempted, Bench, Config, Effect, FetchId, Input, JobId, Place, Ready, Rebuild, Tally, Trouble, Wanted, Work,
+};
 use crate::wire::fragment::RETRY_MILLIS_MAX;
 use floe_erasure::{Axis, Layout};
 use floe_types::NodeId;
@@ -150,11 +152,15 @@ impl Repair {
         }
     }
 
-    fn prepared(&mut self, id: JobId, outcome: Result<(), Trouble>, effects: &mut Vec<Effect>) {
+    fn prepared(&mut self, id: JobId, outcome: Result<Ready, Trouble>, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Preparing(gather) = job.phase else { return };
         match outcome {
-            Ok(()) => job.gather(gather),
+            Ok(Ready::Bench) => {
+                job.is_prepared = true;
+                job.gather(gather);
+            }
+            Ok(Ready::Held) => self.done(id, effects),
             Err(_) => self.leave(id, true, effects),
         }
     }
@@ -326,7 +332,6 @@ impl Repair {
                 Next::Exhausted => match job.phase {
                     Phase::Whole => {
                         job.phase = Phase::Preparing(Gather::Symbols(Axis::Secondary));
-                        job.is_prepared = true;
                         effects.push(Effect::Prepare { job: id, rebuild: job.rebuild.clone() });
                         return;
                     }

@@ -206,13 +206,13 @@ impl World {
                 let layout = Layout::new(rebuild.shards, rebuild.blob_bytes).unwrap();
                 let scratch = MemorySink::new(Bench::scratch_bytes(&layout) as usize);
                 self.benches.insert(job, Bench::new(rebuild, Arc::new(scratch)).unwrap());
-                return Some(Input::Prepared { job, outcome: Ok(()) });
+                return Some(Input::Prepared { job, outcome: Ok(Ready::Bench) });
             }
             Effect::Widen { job } => {
                 let bench = self.benches.get_mut(&job).unwrap();
                 let scratch = MemorySink::new(Bench::wide_bytes(&bench.layout()) as usize);
                 bench.widen(Arc::new(scratch)).unwrap();
-                return Some(Input::Prepared { job, outcome: Ok(()) });
+                return Some(Input::Prepared { job, outcome: Ok(Ready::Bench) });
             }
             Effect::Attempt { job } => {
                 let attempt = self.benches.get_mut(&job).unwrap().attempt(&options);
@@ -574,7 +574,7 @@ fn a_blob_that_is_shown_to_be_inconsistent_is_left() {
     let mut left = Vec::new();
     while let Some(effect) = effects.pop() {
         let input = match effect {
-            Effect::Prepare { job, .. } => Input::Prepared { job, outcome: Ok(()) },
+            Effect::Prepare { job, .. } => Input::Prepared { job, outcome: Ok(Ready::Bench) },
             Effect::Fetch { fetch, .. } => Input::Fetched { fetch, outcome: Ok(()) },
             Effect::Attempt { job } => Input::Attempted { job, outcome: Attempted::Inconsistent },
             other => {
@@ -629,4 +629,18 @@ fn wild(seed: u8, wanted: &Wanted, times: usize, salt: usize) -> Conduct {
         5 => Conduct::Fails(Trouble::NotThere),
         _ => Conduct::Helps,
     }
+}
+
+#[test]
+fn what_was_delivered_meanwhile_is_attested_and_not_fetched() {
+    let stored = Stored::new(7, 4_000, 0);
+    let mut machine = Repair::new(node(ME), Config { attest_debounce_millis: 0, ..Config::default() });
+    machine.step(0, Input::Begin);
+    let rebuilds = vec![stored.rebuild(8, 3, 0..7)];
+    let effects = machine.step(0, Input::Looked(Work { rebuilds, held: Vec::new(), next: None }));
+    let [Effect::Prepare { job, .. }] = effects[..] else { panic!("{effects:?}") };
+    let effects = machine.step(0, Input::Prepared { job, outcome: Ok(Ready::Held) });
+    let run = Run { first: SequenceNumber(8), last: SequenceNumber(8) };
+    assert_eq!(effects, [Effect::Attest { shards: ShardSet::from_iter([ShardIndex(3)]), runs: vec![run] }]);
+    assert_eq!(machine.jobs(), 0);
 }

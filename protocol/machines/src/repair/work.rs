@@ -10,7 +10,7 @@ use crate::fragments::FragmentStore;
 use crate::wire::fragment::Right;
 use floe_erasure::pair_of;
 use floe_ledger::{RowKind, StateError, StateRead, views};
-use floe_types::{NodeId, Params, SequenceNumber, ShardIndex};
+use floe_types::{Epoch, NodeId, Params, SequenceNumber, ShardIndex};
 use std::collections::BTreeMap;
 
 /// Where a look over the ledger is.
@@ -61,7 +61,8 @@ pub fn work(
     from: Place,
     limit: usize,
 ) -> Result<Work, StateError> {
-    let mut finder = Finder { state, store, params, node, found: Work::default() };
+    let now = views::head(state)?.epoch;
+    let mut finder = Finder { state, store, params, node, now, found: Work::default() };
     finder.found.next = match from {
         Place::Tickets { at, sequence } => finder.tickets(at, sequence, limit)?,
         Place::Refills { shard, sequence } => finder.refills(shard, sequence, limit)?,
@@ -74,6 +75,7 @@ struct Finder<'a> {
     store: &'a dyn FragmentStore,
     params: &'a Params,
     node: &'a NodeId,
+    now: Epoch,
     found: Work,
 }
 
@@ -125,6 +127,10 @@ impl Finder<'_> {
             return Ok(());
         }
         let Some(life) = views::sequence(self.state, gap.sequence)? else { return Ok(()) };
+        // Its uploader goes on sending to the end of the next epoch.
+        if right == Right::Standing && self.now <= life.certified.next() {
+            return Ok(());
+        }
         let others = covering.iter().filter(|holder| holder.shard != shard);
         let others = others.map(|holder| Helper { shard: holder.shard, node: holder.node }).collect();
         self.found.rebuilds.push(Rebuild {

@@ -8,6 +8,7 @@ mod blobs;
 mod chain;
 mod conservation;
 mod offences;
+mod repairs;
 mod seats;
 mod signatures;
 mod verdicts;
@@ -18,9 +19,10 @@ use bytes::Bytes;
 use floe_consensus::ValidatorKey;
 use floe_ledger::{Block, BoundaryHeader};
 use floe_machines::coordinator::{Commit, Topic};
+use floe_machines::wire::fragment::SymbolRequest;
 use floe_machines::wire::sync::DecidedBlock;
 use floe_types::laws::Law;
-use floe_types::{BlobId, Epoch, Genesis};
+use floe_types::{BlobId, Epoch, Genesis, NodeId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,6 +71,7 @@ pub struct Laws {
     blobs: blobs::Blobs,
     seats: seats::Seats,
     offences: offences::Offences,
+    repairs: repairs::Repairs,
     archive: verdicts::Archive,
     genesis: Genesis,
 }
@@ -87,6 +90,7 @@ impl Laws {
             blobs: blobs::Blobs::default(),
             seats: seats::Seats::new(genesis),
             offences: offences::Offences::new(plan),
+            repairs: repairs::Repairs::new(genesis),
             archive: verdicts::Archive::new(),
             genesis: genesis.clone(),
         }
@@ -171,7 +175,26 @@ impl Laws {
             finding?;
         }
         let finding = self.seats.decided(block, &node.disk.state);
+        self.if_watched(finding)?;
+        let finding = self.repairs.decided(block, &node.disk.state);
         self.if_watched(finding)
+    }
+
+    /// A holder gives a recovery symbol.
+    ///
+    /// # Errors
+    /// I9, when the asker has no right to it.
+    pub(crate) fn symbol_given(&self, holder: &Node, asker: &NodeId, request: &SymbolRequest) -> Result<(), Violation> {
+        if !holder.is_honest() {
+            return Ok(());
+        }
+        self.if_watched(self.repairs.symbol_given(holder, asker, request))
+    }
+
+    /// Fragments that boundaries planned to rebuild.
+    #[must_use]
+    pub fn planned(&self) -> u64 {
+        self.repairs.planned()
     }
 
     /// An honest node has risen with what its disk has.

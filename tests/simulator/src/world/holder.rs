@@ -111,6 +111,10 @@ impl World {
             let it = &mut self.nodes[node];
             let Some(live) = it.live.as_mut() else { return };
             let view = live_view!(live, it.disk.state, self.context);
+            if let Some(helps) = self.mutant.and_then(|mutant| mutant.helps(&input, self.context.params.shards)) {
+                inputs.extend(self.custody_does(node, helps));
+                continue;
+            }
             let effects = live.custody.step(self.now, &view, input);
             for effect in effects {
                 if self.falls_now(node) {

@@ -3,20 +3,29 @@
 
 use super::gateway::{Answered, Purpose};
 use super::{Event, Local, World};
+use crate::fragment_disk::FragmentDisk;
+use crate::mutant::Mutant;
 use crate::node::Role;
 use floe_erasure::{Layout, MemorySink, Options, pair_of};
-use floe_ledger::Action;
+use floe_ledger::repairs::TicketNumber;
+use floe_ledger::{Action, RowKind, views};
 use floe_machines::custody::{KeptFragment, Offer, ReceiveFailure, StreamId, give_symbol, open_symbol, verify_staged};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore};
 use floe_machines::repair::{
-    Attempted, Bench, Config, Effect, FetchId, Input, JobId, Rebuild, Repair, Trouble, Wanted, work,
+    Attempted, Bench, Config, Effect, FetchId, Helper, Input, JobId, Place, Ready, Rebuild, Repair, Trouble, Wanted,
+    Work, work,
 };
-use floe_machines::wire::fragment::{self, Answer, Ask, ReadAxis, ReadRange, Refusal, SymbolPart, SymbolRequest};
-use floe_types::{NodeId, PairIndex};
+use floe_machines::wire::fragment::{
+    self, Answer, Ask, ReadAxis, ReadRange, Refusal, Right, SymbolPart, SymbolRequest,
+};
+use floe_types::laws::Law;
+use floe_types::{NodeId, PairIndex, SequenceNumber};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 
+/// Fragments that a mutant asks for without a right, in a page.
+const STOLEN_MAX: usize = 4;
 /// How long a fetch waits for its answer, in milliseconds.
 const PATIENCE_MILLIS: u64 = 3_000;
 
@@ -96,14 +105,20 @@ impl World {
         match effect {
             Effect::Look { from, limit } => {
                 let it = &self.nodes[node];
-                let (sources, params) = ((&it.disk.state as _, &it.disk.fragments as _), &self.context.params);
-                return Some(Input::Looked(work(sources, params, &it.id(), from, limit).unwrap_or_default()));
+                // A mutant takes everything for missing.
+                let nothing = FragmentDisk::new(crate::disk::Sync::Now);
+                let is_blind = self.mutant == Some(Mutant::RebuildWhatIsHere);
+                let store = if is_blind { &nothing } else { &it.disk.fragments };
+                let (sources, params) = ((&it.disk.state as _, store as _), &self.context.params);
+                let found = work(sources, params, &it.id(), from, limit).unwrap_or_default();
+                return Some(Input::Looked(self.and_more(node, from, found)));
             }
             Effect::Prepare { job, rebuild } => return Some(self.prepare(node, job, rebuild)),
             Effect::Widen { job } => {
                 let outcome = self.with_bench(node, job, |bench| {
                     let scratch = MemorySink::new(Bench::wide_bytes(&bench.layout()) as usize);
-                    bench.widen(Arc::new(scratch)).map_err(|error| error.trouble())
+                    bench.widen(Arc::new(scratch)).map_err(|error| error.trouble())?;
+                    Ok(Ready::Bench)
                 });
                 return Some(Input::Prepared { job, outcome });
             }
@@ -145,7 +160,7 @@ impl World {
             }
             Effect::Inconsistent { blob } => {
                 let words = format!("node {node} takes {blob} for inconsistent, which was made honestly");
-                let finding = self.laws.broken(floe_types::laws::Law::I4, words);
+                let finding = self.laws.broken(Law::I4, words);
                 self.judge(finding);
             }
             Effect::PassEnded(tally) => {
@@ -158,13 +173,45 @@ impl World {
         None
     }
 
+    /// What a mutant adds to what it may rebuild: gaps of its seats to which it has no right.
+    fn and_more(&self, node: usize, from: Place, mut found: Work) -> Work {
+        if self.mutant != Some(Mutant::HelpAnybody) || from != Place::START {
+            return found;
+        }
+        let it = &self.nodes[node];
+        let (state, shards, id) = (&it.disk.state, self.context.params.shards, it.id());
+        let rows = views::rows_of(state, &id).unwrap_or_default();
+        for (row, of) in rows.into_iter().filter(|(_, of)| of.kind == RowKind::Seat) {
+            let page = views::gaps(state, row, SequenceNumber(0), STOLEN_MAX).unwrap_or_default();
+            for gap in page.gaps {
+                let covering = views::holders(state, &gap.blob).unwrap_or_default();
+                let others = covering.iter().filter(|holder| holder.shard != of.shard);
+                let helper = |holder: &views::Holder| Helper { shard: holder.shard, node: holder.node };
+                let life = views::sequence(state, gap.sequence).ok().flatten();
+                found.rebuilds.extend(life.map(|life| Rebuild {
+                    sequence: gap.sequence,
+                    registration: life.registration,
+                    blob: gap.blob,
+                    blob_bytes: gap.length,
+                    shards,
+                    shard: of.shard,
+                    group: gap.last,
+                    right: Right::Ticket { number: TicketNumber(u64::MAX) },
+                    holders: Vec::new(),
+                    helpers: others.map(helper).collect(),
+                }));
+            }
+        }
+        found
+    }
+
     /// Nobody is named for wrong bytes but who sends some.
     fn laws_of_blame(&self, named: &NodeId) -> Result<(), crate::laws::Violation> {
         let honest = |node: &&crate::node::Node| node.id() == *named && node.role == Role::Honest;
         match self.nodes.iter().find(honest) {
             Some(node) => {
                 let words = format!("honest node {} is blamed for a wrong symbol", node.index);
-                self.laws.broken(floe_types::laws::Law::I4, words)
+                self.laws.broken(Law::I4, words)
             }
             None => Ok(()),
         }
@@ -181,6 +228,9 @@ impl World {
     }
 
     fn prepare(&mut self, node: usize, job: JobId, rebuild: Rebuild) -> Input {
+        if self.has(node, &rebuild) {
+            return Input::Prepared { job, outcome: Ok(Ready::Held) };
+        }
         self.rebuild_begins(node, &rebuild);
         let made = Layout::new(rebuild.shards, rebuild.blob_bytes).ok().and_then(|layout| {
             let scratch = MemorySink::new(Bench::scratch_bytes(&layout) as usize);
@@ -190,11 +240,22 @@ impl World {
         let outcome = match made.zip(live) {
             Some((bench, live)) => {
                 live.repair.benches.insert(job, bench);
-                Ok(())
+                Ok(Ready::Bench)
             }
             None => Err(Trouble::NoRoom),
         };
         Input::Prepared { job, outcome }
+    }
+
+    /// Whether the fragment is here by now. A mutant does not look.
+    fn has(&self, node: usize, rebuild: &Rebuild) -> bool {
+        self.mutant != Some(Mutant::RebuildWhatIsHere) && self.holds(node, rebuild)
+    }
+
+    fn holds(&self, node: usize, rebuild: &Rebuild) -> bool {
+        let pair = pair_of(&rebuild.blob, rebuild.shard, rebuild.shards);
+        let record = self.nodes[node].disk.fragments.record(&rebuild.blob, pair).ok().flatten();
+        record.is_some_and(|record| record.key.group >= rebuild.group)
     }
 
     /// Opens a stream, or looks into this node's own store.
@@ -202,6 +263,9 @@ impl World {
         if from == self.nodes[node].id() {
             let (fetch, outcome) = (fetching.fetch, self.fetch_at_home(node, &fetching));
             return Some(Input::Fetched { fetch, outcome });
+        }
+        if fetching.wanted == Wanted::Whole && self.has(node, &fetching.rebuild) {
+            return Some(Input::Fetched { fetch: fetching.fetch, outcome: Ok(()) });
         }
         self.stats.fetches += 1;
         let ask = fetching.ask();
@@ -310,6 +374,10 @@ impl World {
 
     /// Gives a recovery symbol, or its opening; a corrupter damages it on the way.
     pub(super) fn help(&mut self, node: usize, stream: StreamId, (pair, request): (PairIndex, SymbolRequest)) {
+        if let Some(asker) = self.asker_of(stream) {
+            let finding = self.laws.symbol_given(&self.nodes[node], &asker, &request);
+            self.judge(finding);
+        }
         let shards = self.context.params.shards;
         let store = self.nodes[node].disk.fragments.clone();
         let failed = |_| Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None };
@@ -345,5 +413,10 @@ impl World {
         self.trace.say(self.now, || {
             format!("{node} rebuilds shard {} of number {sequence} by {:?}", rebuild.shard, rebuild.right)
         });
+        if self.holds(node, rebuild) {
+            let words = format!("node {node} rebuilds shard {} of number {sequence}, which it has", rebuild.shard);
+            let finding = self.laws.broken(Law::I11, words);
+            self.judge(finding);
+        }
     }
 }

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("floe-consensus", "protocol/consensus", &[]),
     ("floe-types", "protocol/types", &["floe-erasure"]),
     ("floe-risk", "protocol/risk", &["floe-types"]),
-    ("floe-ledger", "protocol/ledger", &["floe-types", "floe-erasure"]),
+    ("floe-ledger", "protocol/ledger", &["floe-types", "floe-erasure", "floe-risk"]),
     ("floe-machines", "protocol/machines", &["floe-types", "floe-erasure", "floe-ledger", "floe-consensus"]),
     ("floe-storage", "storage", &["floe-types", "floe-erasure", "floe-ledger", "floe-consensus", "floe-machines"]),
     ("floe-network", "node/network", &["floe-types"]),

@@ -8,6 +8,7 @@
 
 use crate::fund::Payout;
 use crate::merkle::{self, Root};
+use crate::plan::Planned;
 use crate::records::{Prices, Totals};
 use crate::sets::MemberSet;
 use crate::transaction::SignedTransaction;
@@ -17,7 +18,7 @@ use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{BlockId, BlockTime, Epoch, Height, NetworkId, NodeId, TransactionId};
 use serde::{Deserialize, Serialize};
 
-/// Bytes set aside in a block for its header: two sets of members, eight roots and some numbers.
+/// Bytes set aside in a block for its header: two sets of members, nine roots and some numbers.
 pub const HEADER_BYTES_MAX: usize = 2 << 10;
 /// The most certificates in a block: each costs a pairing, and a block must be checked in well under a second.
 pub const BLOCK_CERTIFICATES_MAX: usize = 256;
@@ -40,6 +41,10 @@ pub struct BoundaryHeader {
     pub classes_root: Root,
     /// List of [`crate::Transition`].
     pub transitions_root: Root,
+    /// List of [`crate::repairs::Batch`]: the tickets of the epoch that begins.
+    pub tickets_root: Root,
+    /// What was planned for repair, counted.
+    pub planned: Planned,
     /// Hash of the committee of the epoch that begins.
     pub committee_root: Root,
     /// The term of that committee.

@@ -2,18 +2,21 @@
 //!
 //! In this order:
 //!
-//! 1. who took part, from the reports;
-//! 2. a verdict for each class by which the epoch is judged; the root of the map of segments says which blobs are in which;
-//! 3. what changed since the epoch before;
+//! 1. who took part, from the reports, and how each node stands after it ([`crate::standing`]);
+//! 2. what each class risks ([`crate::plan`]); the root of the map of segments says which blobs are in which;
 //! 4. registrations that were not certified in time lapse and are paid back;
 //! 5. when a term ends the prices move; registrations with a budget that would end are renewed;
 //! 6. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
+//!    What is to be rebuilt of the rest is planned, and with that there is a verdict for each class by which the epoch is judged
+//!    and what changed since the epoch before;
 //! 7. the epoch's bucket and the fees are paid out;
 //! 8. its attestations begin to count, its reports are dropped, what is older than 400 epochs is dropped;
 //! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
-//! 10. the roots of what stands now.
+//! 10. tickets, and the rows of stand-ins;
+//! 11. the roots of what stands now.
 //!
-//! It costs what changed, lapsed and ended, and the number of classes; never the number of blobs or of segments.
+//! It costs what changed, lapsed and ended, and the number of classes; never the number of blobs. While something is under
+//! repair it looks at every segment once.
 
 use crate::blobs;
 use crate::block::BoundaryHeader;
@@ -21,19 +24,26 @@ use crate::classes;
 use crate::coverage::{self, Notes};
 use crate::event::Event;
 use crate::evidence::{self, List, committee_root};
-use crate::fund::{self, Paid};
+use crate::fund::{self, Paid, Payout};
 use crate::lifecycle::{self, Ending};
-use crate::merkle::{Map, Weight};
+use crate::merkle::{Map, Root, Weight};
 use crate::money;
 use crate::pages;
+use crate::plan::{self, Carrying, Desk, Plan, Planned, Scene};
 use crate::prices;
-use crate::records::{Defence, EpochRecord, Head};
+use crate::records::{Counters, Defence, EpochRecord, Head};
+use crate::repairs;
+use crate::reports::{Attendance, MemberAttendance};
 use crate::rows::{self, RowSet, Rows};
 use crate::sets::MemberSet;
+use crate::standing::{self, Assembly, Taken};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::terms;
-use crate::verdict::{Cause, Judge, Participation, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord};
+use crate::verdict::{
+    Cause, Decision, Judge, Participation, Progress, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord,
+};
+use floe_types::params::SLOTS;
 use floe_types::{BlockTime, Committee, Epoch, MemberIndex, Params, SequenceNumber, codec};
 use std::collections::BTreeMap;
 
@@ -64,38 +74,32 @@ fn drop_reports(overlay: &mut Overlay<'_>, reports: &BTreeMap<MemberIndex, Membe
     }
 }
 
-/// The classes that are judged, past rows and marks left out, with what they weigh.
-fn judged(all: &BTreeMap<RowSet, Weight>, idle: &RowSet) -> BTreeMap<RowSet, Weight> {
-    let mut classes: BTreeMap<RowSet, Weight> = BTreeMap::new();
-    for (rows, weight) in all {
-        let entry = classes.entry(rows.difference(idle)).or_default();
-        *entry = entry.plus(*weight);
-    }
-    classes
-}
-
 /// The leaves of the list of verdicts: one for each set of rows that coverage names, in their order.
-fn leaves(all: BTreeMap<RowSet, Weight>, idle: &RowSet, records: &[VerdictRecord]) -> Vec<Vec<u8>> {
-    let by_class: BTreeMap<&RowSet, &VerdictRecord> = records.iter().map(|record| (&record.class, record)).collect();
-    let leaf = |rows: RowSet| {
-        let record = by_class.get(&rows.difference(idle))?;
+fn leaves(all: &BTreeMap<RowSet, Weight>, idle: &RowSet, records: &BTreeMap<RowSet, VerdictRecord>) -> Vec<Vec<u8>> {
+    let leaf = |rows: &RowSet| {
+        let record = records.get(&rows.difference(idle))?;
         Some(codec::encode(&(record, rows.difference(&record.class))))
     };
-    all.into_keys().filter_map(leaf).collect()
+    all.keys().filter_map(leaf).collect()
 }
 
 /// The verdicts and their count.
-fn verdicts(judge: &Judge<'_>, classes: &BTreeMap<RowSet, Weight>) -> (Vec<VerdictRecord>, Tally) {
+fn verdicts(
+    judge: &Judge<'_>,
+    desk: &Desk<'_>,
+    classes: &BTreeMap<RowSet, Weight>,
+) -> (BTreeMap<RowSet, VerdictRecord>, Tally) {
     let mut tally = Tally { classes: classes.len() as u64, ..Tally::default() };
-    let mut records = Vec::with_capacity(classes.len());
+    let mut records = BTreeMap::new();
     for (class, weight) in classes {
-        let record = judge.verdict(class);
+        let mut record = judge.verdict(class);
+        desk.complete(class, &mut record);
         let counted = tally.verdicts.entry(record.verdict).or_default();
         *counted = counted.plus(*weight);
         if record.verdict != Verdict::Undecided {
             thinner(&mut tally.thinnest, &record, *weight);
         }
-        records.push(record);
+        records.insert(class.clone(), record);
     }
     (records, tally)
 }
@@ -111,11 +115,24 @@ fn thinner(thinnest: &mut Option<Thinnest>, record: &VerdictRecord, blobs: Weigh
     }
 }
 
-/// Classes whose verdict for `epoch` is another than the same rows had in the epoch before; none when that is not remembered.
-fn changed(
+/// What was decided in the epoch before, by class and by whether repair had begun.
+type Before = BTreeMap<(RowSet, Progress), Verdict>;
+
+fn decided_before(state: &dyn StateRead, epoch: Epoch) -> Result<Before, StateError> {
+    let leaves = evidence::kept::leaves(state, epoch, List::Verdicts)?.into_iter();
+    let verdict = |leaf: Vec<u8>| {
+        let (record, _): (VerdictRecord, RowSet) = Table::Lists.parse(&leaf)?;
+        Ok(((record.class, record.risk.progress), record.verdict))
+    };
+    leaves.map(verdict).collect()
+}
+
+/// Classes whose verdict for `epoch` is another than the same rows had in the epoch before, or would have had; none when that
+/// is not remembered.
+fn changed<'a>(
     state: &dyn StateRead,
     running: &Committee,
-    records: &[VerdictRecord],
+    records: impl Iterator<Item = &'a VerdictRecord>,
     epoch: Epoch,
 ) -> Result<Vec<Transition>, StateError> {
     let before = epoch.0.checked_sub(1).map(|before| epoch_record(state, Epoch(before))).transpose()?.flatten();
@@ -124,14 +141,26 @@ fn changed(
     let committee = past.as_ref().unwrap_or(running);
     let rows = rows::as_of(state, before.epoch)?;
     let judge = Judge::new(committee, &before.participation(), before.epoch, rows);
+    let decided = decided_before(state, before.epoch)?;
     let change = |record: &VerdictRecord| {
-        let from = judge.verdict(&record.class).verdict;
+        let known = |progress| decided.get(&(record.class.clone(), progress)).copied();
+        let other = match record.risk.progress {
+            Progress::Calm => Progress::Repairing,
+            Progress::Repairing => Progress::Calm,
+        };
+        let known = known(record.risk.progress).or_else(|| known(other));
+        let from = known.unwrap_or_else(|| judge.verdict(&record.class).verdict);
         let unsure = from == Verdict::Undecided || record.verdict == Verdict::Undecided;
-        let cause = if unsure { Cause::Quorum } else { Cause::Answers };
+        let repair = [from, record.verdict].contains(&Verdict::Repairing);
+        let cause = match () {
+            () if unsure => Cause::Quorum,
+            () if repair => Cause::Repair,
+            () => Cause::Answers,
+        };
         let subject = Subject::Class(record.class.clone());
         (from != record.verdict).then_some(Transition { epoch: record.epoch, subject, from, to: record.verdict, cause })
     };
-    Ok(records.iter().filter_map(change).collect())
+    Ok(records.filter_map(change).collect())
 }
 
 pub(crate) fn epoch_record(state: &dyn StateRead, epoch: Epoch) -> Result<Option<EpochRecord>, StateError> {
@@ -175,43 +204,73 @@ fn absorb(
     Ok(())
 }
 
-/// Forgets what is not paid for beyond the judged epoch; `end` is one past the newest blob. The numbers of what was forgotten, in order.
-fn forget(
-    overlay: &mut Overlay<'_>,
-    params: &Params,
-    (judge, epoch): (&Judge<'_>, Epoch),
-    end: u64,
-    (transitions, tally): (&mut Vec<Transition>, &mut Tally),
-) -> Result<(Vec<SequenceNumber>, Vec<Event>), StateError> {
-    let (mut dead, mut events) = (Vec::new(), Vec::new());
+/// A blob that left with the epoch.
+struct Gone {
+    sequence: SequenceNumber,
+    /// The rows that it was judged by.
+    rows: RowSet,
+    to: Verdict,
+    cause: Cause,
+}
+
+/// What left with an epoch.
+#[derive(Default)]
+struct Forgotten {
+    gone: Vec<Gone>,
+    forgotten: Weight,
+    invalid: Weight,
+    events: Vec<Event>,
+}
+
+impl Forgotten {
+    fn numbers(&self) -> Vec<SequenceNumber> {
+        self.gone.iter().map(|gone| gone.sequence).collect()
+    }
+
+    /// The transitions, when these were the verdicts of the epoch.
+    fn transitions(
+        &self,
+        (epoch, idle): (Epoch, &RowSet),
+        judge: &Judge<'_>,
+        records: &BTreeMap<RowSet, VerdictRecord>,
+    ) -> impl Iterator<Item = Transition> {
+        let transition = |gone: &Gone| {
+            let known = records.get(&gone.rows.difference(idle)).map(|record| record.verdict);
+            let from = known.unwrap_or_else(|| judge.verdict(&gone.rows).verdict);
+            Transition { epoch, subject: Subject::Blob(gone.sequence), from, to: gone.to, cause: gone.cause }
+        };
+        self.gone.iter().map(transition).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// Forgets what is not paid for beyond the judged epoch; `end` is one past the newest blob.
+fn forget(overlay: &mut Overlay<'_>, params: &Params, epoch: Epoch, end: u64) -> Result<Forgotten, StateError> {
+    let mut done = Forgotten::default();
     let mut left: BTreeMap<RowSet, Weight> = BTreeMap::new();
     for (sequence, life) in blobs::forget(overlay, params, epoch)? {
-        let class = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
-        let from = judge.verdict(&class).verdict;
+        let rows = coverage::covered(overlay, Table::Judged, sequence.0, end)?;
         let (to, cause) = match life.defence {
             Defence::Invalid => (Verdict::Invalid, Cause::Encoding),
             Defence::Deleted => (Verdict::Forgotten, Cause::Deleted),
             _ => (Verdict::Forgotten, Cause::Term),
         };
-        let subject = Subject::Blob(sequence);
-        transitions.push(Transition { epoch, subject, from, to, cause });
+        done.gone.push(Gone { sequence, rows: rows.clone(), to, cause });
         let fragment_bytes = blobs::fragment_bytes(params.shards, life.length);
         let weight = Weight { blobs: 1, bytes: u128::from(life.length), fragment_bytes };
-        dead.push(sequence);
         if life.defence == Defence::Invalid {
             // It left its class when it was found.
-            tally.invalid = tally.invalid.plus(weight);
+            done.invalid = done.invalid.plus(weight);
             continue;
         }
-        tally.forgotten = tally.forgotten.plus(weight);
-        let of_class = left.entry(class).or_default();
+        done.forgotten = done.forgotten.plus(weight);
+        let of_class = left.entry(rows).or_default();
         *of_class = of_class.plus(weight);
-        events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
+        done.events.push(Event::BlobForgotten { blob: life.blob, sequence, last: life.last, defence: life.defence });
     }
     for (rows, weight) in left {
         classes::take(overlay, &rows, weight)?;
     }
-    Ok((dead, events))
+    Ok(done)
 }
 
 /// Lets the attestations and withdrawals of the epoch count, of which there are `count`; pauses that are over end, new ones begin.
@@ -236,6 +295,98 @@ fn settle(
     Ok(())
 }
 
+/// What today's reports come to: who answered held in all slots.
+fn attendance(committee: &Committee, reports: &BTreeMap<MemberIndex, MemberSet>) -> Attendance {
+    const ALL: u8 = (1 << SLOTS) - 1;
+    let participation = Participation::of(committee, reports);
+    let slots = if participation.decision == Decision::Decided { ALL } else { 0 };
+    let of = |at: usize| {
+        let held = if participation.answered.contains(MemberIndex(at as u16)) { ALL } else { 0 };
+        MemberAttendance { held, service: None, good: 0, missing: 0, refuted: 0 }
+    };
+    let members = (0..committee.members().len()).map(of).collect();
+    Attendance { participation, slots, members }
+}
+
+/// What an epoch is judged by: nothing of its boundary is in it.
+struct Judged {
+    counters: Counters,
+    classes_root: Root,
+    /// Every set of rows that coverage names.
+    covering: BTreeMap<RowSet, Weight>,
+    rows: Rows,
+    /// What of those sets is left out.
+    idle: RowSet,
+    classes: BTreeMap<RowSet, Weight>,
+}
+
+impl Judged {
+    fn of(overlay: &Overlay<'_>) -> Result<Judged, StateError> {
+        let covering = classes::all(overlay)?;
+        let rows = rows::load(overlay)?;
+        let idle = rows.idle();
+        let classes = classes::judged(&covering, &idle);
+        let (counters, classes_root) = (blobs::counters(overlay)?, pages::root(overlay, Map::Segments)?.0);
+        Ok(Judged { counters, classes_root, covering, rows, idle, classes })
+    }
+
+    fn end(&self) -> u64 {
+        self.counters.next_sequence
+    }
+}
+
+/// What was decided of an epoch.
+struct Decided {
+    /// By class.
+    records: BTreeMap<RowSet, VerdictRecord>,
+    tally: Tally,
+    transitions: Vec<Transition>,
+    /// What was forgotten.
+    dead: Vec<SequenceNumber>,
+    plan: Plan,
+    events: Vec<Event>,
+}
+
+/// Judges the epoch, forgets what ended with it, and plans for what is left.
+fn decide(
+    overlay: &mut Overlay<'_>,
+    taken: &Taken<'_>,
+    assembly: &Assembly,
+    judged: &Judged,
+) -> Result<Decided, StateError> {
+    let Taken { params, committee, epoch, .. } = *taken;
+    let participation = &taken.attendance.participation;
+    let scene = Scene {
+        params,
+        constants: taken.constants.clone(),
+        committee,
+        assembly,
+        decision: participation.decision,
+        epoch,
+        rows: &judged.rows,
+        idle: &judged.idle,
+        covering: &judged.covering,
+        classes: &judged.classes,
+        end: judged.end(),
+        defended: plan::defended(judged.classes.values()),
+    };
+    let mut desk = Desk::judge(&scene, overlay)?;
+    let mut events = blobs::lapse(overlay, params, epoch)?;
+    prices::turn(overlay, params, committee, epoch)?;
+    events.extend(terms::renew_all(overlay, params, epoch)?);
+    let mut gone = forget(overlay, params, epoch, judged.end())?;
+    events.append(&mut gone.events);
+    // What follows weighs what is left.
+    pages::flush(overlay)?;
+    let plan = desk.plan(overlay)?;
+    let judge = Judge::new(committee, participation, epoch, judged.rows.iter().map(|(id, row)| (id, *row)));
+    let (records, mut tally) = verdicts(&judge, &desk, &judged.classes);
+    (tally.forgotten, tally.invalid) = (gone.forgotten, gone.invalid);
+    let mut transitions = changed(overlay, committee, records.values(), epoch)?;
+    transitions.extend(gone.transitions((epoch, &judged.idle), &judge, &records));
+    Ok(Decided { records, tally, transitions, dead: gone.numbers(), plan, events })
+}
+
 /// Ends the running epoch with a block of `time` on top of `head`.
 pub(crate) fn end_epoch(
     overlay: &mut Overlay<'_>,
@@ -245,65 +396,87 @@ pub(crate) fn end_epoch(
 ) -> Result<Ended, StateError> {
     let epoch = head.epoch;
     let reports = reports(overlay)?;
-    let participation = Participation::of(committee, &reports);
-    let mut counters = blobs::counters(overlay)?;
-    // As the epoch is judged: nothing of this boundary is in it yet.
-    let classes_root = pages::root(overlay, Map::Segments)?.0;
-    let covering = classes::all(overlay)?;
-    let rows = rows::load(overlay)?;
-    let judge = Judge::new(committee, &participation, epoch, rows.iter().map(|(id, row)| (id, *row)));
-    let idle = rows.idle();
-    let classes = judged(&covering, &idle);
-    let (records, mut tally) = verdicts(&judge, &classes);
-    let mut transitions = changed(overlay, committee, &records, epoch)?;
-
-    let mut events = blobs::lapse(overlay, params, epoch)?;
-    prices::turn(overlay, params, committee, epoch)?;
-    events.extend(terms::renew_all(overlay, params, epoch)?);
-    let end = counters.next_sequence;
-    let (dead, dropped) = forget(overlay, params, (&judge, epoch), end, (&mut transitions, &mut tally))?;
-    events.extend(dropped);
-    // What follows weighs what is left.
-    pages::flush(overlay)?;
-    let paid = Paid { committee, participation: &participation, rows: &rows, classes: &covering };
+    let attendance = attendance(committee, &reports);
+    let constants = standing::constants(params);
+    let taken = Taken { params, constants: &constants, committee, attendance: &attendance, epoch };
+    let (assembly, mut events) = taken.turn(overlay)?;
+    let mut judged = Judged::of(overlay)?;
+    let end = judged.end();
+    let mut decided = decide(overlay, &taken, &assembly, &judged)?;
+    events.append(&mut decided.events);
+    let shares = taken.shares(&assembly);
+    let paid = Paid {
+        committee,
+        decision: attendance.participation.decision,
+        shares: &shares,
+        rows: &judged.rows,
+        classes: &judged.covering,
+    };
     let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
     events.extend(earned);
     let mut notes = Notes::new(epoch.next());
-    settle(overlay, &mut notes, (params, &rows), epoch.next(), (counters.attested, end))?;
-    absorb(overlay, &mut notes, &dead, end)?;
-    counters.attested = 0;
-    blobs::put_counters(overlay, &counters);
+    settle(overlay, &mut notes, (params, &judged.rows), epoch.next(), (judged.counters.attested, end))?;
+    absorb(overlay, &mut notes, &decided.dead, end)?;
+    judged.counters.attested = 0;
+    blobs::put_counters(overlay, &judged.counters);
     drop_reports(overlay, &reports);
     prune(overlay, epoch, params)?;
-    let ending = Ending { params, committee, epoch, classes: &classes, end };
+    let ending = Ending { params, committee, epoch, classes: &judged.classes, end };
     let (office, turned) = ending.turn(overlay, &mut notes)?;
     events.extend(turned);
+    let carrying = Carrying { next: epoch.next(), decision: attendance.participation.decision, office: &office, end };
+    let (planned, carried) = carrying.turn(overlay, &mut notes, &decided.plan)?;
+    events.extend(carried);
+    if planned.tickets > 0 {
+        events.push(Event::RepairPlanned { epoch, planned });
+    }
     notes.finish(overlay)?;
-
-    let leaves = leaves(covering, &idle, &records);
-    let verdict_root = evidence::keep(overlay, epoch, List::Verdicts, leaves);
-    let transitions = transitions.iter().map(codec::encode).collect();
     evidence::note_term(overlay, epoch.next(), head.height.next(), &office)?;
-    let header = BoundaryHeader {
-        ended: epoch,
-        decision: participation.decision,
-        reporters: participation.reporters,
-        answered: participation.answered,
-        verdict_root,
-        classes_root,
-        transitions_root: evidence::keep(overlay, epoch, List::Transitions, transitions),
-        committee_root: committee_root(&office),
-        term: office.term(),
-        tally,
-        totals: money::totals(overlay)?,
-        next_committee_root: lifecycle::next_committee(overlay)?.as_ref().map(committee_root),
-        payout,
-        prices: prices::prices(overlay)?,
-    };
+    let header = Sealing { epoch, office: &office, judged: &judged, decided: &decided, payout, planned };
+    let header = header.header(overlay, attendance.participation)?;
     money::assert_conserved(overlay)?;
     let (began, height, boundary) = (head.epoch_began, head.height.next(), header.clone());
     let record = EpochRecord { epoch, began, ended: time, height, boundary, term: committee.term() };
     Table::Epochs.store(overlay, Table::Epochs.number(epoch.0), &record);
-    events.push(Event::EpochEnded { epoch, decision: header.decision, verdict_root });
+    let (decision, verdict_root) = (header.decision, header.verdict_root);
+    events.push(Event::EpochEnded { epoch, decision, verdict_root });
     Ok(Ended { header, events, committee: office })
+}
+
+/// A boundary about to be sealed.
+struct Sealing<'a> {
+    epoch: Epoch,
+    office: &'a Committee,
+    judged: &'a Judged,
+    decided: &'a Decided,
+    payout: Payout,
+    planned: Planned,
+}
+
+impl Sealing<'_> {
+    /// Keeps the lists, and names everything.
+    fn header(&self, overlay: &mut Overlay<'_>, who: Participation) -> Result<BoundaryHeader, StateError> {
+        let Sealing { epoch, office, judged, decided, payout, planned } = *self;
+        let verdicts = leaves(&judged.covering, &judged.idle, &decided.records);
+        let transitions = decided.transitions.iter().map(codec::encode).collect();
+        let tickets = repairs::batches(overlay)?.iter().map(codec::encode).collect();
+        Ok(BoundaryHeader {
+            ended: epoch,
+            decision: who.decision,
+            reporters: who.reporters,
+            answered: who.answered,
+            verdict_root: evidence::keep(overlay, epoch, List::Verdicts, verdicts),
+            classes_root: judged.classes_root,
+            transitions_root: evidence::keep(overlay, epoch, List::Transitions, transitions),
+            tickets_root: evidence::keep(overlay, epoch, List::Tickets, tickets),
+            planned,
+            committee_root: committee_root(office),
+            term: office.term(),
+            tally: decided.tally.clone(),
+            totals: money::totals(overlay)?,
+            next_committee_root: lifecycle::next_committee(overlay)?.as_ref().map(committee_root),
+            payout,
+            prices: prices::prices(overlay)?,
+        })
+    }
 }

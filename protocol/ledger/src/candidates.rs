@@ -25,8 +25,8 @@
 //! may be chosen again, twice as long each further time. Until its seats are handed over it keeps its votes.
 //!
 //! # Not here
-//! What the transactions check is [`crate::candidacy`], who gets which seats [`crate::election`]; what a boundary does with it [`crate::lifecycle`]. Excluding for absence
-//! comes with proof of availability, which will call [`exclude`].
+//! What the transactions check is [`crate::candidacy`], who gets which seats [`crate::election`]; what a boundary does with it [`crate::lifecycle`]. Who was
+//! absent for too long is said by [`crate::standing`].
 
 use crate::event::Event;
 use crate::money::{self, Pot};
@@ -296,7 +296,7 @@ pub(crate) fn slash(overlay: &mut Overlay<'_>, node: &NodeId) -> Result<Frost, S
 /// Excludes a candidate: at the next election its seats go to others, and it waits a term, doubled each time, before it may
 /// be chosen again. One that leaves goes on leaving. Gives the terms it waits; none when there is no such candidate.
 ///
-/// For offences, and for whoever judges availability.
+/// For offences.
 pub(crate) fn exclude(
     overlay: &mut Overlay<'_>,
     node: &NodeId,
@@ -312,6 +312,20 @@ pub(crate) fn exclude(
     }
     put(overlay, &candidate);
     Ok(Some(waits))
+}
+
+/// Sets a candidate aside that was absent for too long or lacked what it attested: at the next election its seats go to
+/// others, and it may be chosen again for the term `until`. One that leaves, or is excluded for longer, goes on so.
+pub(crate) fn set_aside(overlay: &mut Overlay<'_>, node: &NodeId, since: Epoch, until: u64) -> Result<(), StateError> {
+    let Some(mut candidate) = candidate(overlay, node)? else { return Ok(()) };
+    candidate.standing = match candidate.standing {
+        Standing::Leaving { .. } => return Ok(()),
+        Standing::Excluded { until: longer, .. } if longer >= until => return Ok(()),
+        Standing::Excluded { since, .. } => Standing::Excluded { since, until },
+        Standing::Standing => Standing::Excluded { since, until },
+    };
+    put(overlay, &candidate);
+    Ok(())
 }
 
 /// Takes over, for the election of `term`, the key that was announced for it, and lets who has waited long enough stand.

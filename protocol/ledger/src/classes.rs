@@ -94,3 +94,13 @@ pub(crate) fn all(state: &dyn StateRead) -> Result<BTreeMap<RowSet, Weight>, Sta
     let entries = Table::Classes.all(state, &[])?;
     entries.iter().map(|(_, value)| Table::Classes.parse(value)).collect()
 }
+
+/// The classes that are judged, past rows and marks left out, with what they weigh.
+pub(crate) fn judged(all: &BTreeMap<RowSet, Weight>, idle: &RowSet) -> BTreeMap<RowSet, Weight> {
+    let mut classes: BTreeMap<RowSet, Weight> = BTreeMap::new();
+    for (rows, weight) in all {
+        let entry = classes.entry(rows.difference(idle)).or_default();
+        *entry = entry.plus(*weight);
+    }
+    classes
+}

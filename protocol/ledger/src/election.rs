@@ -14,7 +14,7 @@
 //! 3. seats above a holder's caps: `f` a node, `f` a failure domain, its capacity (by choice);
 //! 4. seats that are better placed elsewhere, worst placed first (by choice).
 //!
-//! What cannot be placed within the caps stays where it is: a seat is never vacant. At most [`Params::moves_by_choice`]
+//! Who is on probation keeps what it has: it neither gets seats nor gives any for others' stakes. What cannot be placed within the caps stays where it is: a seat is never vacant. At most [`Params::moves_by_choice`]
 //! seats move by choice and at most `f` in all, hand-overs of earlier terms that are not finished counted in, so that never
 //! more than `f` shards wait for their fragments. A seat whose hand-over is not finished may move again: it waits anyway.
 //!
@@ -36,6 +36,8 @@ use std::fmt;
 pub enum Claim {
     /// It may have more.
     Stands,
+    /// It keeps what it has and gets no more: it is on probation.
+    Keeps,
     /// It gives what it has: it gave notice, or its stake is too small.
     Gives {
         /// Since this epoch.
@@ -121,6 +123,8 @@ pub enum Bound {
     },
     /// It would get more, but no more seats may move at once.
     Moves,
+    /// It is on probation and gets no more.
+    Probation,
     /// It gets none: notice, exclusion, or too little stake.
     NotStanding,
 }
@@ -133,6 +137,7 @@ impl fmt::Display for Bound {
             Bound::Capacity => f.write_str("its capacity holds no more"),
             Bound::DomainCap { domain } => write!(f, "its failure domain {domain} may hold no more"),
             Bound::Moves => f.write_str("no more seats may move at once; more in later terms"),
+            Bound::Probation => f.write_str("it is on probation"),
             Bound::NotStanding => f.write_str("it does not stand"),
         }
     }
@@ -389,6 +394,9 @@ impl<'a> Room<'a> {
 
     /// Why a contender has no more seats than it has.
     fn bound(&self, place: usize) -> Bound {
+        if self.places[place].claim == Claim::Keeps {
+            return Bound::Probation;
+        }
         if !self.stands(place) {
             return Bound::NotStanding;
         }
@@ -400,8 +408,10 @@ impl<'a> Room<'a> {
             return Bound::DomainCap { domain: self.domain_names[domain].to_owned() };
         }
         let gains = |from: &usize| {
-            let gives = !self.stands(*from) || quotients(self.next(place), self.last(*from)) == Ordering::Greater;
-            *from != place && !self.held[*from].is_empty() && gives
+            let must = matches!(self.places[*from].claim, Claim::Gives { .. } | Claim::MustGive);
+            let gives = must || quotients(self.next(place), self.last(*from)) == Ordering::Greater;
+            let keeps = self.places[*from].claim == Claim::Keeps;
+            *from != place && !self.held[*from].is_empty() && gives && !keeps
         };
         if (0..self.places.len()).any(|from| gains(&from)) { Bound::Moves } else { Bound::Stake }
     }

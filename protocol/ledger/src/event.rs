@@ -5,10 +5,12 @@
 
 use crate::election::Move;
 use crate::merkle::Root;
+use crate::plan::Planned;
 use crate::records::Defence;
 use crate::rows::RowId;
 use crate::verdict::Decision;
 use floe_erasure::{EvidenceKind, SliverId};
+use floe_risk::reliability::Cause;
 use floe_types::{
     AccountId, BlobId, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
     TransactionId, VoteKey,
@@ -297,6 +299,24 @@ pub enum Event {
         key: VoteKey,
         /// What it lost, to the reserve.
         slashed: Frost,
+    },
+    /// A node was absent for too long, or lacked what it attested: its seats go to others.
+    Excluded {
+        /// The node.
+        node: NodeId,
+        /// The epoch that decided it.
+        epoch: Epoch,
+        /// Why.
+        cause: Cause,
+        /// The first term it may be chosen for again.
+        until: u64,
+    },
+    /// A boundary gave tickets for repair.
+    RepairPlanned {
+        /// The epoch that ended.
+        epoch: Epoch,
+        /// What was planned, counted.
+        planned: Planned,
     },
     /// The committee of the next term was chosen. Who gets a shard has an incoming row for it now.
     Elected {

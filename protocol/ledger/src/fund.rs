@@ -14,15 +14,20 @@
 //! 1. to the holder of the shard's seat, when its row covers the blob and it took part, unless it withdrew that fragment less
 //!    than [`Params::pay_pause`] epochs ago: then to the reserve, whether it attested it again or not;
 //! 2. else to a former holder whose row covers it, when it is a member and took part; of several to the oldest row's;
-//! 3. else to the reserve.
+//! 3. else to a stand-in whose row covers it and that took part; of several to the oldest row's;
+//! 4. else to the reserve.
 //!
 //! What is left, roundings included, goes to the reserve and never to the others, so that nobody gains by another's absence.
 //! A holder to come is not paid: it gathers for the seat that pays it later. The bucket of an undecided epoch is added to the
 //! next.
 //!
 //! ```text
-//! paid(member) = floor(bucket * bytes of the fragments it is paid for / bytes of all fragments), 0 when it was absent
+//! paid(member) = part * floor(bucket * bytes of the fragments it is paid for / bytes of all fragments), rounded down
+//! part(member) = the lesser of slots held / slots decided and the service score, halved on probation;
+//!                0 when it was absent, is excluded, or its report was not opened
 //! ```
+//!
+//! *Took part* means a part above zero.
 //!
 //! Fees that were taken since the last decided boundary are divided in the same moment by seats: who took part gets
 //! `floor(fees * seats / n)`, the rest goes to the reserve.
@@ -33,8 +38,8 @@
 //! - **I7** What is paid and what the reserve gets are together exactly the bucket and the fees.
 //!
 //! # Not here
-//! Proven availability instead of taking part, stand-ins' shares, shares of former holders outside the committee, pay for repair, and debts of holders
-//! whose gaps others repair: nothing can make such a debt yet.
+//! Shares of former holders outside the committee, whom nobody asks; pay from the reserve for what was rebuilt for others, and
+//! debts of holders whose gaps others repaired.
 //!
 //! [`Params::pay_pause`]: floe_types::Params::pay_pause
 
@@ -46,7 +51,8 @@ use crate::rows::{Row, RowId, RowKind, RowSet, Rows};
 use crate::sets::ShardSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::{Table, number_at};
-use crate::verdict::{Decision, Participation};
+use crate::verdict::Decision;
+use floe_risk::reliability::Reliability;
 use floe_types::{Committee, Epoch, Frost, MemberIndex, ShardIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -146,7 +152,9 @@ pub(crate) fn cut(overlay: &mut Overlay<'_>, registration: &Registration, end: E
 /// An epoch that is paid for.
 pub(crate) struct Paid<'a> {
     pub committee: &'a Committee,
-    pub participation: &'a Participation,
+    pub decision: Decision,
+    /// By member, what part of its pay it gets.
+    pub shares: &'a [Reliability],
     /// The rows of the epoch.
     pub rows: &'a Rows,
     /// The classes as the epoch is judged by, marks of pauses among their rows.
@@ -163,7 +171,7 @@ impl Paid<'_> {
         let mut change = |member: &MemberIndex, by: &dyn Fn(&mut u128)| {
             bytes.get_mut(usize::from(member.0)).into_iter().for_each(by);
         };
-        let (seats, formers) = (self.seats(), self.formers());
+        let (seats, others) = (self.seats(), self.others());
         let full: RowSet = seats.keys().copied().collect();
         seats.values().for_each(|member| change(member, &|sum| *sum += all));
         for (class, weight) in self.classes {
@@ -175,9 +183,9 @@ impl Paid<'_> {
             for member in paused.iter().filter(|row| class.contains(*row)).filter_map(|row| seats.get(&row)) {
                 change(member, &|sum| *sum -= weight);
             }
-            // One for each shard, the oldest row first.
+            // One for each shard, in the order in which others come.
             let mut stood_for = ShardSet::new();
-            for (row, shard, member) in &formers {
+            for (row, shard, member) in &others {
                 let seat = self.rows.seat(*shard).filter(|seat| seats.contains_key(seat));
                 if !class.contains(*row)
                     || paused.contains(*row)
@@ -201,7 +209,11 @@ impl Paid<'_> {
 
     /// The member that has the row, when it took part.
     fn took_part(&self, row: &Row) -> Option<MemberIndex> {
-        self.committee.index_of(&row.holder).filter(|member| self.participation.answered.contains(*member))
+        self.committee.index_of(&row.holder).filter(|member| self.part(*member) > Reliability::NONE)
+    }
+
+    fn part(&self, member: MemberIndex) -> Reliability {
+        self.shares.get(usize::from(member.0)).copied().unwrap_or(Reliability::NONE)
     }
 
     /// Rows of seats whose holder took part.
@@ -210,10 +222,13 @@ impl Paid<'_> {
         rows.filter_map(|id| Some((id, self.took_part(self.rows.get(id)?)?))).collect()
     }
 
-    /// Rows of former holders that are members and took part, by number.
-    fn formers(&self) -> Vec<(RowId, ShardIndex, MemberIndex)> {
-        let rows = self.rows.iter().filter(|(_, row)| row.kind == RowKind::Former);
-        rows.filter_map(|(id, row)| Some((id, row.shard, self.took_part(row)?))).collect()
+    /// Rows of former holders that are members and took part, by number, then those of stand-ins.
+    fn others(&self) -> Vec<(RowId, ShardIndex, MemberIndex)> {
+        let of = |kind| {
+            let rows = self.rows.iter().filter(move |(_, row)| row.kind == kind);
+            rows.filter_map(|(id, row)| Some((id, row.shard, self.took_part(row)?)))
+        };
+        of(RowKind::Former).chain(of(RowKind::StandIn)).collect()
     }
 }
 
@@ -227,27 +242,33 @@ fn share(amount: Frost, part: u128, whole: u128) -> Frost {
     Frost(u64::try_from(share).expect("a part of an amount is not above it"))
 }
 
+/// A part of an amount, rounded down.
+fn part_of(amount: Frost, part: Reliability) -> Frost {
+    share(amount, part.bits().into(), Reliability::FULL.bits().into())
+}
+
 /// Pays for the ended epoch and opens the bucket of the next.
 pub(crate) fn turn(
     overlay: &mut Overlay<'_>,
     paid: &Paid<'_>,
     ended: Epoch,
 ) -> Result<(Payout, Vec<Event>), StateError> {
-    let Paid { committee, participation, .. } = *paid;
+    let Paid { committee, decision, .. } = *paid;
     let mut rates = rates(overlay)?;
     let mut payout = Payout { bucket: rates.current, ..Payout::default() };
     let mut events = Vec::new();
-    match participation.decision {
+    match decision {
         Decision::Undecided => payout.rolled = rates.current,
         Decision::Decided => {
             let fees = money::totals(overlay)?.fees;
             let (bytes, whole) = paid.bytes();
             for (index, member) in (0u16..).map(MemberIndex).zip(committee.members()) {
-                if !participation.answered.contains(index) {
+                let proven = paid.part(index);
+                if proven == Reliability::NONE {
                     continue;
                 }
-                let part = bytes.get(usize::from(index.0)).copied().unwrap_or(0);
-                let storage = share(payout.bucket, part, whole);
+                let bytes = bytes.get(usize::from(index.0)).copied().unwrap_or(0);
+                let storage = part_of(share(payout.bucket, bytes, whole), proven);
                 let of_fees = share(fees, member.shards.len() as u128, u128::from(committee.shards()));
                 money::credit(overlay, &member.account, storage, Pot::Buckets)?;
                 money::credit(overlay, &member.account, of_fees, Pot::Fees)?;

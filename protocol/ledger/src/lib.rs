@@ -18,12 +18,16 @@
 //! | [`views`] | reading answers out of a state |
 //! | [`committees`] | answers about committees, candidates and hand-overs; in [`views`] too |
 //! | [`quotes`] | answers about prices, budgets and an account's history; in [`views`] too |
+//! | `explain`, `rights` | answers about risk, standing and repair; in [`views`] too |
 //! | [`history`] | which accounts a block touched: an index beside the state |
 //! | [`memo`] | what need not be computed twice |
 //! | [`mempool`] | transactions that wait for a block |
 //! | [`coverage`], `classes` | which rows attested which blobs; what is covered by the same rows |
 //! | [`rows`] | who covers a shard: its seat's holder, former and incoming ones |
+//! | [`standing`] | what is remembered of nodes: reliability, silence, integrity, rank |
+//! | [`plan`], [`repairs`] | what classes risk, and what is rebuilt by whom |
 //! | [`candidates`], [`candidacy`] | who stands for seats, with what at stake; how one comes and goes |
+//! | [`challenges`], [`reports`] | what members must show each other, and what they say of it |
 //! | [`election`] | who gets which seats |
 //! | `lifecycle` | terms: choosing a committee, handing over, letting go |
 //! | [`verdict`] | what an epoch decides, from coverage and from who took part |
@@ -49,6 +53,7 @@ pub mod block;
 mod boundary;
 pub mod candidacy;
 pub mod candidates;
+pub mod challenges;
 mod classes;
 pub mod committees;
 pub mod coverage;
@@ -57,6 +62,7 @@ pub mod election;
 pub mod event;
 pub mod evidence;
 pub mod execute;
+mod explain;
 pub mod fund;
 pub mod history;
 pub mod invalid;
@@ -66,11 +72,13 @@ pub mod mempool;
 pub mod merkle;
 pub mod money;
 mod pages;
+pub mod plan;
 pub mod prices;
 pub mod quotes;
 pub mod records;
 pub mod refusal;
 pub mod repairs;
+pub mod reports;
 mod rights;
 pub mod rows;
 pub mod sets;
@@ -100,6 +108,7 @@ pub use invalid::{Inconsistency, InconsistencyStatement, InvalidRecord};
 pub use mempool::{Mempool, MempoolError, MempoolLimits};
 pub use merkle::{MapProof, Presence, Root, Weight};
 pub use money::{Price, conservation, price};
+pub use plan::Planned;
 pub use records::{
     Account, BlobRecord, Defence, EpochRecord, Head, Load, Piece, Prices, RateFrom, Registration, RegistrationStatus,
     SequenceRecord, Totals,

@@ -29,8 +29,10 @@ use crate::election::{Claim, Contender, Election, Outcome};
 use crate::event::Event;
 use crate::merkle::Weight;
 use crate::rows::{self, RowId, RowKind, RowSet, Rows};
+use crate::standing::{self, Assembly};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
+use floe_risk::reliability::Rank;
 use floe_types::{Committee, Epoch, Member, NodeId, Params, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -232,7 +234,7 @@ pub(crate) fn election(
     candidates: &[Candidate],
     (running, rows): (&Committee, &Rows),
 ) -> Result<Election, StateError> {
-    let bytes = kept_by_seat(state)?;
+    let (bytes, assembly) = (kept_by_seat(state)?, Assembly::of(state, &standing::constants(params))?);
     let shards = (0..running.shards()).map(ShardIndex);
     let holder = |shard| rows.seat(shard).and_then(|row| rows.get(row)).map(|row| row.holder);
     let former = rows.iter().filter(|(_, row)| row.kind == RowKind::Former);
@@ -241,18 +243,19 @@ pub(crate) fn election(
         moves_max: params.faulty(),
         by_choice_max: params.moves_by_choice(),
         seats: shards.map(|shard| holder(shard).unwrap_or_default()).collect(),
-        contenders: candidates.iter().map(|candidate| contender(params, candidate, bytes)).collect(),
+        contenders: candidates.iter().map(|candidate| contender(params, candidate, (bytes, &assembly))).collect(),
         under_way: rows.under_way().collect(),
         former: former.map(|(_, row)| (row.holder, row.shard)).collect(),
     })
 }
 
 /// A candidate as the election sees it, a seat keeping `bytes`.
-pub(crate) fn contender(params: &Params, candidate: &Candidate, bytes: u64) -> Contender {
+fn contender(params: &Params, candidate: &Candidate, (bytes, assembly): (u64, &Assembly)) -> Contender {
     let claim = match candidate.standing {
         Standing::Excluded { .. } => Claim::MustGive,
         Standing::Leaving { since } => Claim::Gives { since },
         Standing::Standing if candidate.stake < params.stake_min => Claim::Gives { since: Epoch(0) },
+        Standing::Standing if assembly.rank(&candidate.node) == Rank::Probation => Claim::Keeps,
         Standing::Standing => Claim::Stands,
     };
     let room = candidate.capacity_bytes.checked_div(bytes).unwrap_or(u64::MAX);

@@ -384,6 +384,38 @@ fn weigh(
     Ok(())
 }
 
+/// The number of the blob that has byte `byte` of one shard's fragments of all defended blobs, one after the other in the order of
+/// their numbers; none beyond the last.
+pub(crate) fn at_byte(state: &dyn StateRead, mut byte: u64) -> Result<Option<SequenceNumber>, StateError> {
+    let Some(mut slot) = top(state, Map::BySequence)?.filter(|slot| byte < slot.summary().1.fragment_bytes) else {
+        return Ok(None);
+    };
+    let (mut at, mut depth) = (vec![0; table(Map::BySequence).1], 0);
+    while let Slot::Page(_, _, path) = slot {
+        path.iter().enumerate().for_each(|(step, taken)| set_nibble(&mut at, depth + step, *taken));
+        depth += path.len();
+        let slots = (0u8..).zip(Page::load(state, Map::BySequence, depth, &at)?.0);
+        let mut next = None;
+        for (taken, below) in slots {
+            let Some(below) = below else { continue };
+            match byte.checked_sub(below.summary().1.fragment_bytes) {
+                Some(rest) => byte = rest,
+                None => {
+                    next = Some((taken, below));
+                    break;
+                }
+            }
+        }
+        let (taken, below) = next.ok_or_else(|| Table::Merkle.damaged("a page weighs more than what is in it"))?;
+        set_nibble(&mut at, depth, taken);
+        depth += 1;
+        slot = below;
+    }
+    let key = keys_below(state, Map::BySequence, depth, &at, 1)?.pop().and_then(|key| key.try_into().ok());
+    let key = key.ok_or_else(|| Table::Merkle.damaged("a leaf's key is not in its table"))?;
+    Ok(Some(SequenceNumber(u64::from_be_bytes(key))))
+}
+
 /// The encoding that `map` commits to at `key`.
 fn value(state: &dyn StateRead, map: Map, key: &[u8]) -> Result<Vec<u8>, StateError> {
     let missing = || Table::Merkle.damaged("a leaf has no record");

@@ -13,6 +13,9 @@
 //!                             Seat ───────────┘
 //! ```
 //!
+//! Beside these a *stand-in* keeps fragments for a holder that is silent or gone, from its first ticket on until the seat's
+//! holder has them and answers ([`crate::plan`]). It has a row and no seat.
+//!
 //! A row that is past covers nothing from the epoch on with which it ended. Earlier epochs are judged with it, also when
 //! they are looked up later: [`as_of`] gives the rows as they stood.
 
@@ -218,6 +221,8 @@ pub struct Rows {
     pub(crate) swept: u64,
     /// Marks that coverage has beside rows: numbers with the mark are not paid for by that row. See [`crate::fund`].
     pauses: BTreeMap<RowId, Pause>,
+    /// The mark of numbers whose repair has begun, once there was one. It stays for the life of the network.
+    repair: Option<RowId>,
 }
 
 /// A row that is not paid for the numbers that have this mark. Marks are numbered with the rows, so that coverage names them
@@ -242,7 +247,7 @@ impl Rows {
         let rows: BTreeMap<RowId, Row> = shards.map(row).collect();
         let seats = rows.keys().copied().collect();
         let (next, gone, pauses) = (rows.len() as u32, RowSet::new(), BTreeMap::new());
-        Rows { next, rows, seats, gone, swept: 0, pauses }
+        Rows { next, rows, seats, gone, swept: 0, pauses, repair: None }
     }
 
     /// The row with this number, unless it is past.
@@ -336,6 +341,36 @@ impl Rows {
             self.pauses.retain(|_, pause| pause.until > epoch);
             self.gone = self.gone.union(&over);
             self.swept = 0;
+        }
+    }
+
+    /// The mark of numbers whose repair has begun.
+    pub(crate) fn repair_mark(&mut self) -> RowId {
+        *self.repair.get_or_insert_with(|| {
+            let mark = RowId(self.next);
+            self.next += 1;
+            mark
+        })
+    }
+
+    /// Whether `set`, as coverage names it, has that mark.
+    #[must_use]
+    pub fn is_under_repair(&self, set: &RowSet) -> bool {
+        self.repair.is_some_and(|mark| set.contains(mark))
+    }
+
+    /// Lets `holder` keep `shard`'s fragments for others, unless it has a row of the shard already.
+    pub(crate) fn stand_in(&mut self, shard: ShardIndex, holder: NodeId, since: Epoch) {
+        if self.find(shard, &holder).is_none() {
+            self.rows.insert(RowId(self.next), Row { shard, holder, kind: RowKind::StandIn, since });
+            self.next += 1;
+        }
+    }
+
+    /// Makes a former holder of one that kept a shard and has left.
+    pub(crate) fn retire(&mut self, id: RowId, since: Epoch) {
+        if let Some(row) = self.rows.get_mut(&id) {
+            (row.kind, row.since) = (RowKind::Former, since);
         }
     }
 

@@ -27,6 +27,10 @@
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |
 //! | 22 | `Merkle` | map, depth, prefix | a page, see [`crate::pages`]; left out of state roots: it follows from other tables |
 //! | 23 | `MerkleRoots` | map | the top of a map; likewise |
+//! | 25 | `Beacon` | | [`crate::challenges::Beacon`] of the running epoch |
+//! | 26 | `Commits` | member | root of its outcomes, in this epoch |
+//! | 27 | `Draw` | | the block that says which answers must be shown, once there is one in this epoch |
+//! | 28 | `Attendance` | epoch | [`crate::reports::Attendance`] |
 //! | 30 | `Offers` | node | the price it would serve for |
 //! | 31 | `Prices` | | [`crate::Prices`] |
 //! | 32 | `Load` | | [`crate::Load`]: bytes that one shard is to keep |
@@ -85,6 +89,10 @@ pub(crate) enum Table {
     Merkle = 22,
     MerkleRoots = 23,
     Classes = 24,
+    Beacon = 25,
+    Commits = 26,
+    Draw = 27,
+    Attendance = 28,
     Offers = 30,
     Prices = 31,
     Load = 32,
@@ -139,6 +147,10 @@ impl Table {
             Table::Merkle => "merkle",
             Table::MerkleRoots => "merkle-roots",
             Table::Classes => "classes",
+            Table::Beacon => "beacon",
+            Table::Commits => "commits",
+            Table::Draw => "draw",
+            Table::Attendance => "attendance",
             Table::Offers => "offers",
             Table::Prices => "prices",
             Table::Load => "load",

@@ -2,7 +2,8 @@
 //!
 //! A verdict is about a *class*: all defended blobs that the same rows cover. It follows from facts that every node has: the
 //! class's rows as the epoch is judged by, whose they are, who answered in it, and whether enough reported. Because it
-//! follows, it is never stored per class; a [`Judge`] computes it again for any epoch that is remembered.
+//! follows, a [`Judge`] computes it again for any rows of any epoch that is remembered; what a boundary decided is kept in
+//! the list that its header commits to.
 //!
 //! A shard is *covered* where any of its rows covers, and *held* when the holder of such a row is a member of the epoch's
 //! committee that answered. A former holder outside the committee covers and answers nothing: nobody asks it. When several
@@ -18,12 +19,13 @@
 //! - **I14** Equal coverage and reports give equal verdicts on every node.
 //!
 //! # Not here
-//! Slots, scores and risk: members are asked for their status, not yet for proof of what they hold. `repairing` comes with
-//! repair. That a blob is `invalid` follows from its life ([`crate::invalid`]), not from its class.
+//! Risk and repair: [`crate::plan`] completes a record and makes `repairing` of `tolerated`. So a [`Judge`] alone gives all but
+//! that, and what a boundary decided is looked up in its list of verdicts, not computed again. That a blob is `invalid` follows from its life ([`crate::invalid`]), not from its class.
 
 use crate::merkle::Weight;
 use crate::rows::{Row, RowId, RowSet};
 use crate::sets::{MemberSet, ShardSet};
+use floe_risk::Probability;
 use floe_types::{Committee, Epoch, MemberIndex, ShardIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -150,6 +152,65 @@ pub struct VerdictRecord {
     pub margin_nodes: u16,
     /// Nodes that hold something and answered: the `m` of *any k of m nodes*.
     pub nodes: u16,
+    /// What it risks, and when that would be too much. Nothing for what is forgotten or invalid.
+    pub risk: Risk,
+}
+
+/// Chances within the horizon of one decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// That fewer than `p` shards survive: the blobs are lost.
+    pub loss: Probability,
+    /// That fewer than `p + b` survive: `f` silent liars would suffice to lose them.
+    pub margin: Probability,
+}
+
+/// Where risks come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// An upper bound that holds for every class with so many shards.
+    #[default]
+    Bound,
+    /// Computed for this class.
+    Exact,
+}
+
+/// Whether repair had begun before the boundary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// It had not: it begins when a risk passes its trigger.
+    #[default]
+    Calm,
+    /// It had: it goes on until both risks are at their stop lines, or nothing is left to rebuild.
+    Repairing,
+}
+
+/// The risk of a class at a boundary, with the lines that it was held against.
+///
+/// The planner counts a shard at the holder that is likeliest to live, and one that is excluded or no member as gone; a member
+/// whose report was not opened as silent. So its counts may differ from the record's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Risk {
+    /// Whether repair had begun.
+    pub progress: Progress,
+    /// Both risks.
+    pub now: Lines,
+    /// Repair begins above either.
+    pub trigger: Lines,
+    /// Repair ends at or below both.
+    pub stop: Lines,
+    /// How exact `now` is.
+    pub precision: Precision,
+    /// Covered shards whose holder is not gone.
+    pub counted: u16,
+    /// The Byzantine margin `b`: the most counted shards that liars with at most `f` seats may be the only ones to hold.
+    pub byzantine: u16,
+    /// The larger risk in thousandths of its accepted bound.
+    pub urgency: u64,
+    /// The epoch in which repair would start, when a line is passed and patience or the cap holds it back.
+    pub starts: Option<Epoch>,
 }
 
 impl VerdictRecord {
@@ -178,6 +239,7 @@ impl VerdictRecord {
             margin_shards: 0,
             margin_nodes: 0,
             nodes: 0,
+            risk: Risk::default(),
         }
     }
 }
@@ -293,6 +355,7 @@ impl<'a> Judge<'a> {
             margin_shards: held.saturating_sub(needed),
             nodes: held_by.len() as u16,
             margin_nodes: margin_nodes(held_by, needed),
+            risk: Risk::default(),
         }
     }
 }
@@ -348,6 +411,8 @@ pub enum Cause {
     Answers,
     /// This epoch or the one before was undecided.
     Quorum,
+    /// Repair was planned, or is over.
+    Repair,
     /// The paid term ended.
     Term,
     /// Its owner ended it.

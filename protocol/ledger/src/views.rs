@@ -1,12 +1,14 @@
 //! Answers out of a state: plain functions that read and change nothing. The same on every node of one height.
 
 pub use crate::committees::*;
+pub use crate::explain::*;
 pub use crate::quotes::*;
 pub use crate::rights::*;
 
 use crate::blobs;
 use crate::boundary;
 use crate::coverage;
+use crate::evidence::kept;
 use crate::invalid::{self, InvalidRecord};
 use crate::lifecycle;
 use crate::merkle::{Map, MapProof};
@@ -341,6 +343,10 @@ pub fn verdict(state: &dyn StateRead, blob: &BlobId, epoch: Epoch) -> Result<Opt
         }));
     }
     let class = coverage::covered_in(state, epoch, number, next_sequence(state)?.0)?;
+    if let Some(decided) = kept::verdict(state, epoch, &class)? {
+        return Ok(Some(decided));
+    }
+    // Nothing that was defended had these rows: of a life whose end was moved back.
     let missing = || Table::PastCommittees.damaged("the committee of an epoch that is remembered is missing");
     let committee = lifecycle::committee_of(state, record.term)?.ok_or_else(missing)?;
     let judge = Judge::new(&committee, &record.participation(), epoch, rows::as_of(state, epoch)?);

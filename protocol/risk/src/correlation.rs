@@ -11,13 +11,14 @@
 use crate::params::Coincidence;
 use crate::probability::Probability;
 use floe_types::Epoch;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The most silences that are remembered of a node; the oldest is forgotten first. One a day in the window and as many again.
 pub const ONSETS_MAX: usize = 180;
 
 /// When silences began, and which pairs were flagged until when. Nodes are numbered by whoever asks, the same way always.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Onsets {
     since: Option<Epoch>,
     by_node: BTreeMap<u16, VecDeque<Epoch>>,

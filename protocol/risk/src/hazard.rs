@@ -14,9 +14,10 @@ use crate::params::{Params, Silences};
 use crate::probability::{Probability, UNIT};
 use crate::reliability::Reliability;
 use floe_types::EpochCount;
+use serde::{Deserialize, Serialize};
 
 /// What the network has seen of departures and of lost domains since genesis.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Experience {
     /// Nodes that left without notice or lost their disks.
     pub departures: u64,

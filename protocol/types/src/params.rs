@@ -12,13 +12,24 @@ pub const SHARDS_MAX: u16 = 1024;
 pub const MEMBERS_MAX: usize = 1024;
 /// The longest block in bytes. A proposal with its block travels as one gossip message.
 pub const BLOCK_BYTES_MAX: usize = 1 << 20;
-/// The longest transaction in bytes: a report of 1,024 members with room to spare.
-pub const TRANSACTION_BYTES_MAX: usize = 16 << 10;
+/// The longest transaction in bytes: a report of 1,024 members with the answers that it must show, and room to spare.
+pub const TRANSACTION_BYTES_MAX: usize = 32 << 10;
+/// Slots of an epoch: in each of them every member challenges every other. They share the time before the closing.
+pub const SLOTS: u8 = 6;
+/// Challenges that all members together make of one target in a slot, at least: what `f` liars cannot outweigh by much.
+const CHALLENGES_PER_TARGET: usize = 10;
 /// The longest attributes of a blob in bytes, all keys and values together.
 pub const ATTRIBUTES_BYTES_MAX: usize = 1 << 10;
 
 const _: () =
     assert!(TRANSACTION_BYTES_MAX * 8 <= BLOCK_BYTES_MAX, "a block holds several of the longest transactions");
+
+/// Challenges that each of `members` makes of each other in a slot: ten of a target in all, at least one of each pair.
+#[must_use]
+pub fn challenges_per_slot(members: usize) -> u16 {
+    // At most ten.
+    CHALLENGES_PER_TARGET.div_ceil(members.saturating_sub(1).max(1)).max(1) as u16
+}
 
 /// The parameters of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +43,13 @@ pub struct Params {
     pub closing_millis: u64,
     /// Epochs in a committee's term.
     pub term_epochs: EpochCount,
+    /// Hours that an epoch stands for where risk, reliability and repair count in hours: 1 on a public network.
+    pub hours_per_epoch: u64,
+    /// How soon an answer to a challenge must be there to be served in time.
+    pub soft_millis: u64,
+    /// How soon an answer must be there to count at all: later than `soft_millis`, it *holds* but does not *serve*. Less than
+    /// a slot.
+    pub hard_millis: u64,
     /// Status requests each member sends each other member in one epoch. A member that answers more than half of them
     /// is reported as having answered.
     pub status_requests: u32,
@@ -83,6 +101,9 @@ impl Params {
             epoch_millis: 3_600_000,
             closing_millis: 60_000,
             term_epochs: EpochCount(24),
+            hours_per_epoch: 1,
+            soft_millis: 2_000,
+            hard_millis: 10_000,
             status_requests: 12,
             price: Frost(1_000),
             fee_per_byte: Frost(10),
@@ -102,13 +123,20 @@ impl Params {
 
     /// The parameters of a network on one machine: epochs of seconds, no fee, so that amounts are easy to follow.
     ///
-    /// The closing is a fifth of the epoch, at least 300 ms.
+    /// The closing is a fifth of the epoch, at least 300 ms. Deadlines of answers are a quarter and three quarters of a slot, where
+    /// a slot is short.
     #[must_use]
     pub fn devnet(shards: u16, epoch_millis: u64) -> Params {
+        let standard = Params::standard(shards);
+        let closing_millis = (epoch_millis / 5).max(300);
+        let slot = epoch_millis.saturating_sub(closing_millis) / u64::from(SLOTS);
         Params {
             epoch_millis,
-            closing_millis: (epoch_millis / 5).max(300),
+            closing_millis,
             term_epochs: EpochCount(4),
+            hours_per_epoch: 6,
+            soft_millis: standard.soft_millis.min(slot / 4).max(1),
+            hard_millis: standard.hard_millis.min(slot / 4 * 3).max(2),
             status_requests: 6,
             fee_per_byte: Frost(0),
             election_epochs: EpochCount(1),
@@ -118,7 +146,7 @@ impl Params {
             invalid_bond: Frost(FROST_PER_WAL),
             pay_pause: EpochCount(2),
             fee_per_run: Frost(0),
-            ..Params::standard(shards)
+            ..standard
         }
     }
 
@@ -142,6 +170,15 @@ impl Params {
         }
         if self.price == Frost::ZERO {
             return refuse("price", "must be above zero: what is free is never forgotten");
+        }
+        if !(1..=168).contains(&self.hours_per_epoch) {
+            return refuse("hours_per_epoch", "must be from 1 to 168");
+        }
+        if self.soft_millis == 0 || self.soft_millis >= self.hard_millis {
+            return refuse("soft_millis", "must be above zero and below hard_millis");
+        }
+        if self.hard_millis >= self.slot_millis() {
+            return refuse("hard_millis", "must be below a slot: an answer belongs to the slot it was asked in");
         }
         if !(1..=1_000).contains(&self.status_requests) {
             return refuse("status_requests", "must be from 1 to 1000");
@@ -208,6 +245,12 @@ impl Params {
         (self.faulty() / 2).max(1)
     }
 
+    /// The length of a slot: a sixth of the time before the closing, rounded down.
+    #[must_use]
+    pub fn slot_millis(&self) -> u64 {
+        self.epoch_millis.saturating_sub(self.closing_millis) / u64::from(SLOTS)
+    }
+
     /// The term that `epoch` belongs to, from 1.
     #[must_use]
     pub fn term_of(&self, epoch: Epoch) -> u64 {
@@ -259,6 +302,14 @@ impl Params {
                 "time for reports to enter a block before the boundary",
             ),
             row("term_epochs", self.term_epochs.to_string(), "epochs", "how long a committee keeps its seats"),
+            row(
+                "hours_per_epoch",
+                self.hours_per_epoch.to_string(),
+                "hours",
+                "risk, reliability and patience are thought of in hours",
+            ),
+            row("soft_millis", self.soft_millis.to_string(), "ms", "an answer that readers would have waited for"),
+            row("hard_millis", self.hard_millis.to_string(), "ms", "an answer that shows that the bytes are there"),
             row(
                 "status_requests",
                 self.status_requests.to_string(),
@@ -321,6 +372,7 @@ mod tests {
         for shards in [4, 7, 28, 100, 1000] {
             assert_eq!(Params::standard(shards).check(), Ok(()));
             assert_eq!(Params::devnet(shards, 3_000).check(), Ok(()));
+            assert_eq!(Params::devnet(shards, 1_000).check(), Ok(()));
         }
     }
 
@@ -328,6 +380,12 @@ mod tests {
     fn thresholds_of_the_devnet_are_those_of_the_design() {
         let params = Params::devnet(28, 15_000);
         assert_eq!((params.faulty(), params.readable(), params.quorum()), (9, 10, 19));
+    }
+
+    #[test]
+    fn a_target_is_asked_ten_times_in_a_slot_and_by_everybody() {
+        let asked = [1, 2, 4, 7, 10, 11, 12, 100, 1024].map(challenges_per_slot);
+        assert_eq!(asked, [10, 10, 4, 2, 2, 1, 1, 1, 1]);
     }
 
     #[test]
@@ -343,7 +401,10 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let good = Params::devnet(28, 15_000);
-        let cases: [(Params, &str); 12] = [
+        let cases: [(Params, &str); 15] = [
+            (Params { hours_per_epoch: 0, ..good.clone() }, "hours_per_epoch"),
+            (Params { soft_millis: good.hard_millis, ..good.clone() }, "soft_millis"),
+            (Params { hard_millis: good.slot_millis(), ..good.clone() }, "hard_millis"),
             (Params { price: Frost(0), ..good.clone() }, "price"),
             (Params { shards: 3, ..good.clone() }, "shards"),
             (Params { epoch_millis: 999, ..good.clone() }, "epoch_millis"),

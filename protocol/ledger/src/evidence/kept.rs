@@ -5,8 +5,10 @@
 //! They are cut into pages, so that no entry is long. Which segments there were follows from coverage and is not kept.
 
 use crate::merkle::{self, Root};
+use crate::rows::RowSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
+use crate::verdict::VerdictRecord;
 use floe_types::Epoch;
 use serde_bytes::ByteBuf;
 
@@ -17,10 +19,12 @@ const PAGE_BYTES: usize = 16 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum List {
-    /// Of [`crate::VerdictRecord`] with the past rows that coverage names beside its class: one for each set of rows.
+    /// Of [`crate::VerdictRecord`] with the past rows and marks that coverage names beside its class: one for each set of rows.
     Verdicts = 1,
     /// Of [`crate::verdict::Transition`].
     Transitions = 3,
+    /// Of [`crate::repairs::Batch`]: the tickets that the boundary gave.
+    Tickets = 4,
 }
 
 fn place(epoch: Epoch, list: List) -> [u8; 9] {
@@ -59,6 +63,21 @@ pub fn leaves(state: &dyn StateRead, epoch: Epoch, list: List) -> Result<Vec<Vec
         leaves.extend(page.into_iter().map(ByteBuf::into_vec));
     }
     Ok(leaves)
+}
+
+/// What was decided about the blobs that exactly `rows` covered when `epoch` was judged, marks and past rows included; none when
+/// there were none.
+pub(crate) fn verdict(state: &dyn StateRead, epoch: Epoch, rows: &RowSet) -> Result<Option<VerdictRecord>, StateError> {
+    for (_, value) in Table::Lists.all(state, &place(epoch, List::Verdicts))? {
+        let page: Vec<ByteBuf> = Table::Lists.parse(&value)?;
+        for leaf in page {
+            let (record, rest): (VerdictRecord, RowSet) = Table::Lists.parse(&leaf)?;
+            if record.class.union(&rest) == *rows {
+                return Ok(Some(record));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Drops the lists of `epoch`.

@@ -1,0 +1,188 @@
+//! Answers about risk: why a blob's verdict is what it is, what would happen next, and how nodes stand. Part of
+//! [`crate::views`].
+//!
+//! | who asks | what |
+//! | --- | --- |
+//! | whose blob it is | [`explain`]: the verdict with its numbers, open tickets, and where repair would start |
+//! | an operator | [`node_standing`], [`standings`]; [`boundary_plan`]; [`experience`], [`suspected`] |
+//!
+//! Rulers are computed when somebody asks: they cost an evaluation a node, and all classes are gone through. For people, not
+//! for loops.
+
+use crate::blobs;
+use crate::candidates;
+use crate::coverage;
+use crate::evidence::{List, kept};
+use crate::plan::{self, Planned, Ruler};
+use crate::records::Defence;
+use crate::repairs::{Batch, Ticket};
+use crate::rows::{self, RowKind};
+use crate::standing::{self, Assembly, Gauges};
+use crate::state::{StateError, StateRead};
+use crate::tables::Table;
+use crate::verdict::VerdictRecord;
+use crate::views::{epoch_record, head, latest_decided, next_sequence, tickets, verdict};
+use floe_risk::hazard::Experience;
+use floe_risk::reliability::{Cause, Rank, Reliability};
+use floe_types::{BlobId, Epoch, EpochCount, NodeId, Params, SequenceNumber};
+
+/// Why a blob's verdict is what it is, and what comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Its place in the order of certification.
+    pub sequence: SequenceNumber,
+    /// What the epoch that ended last came to; none when the blob was certified since.
+    pub record: Option<VerdictRecord>,
+    /// What was decided last, when that epoch was not decided.
+    pub decided: Option<VerdictRecord>,
+    /// Its class as it is judged now, in shards, with the line at which repair would start; none when it is not defended.
+    pub ruler: Option<Ruler>,
+    /// Tickets that name it and whose targets do not cover it yet.
+    pub tickets: Vec<Ticket>,
+}
+
+/// Why the verdict on `blob` is what it is; none when it was never certified.
+///
+/// # Errors
+/// [`StateError`].
+pub fn explain(state: &dyn StateRead, params: &Params, blob: &BlobId) -> Result<Option<Explanation>, StateError> {
+    let Some(sequence) = blobs::record(state, blob)?.and_then(|record| record.sequence) else { return Ok(None) };
+    let ended = head(state)?.epoch.0.checked_sub(1).map(Epoch);
+    let record = ended.map(|epoch| verdict(state, blob, epoch)).transpose()?.flatten();
+    let known = latest_decided(state)?.map(|record| record.epoch).filter(|epoch| Some(*epoch) != ended);
+    let decided = known.map(|epoch| verdict(state, blob, epoch)).transpose()?.flatten();
+    let is_defended = blobs::life(state, sequence)?.is_some_and(|life| life.defence == Defence::Defended);
+    let ruler = if is_defended { plan::ruler(state, params, sequence)? } else { None };
+    let open = if is_defended { open_tickets(state, params, sequence)? } else { Vec::new() };
+    Ok(Some(Explanation { sequence, record, decided, ruler, tickets: open }))
+}
+
+/// The tickets that name blob `number` and whose targets do not cover it.
+fn open_tickets(state: &dyn StateRead, params: &Params, number: SequenceNumber) -> Result<Vec<Ticket>, StateError> {
+    let constants = standing::constants(params);
+    let rows = rows::load(state)?;
+    let covering = coverage::covered(state, Table::Coverage, number.0, next_sequence(state)?.0)?;
+    let mut open = tickets(state)?;
+    open.retain(|ticket| {
+        let row = rows.find(ticket.shard, &ticket.target);
+        ticket.scope.contains(&constants, number) && row.is_none_or(|row| !covering.contains(row))
+    });
+    Ok(open)
+}
+
+/// How a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeStanding {
+    /// The node.
+    pub node: NodeId,
+    /// What it may do.
+    pub rank: Rank,
+    /// Its slow average.
+    pub reliability: Reliability,
+    /// Decided epochs in a row in which it was absent, and others in which its report was not opened.
+    pub silent: EpochCount,
+    /// The epoch in which that began.
+    pub silent_since: Option<Epoch>,
+    /// Since when it is excluded for absence or for what was missing, and why.
+    pub excluded: Option<(Epoch, Cause)>,
+    /// The first term that it may be chosen for again.
+    pub until_term: Option<u64>,
+    /// How often it was excluded before.
+    pub relapses: u32,
+    /// The gauge of its integrity, in millionths of a nat.
+    pub integrity: u64,
+    /// Where that trips.
+    pub trips_at: u64,
+    /// When it tripped last.
+    pub tripped: Option<Epoch>,
+    /// Shards of which it keeps some fragments for others.
+    pub stands_in: u16,
+    /// Tickets that it is the target of.
+    pub tickets: u64,
+}
+
+/// How `node` stands; none when nothing is remembered of it.
+///
+/// # Errors
+/// [`StateError`].
+pub fn node_standing(
+    state: &dyn StateRead,
+    params: &Params,
+    node: &NodeId,
+) -> Result<Option<NodeStanding>, StateError> {
+    Ok(standings(state, params)?.into_iter().find(|standing| standing.node == *node))
+}
+
+/// How every node stands that was a member and is remembered, by node.
+///
+/// # Errors
+/// [`StateError`].
+pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStanding>, StateError> {
+    let constants = standing::constants(params);
+    let assembly = Assembly::of(state, &constants)?;
+    let (rows, tickets) = (rows::load(state)?, tickets(state)?);
+    let standing = |(node, gauges): (&NodeId, &Gauges)| {
+        let candidate = candidates::candidate(state, node)?;
+        let until_term = candidate.and_then(|candidate| match candidate.standing {
+            candidates::Standing::Excluded { until, .. } => Some(until),
+            _ => None,
+        });
+        Ok(NodeStanding {
+            node: *node,
+            rank: assembly.rank(node),
+            reliability: gauges.record.average,
+            silent: gauges.age,
+            silent_since: gauges.silent_since,
+            excluded: gauges.record.excluded,
+            until_term,
+            relapses: gauges.record.relapses,
+            integrity: gauges.integrity.level,
+            trips_at: constants.gauge.trip,
+            tripped: gauges.integrity.tripped,
+            stands_in: rows.of(node).filter(|(_, row)| row.kind == RowKind::StandIn).count() as u16,
+            tickets: tickets.iter().filter(|ticket| ticket.target == *node).count() as u64,
+        })
+    };
+    assembly.gauges.iter().map(standing).collect()
+}
+
+/// What a boundary planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundaryPlan {
+    /// The epoch that ended with it.
+    pub ended: Epoch,
+    /// Counted.
+    pub planned: Planned,
+    /// The tickets, the most urgent classes first.
+    pub batches: Vec<Batch>,
+}
+
+/// What the boundary that ended `epoch` planned; none when that is not remembered.
+///
+/// # Errors
+/// [`StateError`].
+pub fn boundary_plan(state: &dyn StateRead, epoch: Epoch) -> Result<Option<BoundaryPlan>, StateError> {
+    let Some(record) = epoch_record(state, epoch)? else { return Ok(None) };
+    let leaves = kept::leaves(state, epoch, List::Tickets)?;
+    let batches: Result<Vec<Batch>, StateError> = leaves.iter().map(|leaf| Table::Lists.parse(leaf)).collect();
+    Ok(Some(BoundaryPlan { ended: epoch, planned: record.boundary.planned, batches: batches? }))
+}
+
+/// What the network has seen of departures and of lost domains.
+///
+/// # Errors
+/// [`StateError`].
+pub fn experience(state: &dyn StateRead) -> Result<Experience, StateError> {
+    Ok(standing::climate(state)?.experience)
+}
+
+/// Pairs of nodes that fall silent together more often than chance allows: they are taken to be in one failure domain.
+///
+/// # Errors
+/// [`StateError`].
+pub fn suspected(state: &dyn StateRead) -> Result<Vec<(NodeId, NodeId)>, StateError> {
+    let gauges = standing::all(state)?;
+    let named = |number: u16| gauges.iter().find(|(_, gauges)| gauges.number == number).map(|(node, _)| *node);
+    let climate = standing::climate(state)?;
+    Ok(climate.onsets.flagged().filter_map(|(one, other)| Some((named(one)?, named(other)?))).collect())
+}

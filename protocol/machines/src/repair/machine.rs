@@ -145,9 +145,11 @@ impl Repair {
             self.attestations.add(self.now, shard, number);
         }
         for rebuild in work.rebuilds {
-            let same = |job: &Job| job.rebuild.blob == rebuild.blob && job.rebuild.shard == rebuild.shard;
-            if !self.jobs.values().any(same) {
-                self.waiting.push_back(rebuild);
+            let same = |job: &&mut Job| job.rebuild.blob == rebuild.blob && job.rebuild.shard == rebuild.shard;
+            match self.jobs.values_mut().find(same) {
+                // It goes on under the right of the new epoch.
+                Some(job) => job.rebuild.right = rebuild.right,
+                None => self.waiting.push_back(rebuild),
             }
         }
     }
@@ -186,7 +188,7 @@ impl Repair {
         self.may_come |= wait.is_some();
         let again_at = wait.map(|wait| self.now.saturating_add(wait));
         if wanted == Wanted::Whole {
-            return job.whole_failed(again_at.unwrap_or(self.now));
+            return job.whole_failed();
         }
         if let Some(pair) = job.failed(fetch, again_at, self.config.attempts_max) {
             effects.push(Effect::Forget { job: id, pair });

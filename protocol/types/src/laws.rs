@@ -15,6 +15,12 @@ pub enum Law {
     I5,
     /// Accounts, stakes, buckets, reserve and fees sum to the supply after every transaction.
     I7,
+    /// Nothing is planned that is neither missing nor silent beyond patience, and no recovery symbol is given without a right.
+    I9,
+    /// Who comes back with its data keeps its place, and what a node has is not made for it again.
+    I11,
+    /// No fragment is planned twice, and urgent rebuilds stay within the cap.
+    I13,
     /// All nodes compute the same verdicts from the same ledger prefix, also after restart and catching up.
     I14,
     /// No key signs two different messages for one height, round and step, across crash and restart.
@@ -29,8 +35,21 @@ pub enum Law {
 
 impl Law {
     /// Every law that this version checks.
-    pub const ALL: [Law; 10] =
-        [Law::I1, Law::I2, Law::I4, Law::I5, Law::I7, Law::I14, Law::I15, Law::I16, Law::I18, Law::I19];
+    pub const ALL: [Law; 13] = [
+        Law::I1,
+        Law::I2,
+        Law::I4,
+        Law::I5,
+        Law::I7,
+        Law::I9,
+        Law::I11,
+        Law::I13,
+        Law::I14,
+        Law::I15,
+        Law::I16,
+        Law::I18,
+        Law::I19,
+    ];
 
     /// What the law says, in one sentence.
     #[must_use]
@@ -41,6 +60,11 @@ impl Law {
             Law::I4 => "no reader receives bytes that are not of the blob id, and honest readers never disagree",
             Law::I5 => "no member that serves the others is decided absent, and none that serves nobody present",
             Law::I7 => "accounts, stakes, buckets, reserve and fees sum to the supply after every transaction",
+            Law::I9 => {
+                "nothing is planned that is neither missing nor long silent, and no symbol is given without a right"
+            }
+            Law::I11 => "who comes back with its data keeps its place, and what a node has is not made for it again",
+            Law::I13 => "no fragment is planned twice, and urgent rebuilds stay within the cap",
             Law::I14 => "all nodes compute the same verdicts from the same ledger prefix",
             Law::I15 => "no key signs two different messages for one height, round and step",
             Law::I16 => "a change of committee moves at most f/2 seats by choice and f in all",

@@ -5,7 +5,9 @@
 use crate::plan::{FaultClass, Plan, PowerLoss};
 use crate::scenario::Scenario;
 use floe_ledger::records::{Account, EpochRecord};
+use floe_ledger::repairs::Batch;
 use floe_ledger::{ChangeSet, Decision, MemoryState};
+use floe_machines::custody;
 use floe_types::Committee;
 use floe_types::codec;
 use floe_types::laws::Law;
@@ -41,11 +43,17 @@ pub enum Mutant {
     ForgiveInAdvance,
     /// Nobody takes notice of what one node shows.
     OverlookOne,
+    /// Everybody asks for symbols of all it lacks, and holders give them to whoever asks.
+    HelpAnybody,
+    /// Nodes rebuild what they have.
+    RebuildWhatIsHere,
+    /// Every disk has each batch of tickets twice.
+    PlanTwice,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Mutant; 13] = [
+    pub const ALL: [Mutant; 16] = [
         Mutant::TamperWithState,
         Mutant::ConfirmBeforeDurable,
         Mutant::HandOutUnchecked,
@@ -59,6 +67,9 @@ impl Mutant {
         Mutant::TurnAllSeats,
         Mutant::ForgiveInAdvance,
         Mutant::OverlookOne,
+        Mutant::HelpAnybody,
+        Mutant::RebuildWhatIsHere,
+        Mutant::PlanTwice,
     ];
 
     /// The law whose checker must catch it.
@@ -69,6 +80,9 @@ impl Mutant {
             Mutant::ConfirmBeforeDurable | Mutant::AttestUngathered => Law::I2,
             Mutant::TurnAllSeats => Law::I16,
             Mutant::ForgiveInAdvance => Law::I19,
+            Mutant::HelpAnybody => Law::I9,
+            Mutant::RebuildWhatIsHere => Law::I11,
+            Mutant::PlanTwice => Law::I13,
             Mutant::HandOutUnchecked => Law::I4,
             Mutant::OverlookOne => Law::I5,
             Mutant::CreditTwice => Law::I7,
@@ -87,6 +101,7 @@ impl Mutant {
             Mutant::TurnAllSeats => Scenario::Churn,
             Mutant::ForgiveInAdvance => Scenario::Evidence,
             Mutant::OverlookOne => Scenario::Static,
+            Mutant::HelpAnybody | Mutant::RebuildWhatIsHere | Mutant::PlanTwice => Scenario::Repair,
             _ => Scenario::Mixed,
         }
     }
@@ -118,6 +133,24 @@ impl Mutant {
         changes.0.insert(entry, Some(codec::encode(&floe_types::Epoch(1))));
     }
 
+    /// Writes every batch of tickets once more, under numbers of its own.
+    fn plan_again(changes: &mut ChangeSet) {
+        /// The tag of the table of tickets, as the ledger's own list gives it.
+        const TICKETS: u8 = 70;
+        let batches: Vec<Batch> = changes
+            .0
+            .iter()
+            .filter(|(key, _)| key.first() == Some(&TICKETS))
+            .filter_map(|(_, value)| postcard::from_bytes(value.as_ref()?).ok())
+            .collect();
+        for mut batch in batches {
+            batch.first.0 += 1 << 40;
+            let last = batch.first.0 + batch.entries.len() as u64 - 1;
+            let key = [&[TICKETS][..], &last.to_be_bytes()].concat();
+            changes.0.insert(key, Some(codec::encode(&batch)));
+        }
+    }
+
     /// Turns the committee that one block puts into office, if it does.
     fn turn(changes: &mut ChangeSet) {
         /// The tag of the table of committees, as the ledger's own list gives it.
@@ -131,6 +164,17 @@ impl Mutant {
         members.iter_mut().zip(shards).for_each(|(member, shards)| member.shards = shards);
         if let Ok(turned) = Committee::of_proven(office.term(), office.shards(), members) {
             *value = codec::encode(&turned);
+        }
+    }
+
+    /// What a holder does that gives symbols to whoever asks, without its machine.
+    pub(crate) fn helps(self, input: &custody::Input, shards: u16) -> Option<custody::Effect> {
+        match input {
+            custody::Input::SymbolAsked { stream, request, held: Some(_), .. } if self == Mutant::HelpAnybody => {
+                let pair = floe_erasure::pair_of(&request.blob, request.shard, shards);
+                Some(custody::Effect::Help { stream: *stream, pair, request: *request })
+            }
+            _ => None,
         }
     }
 
@@ -162,6 +206,7 @@ impl Mutant {
                 }
             }
             Mutant::TurnAllSeats => Mutant::turn(changes),
+            Mutant::PlanTwice => Mutant::plan_again(changes),
             _ => {}
         }
     }
@@ -183,6 +228,9 @@ impl Mutant {
             Mutant::TurnAllSeats => "turn-all-seats",
             Mutant::ForgiveInAdvance => "forgive-in-advance",
             Mutant::OverlookOne => "overlook-one",
+            Mutant::HelpAnybody => "help-anybody",
+            Mutant::RebuildWhatIsHere => "rebuild-what-is-here",
+            Mutant::PlanTwice => "plan-twice",
         }
     }
 }

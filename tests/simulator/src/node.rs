@@ -5,6 +5,7 @@ use crate::identity;
 use crate::world::gateway::Gateway;
 use crate::world::holder::Serving;
 use crate::world::requests::Request;
+use crate::world::repair::Repairing;
 use bytes::Bytes;
 use floe_consensus::JournalEntry;
 use floe_machines::challenges::{Challenger, ExchangeId};
@@ -113,6 +114,8 @@ pub struct Live {
     pub custody: Custody,
     /// What fills the shards that come to it.
     pub handover: Handover,
+    /// What rebuilds what it has a right to.
+    pub repair: Repairing,
     /// Exchanges this node serves.
     pub serving: BTreeMap<StreamId, Serving>,
     /// What this node stores and reads for its clients.

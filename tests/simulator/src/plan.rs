@@ -245,6 +245,19 @@ pub struct Plan {
     pub stores: u64,
     /// Classes that are on.
     pub classes: Vec<FaultClass>,
+    /// An honest member that is away for some epochs and comes back with its data.
+    pub away: Option<Away>,
+}
+
+/// An absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// Who.
+    pub node: usize,
+    /// Milliseconds after the beginning.
+    pub from_millis: u64,
+    /// For how many milliseconds.
+    pub for_millis: u64,
 }
 
 /// What a fall does to the disk.
@@ -300,6 +313,7 @@ impl Plan {
             villains: Vec::new(),
             stores: chance.between(1, 4),
             classes,
+            away: None,
         };
         scenario.shape(&mut plan);
         if !plan.has(FaultClass::Churn) {
@@ -357,6 +371,19 @@ impl Plan {
             let offset = chance.between(0, 400) as i64 - 200;
             self.clock_offsets.push(if self.has(FaultClass::Clock) { offset } else { 0 });
         }
+    }
+
+    /// One member is silent for good and another for some epochs, within the budget: two members of seven have eight of
+    /// twenty-eight seats. Both begin early enough that patience ends within the storm.
+    pub(crate) fn send_away(&mut self) {
+        let epoch = self.epoch_millis;
+        for villain in &mut self.villains {
+            if let Villain::Silent { from_millis, .. } = villain {
+                *from_millis = epoch * 3 / 2;
+            }
+        }
+        let node = (0..self.members).find(|node| self.villains.iter().all(|villain| villain.node() != *node));
+        self.away = node.map(|node| Away { node, from_millis: epoch * 3 / 2, for_millis: epoch * 4 });
     }
 
     /// What fails without lying, when the whole budget is not taken by those who lie.

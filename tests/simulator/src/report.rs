@@ -63,6 +63,14 @@ pub struct Stats {
     /// Fragments asked for by whoever was to have a shard.
     pub fetches: u64,
     pub handed_over: u64,
+    /// Fragments that were made again from the symbols of others, bytes asked for in all repairs, symbols and openings given,
+    /// and times that what came out was not what it had to be.
+    pub rebuilt: u64,
+    /// Fragments that boundaries planned to rebuild, each at each boundary.
+    pub planned: u64,
+    pub repair_bytes: u64,
+    pub symbols: u64,
+    pub mismatches: u64,
     pub switched_off: u64,
     pub vanished: u64,
     pub lost_disks: u64,
@@ -132,6 +140,11 @@ impl Stats {
             vote_keys,
             fetches,
             handed_over,
+            rebuilt,
+            planned,
+            repair_bytes,
+            symbols,
+            mismatches,
             switched_off,
             vanished,
             lost_disks,
@@ -177,6 +190,9 @@ impl fmt::Display for Stats {
         let gaps = format!("of {} fetches, vanished {}", self.fetches, self.vanished);
         let disks = format!("disks lost {}, old {}, snapshots {}", self.lost_disks, self.old_disks, self.restored);
         writeln!(f, "handed over      {:>10}   {gaps}, {disks}, halts {}", self.handed_over, self.halts)?;
+        let made =
+            format!("planned {}, bytes asked for {}, symbols given {}", self.planned, self.repair_bytes, self.symbols);
+        writeln!(f, "rebuilt          {:>10}   {made}, mismatches {}", self.rebuilt, self.mismatches)?;
         let beyond = format!("seeds beyond the budget {}", self.beyond);
         writeln!(f, "punished         {:>10}   transactions censored {}, {beyond}", self.punished, self.censored)?;
         let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", class.name())).collect();

@@ -14,6 +14,7 @@
 //! | `disks` | nodes come back with their keys and no disk, or an old copy of it |
 //! | `snapshots` | old blocks are dropped, and who comes begins with a snapshot |
 //! | `evaders` | one member is late on purpose, shows to some only, slanders everybody, or does not open |
+//! | `repair` | two members of seven are away beyond patience, one for good, and one helper sends wrong symbols |
 //! | `terms` | twenty terms of random churn; every blob is read after each |
 
 use crate::plan::{FaultClass, Plan, PowerLoss};
@@ -36,6 +37,7 @@ pub enum Scenario {
     Disks,
     Snapshots,
     Evaders,
+    Repair,
     Terms,
 }
 
@@ -54,7 +56,7 @@ const MOVING: [FaultClass; 6] = [
 
 impl Scenario {
     /// Every one.
-    pub const ALL: [Scenario; 13] = [
+    pub const ALL: [Scenario; 14] = [
         Scenario::Mixed,
         Scenario::Static,
         Scenario::Churn,
@@ -67,6 +69,7 @@ impl Scenario {
         Scenario::Disks,
         Scenario::Snapshots,
         Scenario::Evaders,
+        Scenario::Repair,
         Scenario::Terms,
     ];
 
@@ -86,6 +89,7 @@ impl Scenario {
             Scenario::Disks => "disks",
             Scenario::Snapshots => "snapshots",
             Scenario::Evaders => "evaders",
+            Scenario::Repair => "repair",
             Scenario::Terms => "terms",
         }
     }
@@ -115,6 +119,8 @@ impl Scenario {
             Scenario::Disks => with(drawn, &[Class::Crash, Class::PowerLoss, Class::LostDisk, Class::OldDisk], &liars),
             Scenario::Snapshots => with(drawn, &[Class::Churn, Class::Snapshots], &[Class::Silent]),
             Scenario::Evaders => vec![Class::Evader],
+            // Streams that break leave gaps that seats fill under a standing right.
+            Scenario::Repair => vec![Class::Silent, Class::Streams],
             Scenario::Terms => vec![Class::Churn, Class::Crash, Class::Vanish],
         }
     }
@@ -131,6 +137,12 @@ impl Scenario {
                 (plan.term_epochs, plan.churn) = (2, 200);
                 plan.newcomers = plan.newcomers.max(2);
             }
+            Scenario::Repair => {
+                (plan.members, plan.shards) = (7, 28);
+                // No election while somebody is away: seats are to stay where they are.
+                (plan.term_epochs, plan.election_epochs) = (40, 1);
+                plan.stores = 6;
+            }
             Scenario::Evidence => plan.storm_epochs = plan.storm_epochs.min(6),
             _ => {}
         }
@@ -145,6 +157,7 @@ impl Scenario {
             }
             Scenario::Handover => (plan.crash_every, plan.down_max) = (Some(6_000), 500),
             Scenario::Disks => (plan.crash_every, plan.down_max) = (Some(5_000), 3_000),
+            Scenario::Repair => plan.send_away(),
             _ => {}
         }
     }

@@ -117,9 +117,8 @@ pub(super) struct Job {
     /// The shell has a bench for it.
     pub is_prepared: bool,
     candidates: Vec<Candidate>,
-    /// The next holder of the whole fragment to ask, counted on over all rounds.
+    /// The next holder of the whole fragment to ask.
     whole_asked: usize,
-    whole_from: u64,
     whole_fetch: Option<FetchId>,
 }
 
@@ -127,16 +126,7 @@ impl Job {
     pub(super) fn new(rebuild: Rebuild, layout: Layout) -> Job {
         let candidate = |helper: &Helper| Candidate { helper: *helper, state: State::Free, asked: 0, from: 0 };
         let candidates = rebuild.helpers.iter().map(candidate).collect();
-        Job {
-            rebuild,
-            layout,
-            phase: Phase::Whole,
-            is_prepared: false,
-            candidates,
-            whole_asked: 0,
-            whole_from: 0,
-            whole_fetch: None,
-        }
+        Job { rebuild, layout, phase: Phase::Whole, is_prepared: false, candidates, whole_asked: 0, whole_fetch: None }
     }
 
     /// The pair that a helper's shard keeps.
@@ -208,13 +198,12 @@ impl Job {
     }
 
     fn next_holder(&self, limits: &Limits<'_>) -> Next {
-        if self.whole_fetch.is_some() || self.whole_from > limits.now {
+        if self.whole_fetch.is_some() {
             return Next::Wait;
         }
-        let holders = &self.rebuild.holders;
-        let end = holders.len().saturating_mul(limits.attempts_max);
-        let holder = |asked: usize| Some((asked, *holders.get(asked % holders.len().max(1))?));
-        let next = (self.whole_asked..end).filter_map(holder).find(|(_, node)| !limits.liars.contains(node));
+        // Each once: what does not come at once is made.
+        let holders = self.rebuild.holders.iter().copied().enumerate().skip(self.whole_asked);
+        let next = holders.into_iter().find(|(_, node)| !limits.liars.contains(node));
         match next {
             None => Next::Exhausted,
             Some((_, node)) if !limits.has_room(&node) => Next::Wait,
@@ -292,9 +281,9 @@ impl Job {
         };
     }
 
-    /// A whole fragment did not come; its next holder may be asked from then on.
-    pub(super) fn whole_failed(&mut self, from: u64) {
-        (self.whole_fetch, self.whole_from) = (None, from);
+    /// A whole fragment did not come; its next holder is asked.
+    pub(super) fn whole_failed(&mut self) {
+        self.whole_fetch = None;
     }
 
     /// A helper gave what it was asked for.
@@ -332,7 +321,6 @@ impl Job {
             _ => false,
         };
         let candidates = self.candidates.iter().filter(waits).map(|one| one.from);
-        let whole = (self.phase == Phase::Whole && self.whole_fetch.is_none()).then_some(self.whole_from);
-        candidates.chain(whole).filter(|at| *at > now).min()
+        candidates.filter(|at| *at > now).min()
     }
 }

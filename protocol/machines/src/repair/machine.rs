@@ -2,7 +2,9 @@
 
 use super::attest::Attestations;
 use super::job::{Gather, Job, Limits, Next, Phase};
-use super::{Attempted, Bench, Config, Effect, FetchId, Input, JobId, Place, Rebuild, Tally, Trouble, Wanted, Work};
+use super::{
+    Attempted, Bench, Config, Effect, FetchId, Input, JobId, Place, Ready, Rebuild, Tally, Trouble, Wanted, Work,
+};
 use crate::wire::fragment::RETRY_MILLIS_MAX;
 use floe_erasure::{Axis, Layout};
 use floe_types::NodeId;
@@ -143,18 +145,24 @@ impl Repair {
             self.attestations.add(self.now, shard, number);
         }
         for rebuild in work.rebuilds {
-            let same = |job: &Job| job.rebuild.blob == rebuild.blob && job.rebuild.shard == rebuild.shard;
-            if !self.jobs.values().any(same) {
-                self.waiting.push_back(rebuild);
+            let same = |job: &&mut Job| job.rebuild.blob == rebuild.blob && job.rebuild.shard == rebuild.shard;
+            match self.jobs.values_mut().find(same) {
+                // It goes on under the right of the new epoch.
+                Some(job) => job.rebuild.right = rebuild.right,
+                None => self.waiting.push_back(rebuild),
             }
         }
     }
 
-    fn prepared(&mut self, id: JobId, outcome: Result<(), Trouble>, effects: &mut Vec<Effect>) {
+    fn prepared(&mut self, id: JobId, outcome: Result<Ready, Trouble>, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Preparing(gather) = job.phase else { return };
         match outcome {
-            Ok(()) => job.gather(gather),
+            Ok(Ready::Bench) => {
+                job.is_prepared = true;
+                job.gather(gather);
+            }
+            Ok(Ready::Held) => self.done(id, effects),
             Err(_) => self.leave(id, true, effects),
         }
     }
@@ -180,7 +188,7 @@ impl Repair {
         self.may_come |= wait.is_some();
         let again_at = wait.map(|wait| self.now.saturating_add(wait));
         if wanted == Wanted::Whole {
-            return job.whole_failed(again_at.unwrap_or(self.now));
+            return job.whole_failed();
         }
         if let Some(pair) = job.failed(fetch, again_at, self.config.attempts_max) {
             effects.push(Effect::Forget { job: id, pair });
@@ -326,7 +334,6 @@ impl Repair {
                 Next::Exhausted => match job.phase {
                     Phase::Whole => {
                         job.phase = Phase::Preparing(Gather::Symbols(Axis::Secondary));
-                        job.is_prepared = true;
                         effects.push(Effect::Prepare { job: id, rebuild: job.rebuild.clone() });
                         return;
                     }

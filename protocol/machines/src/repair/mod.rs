@@ -24,7 +24,7 @@
 //! - **RE-1** No fragment is rebuilt twice at a time, and never more than [`Config`] allows in all: jobs, scratch, fetches,
 //!   fetches of one node, bytes on their way, bytes a second. Memory does not depend on the length of a blob.
 //! - **RE-2** Every job ends, whatever helpers do: each is asked for each thing at most [`Config::attempts_max`] times.
-//! - **RE-3** Only what was kept is attested.
+//! - **RE-3** Only what is here and durable is attested, and what is here is not fetched.
 //! - **RE-4** A helper is named for wrong bytes only when they are shown to be wrong: a proof, an opening or a whole sliver
 //!   that does not lead to the blob.
 //!
@@ -53,7 +53,7 @@ use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, SequenceN
 pub use machine::Repair;
 pub use work::{Place, Work, work};
 
-use crate::wire::fragment::Right;
+use crate::wire::fragment::{Answer, Right};
 
 /// A node that covers a shard of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +132,15 @@ pub enum Wanted {
     },
 }
 
+/// What the shell found when it was to prepare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// There is a bench.
+    Bench,
+    /// The fragment is here: somebody delivered it.
+    Held,
+}
+
 /// Why something did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -148,6 +157,25 @@ pub enum Trouble {
     Broken,
     /// This node has no room, or its disk failed: nobody else's fault.
     NoRoom,
+}
+
+impl Trouble {
+    /// What an answer that is not what was asked for comes to.
+    #[must_use]
+    pub fn of_answer(answer: &Answer) -> Trouble {
+        match answer {
+            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { .. } => Trouble::NotThere,
+            Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::Symbol { .. } => {
+                Trouble::Wrong
+            }
+        }
+    }
 }
 
 /// How an attempt to rebuild a sliver ended.
@@ -175,7 +203,7 @@ pub enum Input {
         /// Which job.
         job: JobId,
         /// Whether there is a scratch.
-        outcome: Result<(), Trouble>,
+        outcome: Result<Ready, Trouble>,
     },
     /// Answers [`Effect::Fetch`]: what was wanted is in its place, or is not.
     Fetched {
@@ -212,7 +240,8 @@ pub enum Effect {
         /// At most so many fragments.
         limit: usize,
     },
-    /// Make a [`Bench`] with a scratch of [`Bench::scratch_bytes`]. Answered by [`Input::Prepared`].
+    /// Look into the store once more, because a look is old by now; when the fragment is not there, make a [`Bench`] with a
+    /// scratch of [`Bench::scratch_bytes`]. Answered by [`Input::Prepared`].
     Prepare {
         /// For which job.
         job: JobId,
@@ -224,7 +253,8 @@ pub enum Effect {
         /// For which job.
         job: JobId,
     },
-    /// Fetch something. Answered by [`Input::Fetched`]. From this node itself: out of its store.
+    /// Fetch something. Answered by [`Input::Fetched`]. From this node itself: out of its store. A whole fragment that is in
+    /// the store by now is there.
     Fetch {
         /// Which fetch.
         fetch: FetchId,

@@ -10,8 +10,8 @@ use crate::fragments::FragmentStore;
 use crate::wire::fragment::Right;
 use floe_erasure::pair_of;
 use floe_ledger::{RowKind, StateError, StateRead, views};
-use floe_types::{NodeId, Params, SequenceNumber, ShardIndex};
-use std::collections::BTreeMap;
+use floe_types::{Epoch, MemberIndex, NodeId, Params, SequenceNumber, ShardIndex};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a look over the ledger is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,9 @@ pub fn work(
     from: Place,
     limit: usize,
 ) -> Result<Work, StateError> {
-    let mut finder = Finder { state, store, params, node, found: Work::default() };
+    let now = views::head(state)?.epoch;
+    let absent = absent(state)?;
+    let mut finder = Finder { state, store, params, node, now, absent, found: Work::default() };
     finder.found.next = match from {
         Place::Tickets { at, sequence } => finder.tickets(at, sequence, limit)?,
         Place::Refills { shard, sequence } => finder.refills(shard, sequence, limit)?,
@@ -74,6 +76,9 @@ struct Finder<'a> {
     store: &'a dyn FragmentStore,
     params: &'a Params,
     node: &'a NodeId,
+    now: Epoch,
+    /// Members that did not take part in the epoch decided last: asked last, and for whole fragments not at all.
+    absent: BTreeSet<NodeId>,
     found: Work,
 }
 
@@ -120,11 +125,16 @@ impl Finder<'_> {
         }
         let covering = views::holders(self.state, &gap.blob)?;
         let holders = covering.iter().filter(|holder| holder.shard == shard && holder.node != *self.node);
-        let holders: Vec<NodeId> = holders.map(|holder| holder.node).collect();
+        let mut holders: Vec<NodeId> = holders.map(|holder| holder.node).collect();
         if !holders.is_empty() && !matches!(right, Right::Ticket { .. }) {
             return Ok(());
         }
+        holders.retain(|node| !self.absent.contains(node));
         let Some(life) = views::sequence(self.state, gap.sequence)? else { return Ok(()) };
+        // Its uploader goes on sending to the end of the next epoch.
+        if right == Right::Standing && self.now <= life.certified.next() {
+            return Ok(());
+        }
         let others = covering.iter().filter(|holder| holder.shard != shard);
         let others = others.map(|holder| Helper { shard: holder.shard, node: holder.node }).collect();
         self.found.rebuilds.push(Rebuild {
@@ -137,15 +147,24 @@ impl Finder<'_> {
             group: gap.last,
             right,
             holders,
-            helpers: in_turn(others, self.node, u64::from(shard.0).wrapping_add(gap.sequence.0)),
+            helpers: in_turn(others, (self.node, &self.absent), u64::from(shard.0).wrapping_add(gap.sequence.0)),
         });
         Ok(())
     }
 }
 
+/// Members that did not take part in the epoch decided last.
+fn absent(state: &dyn StateRead) -> Result<BTreeSet<NodeId>, StateError> {
+    let Some(record) = views::latest_decided(state)? else { return Ok(BTreeSet::new()) };
+    let Some(committee) = views::committee_of(state, record.term)? else { return Ok(BTreeSet::new()) };
+    let members = (0..).map(MemberIndex).zip(committee.members());
+    let silent = members.filter(|(index, _)| !record.boundary.answered.contains(*index));
+    Ok(silent.map(|(_, member)| member.node).collect())
+}
+
 /// Helpers in the order in which they are asked: this node first, then the others in turn, so that neighbouring blobs are
-/// asked of different ones; of a node's shards one at a time, so that its stream limit is met late.
-fn in_turn(helpers: Vec<Helper>, me: &NodeId, turn: u64) -> Vec<Helper> {
+/// asked of different ones, and who was absent last; of a node's shards one at a time, so that its stream limit is met late.
+fn in_turn(helpers: Vec<Helper>, (me, absent): (&NodeId, &BTreeSet<NodeId>), turn: u64) -> Vec<Helper> {
     let (mine, others): (Vec<Helper>, Vec<Helper>) = helpers.into_iter().partition(|helper| helper.node == *me);
     let mut of_node: BTreeMap<NodeId, Vec<Helper>> = BTreeMap::new();
     for helper in others {
@@ -155,7 +174,34 @@ fn in_turn(helpers: Vec<Helper>, me: &NodeId, turn: u64) -> Vec<Helper> {
     let by = turn.checked_rem(nodes.len() as u64).unwrap_or(0);
     // Below the number of nodes.
     nodes.rotate_left(by as usize);
+    let (away, there): (Vec<_>, Vec<_>) =
+        nodes.into_iter().partition(|shards| shards.iter().any(|helper| absent.contains(&helper.node)));
+    mine.into_iter().chain(dealt(&there)).chain(dealt(&away)).collect()
+}
+
+/// One of each, then the next of each, and so on.
+fn dealt(nodes: &[Vec<Helper>]) -> Vec<Helper> {
     let longest = nodes.iter().map(Vec::len).max().unwrap_or(0);
     let round = |at: usize| nodes.iter().filter_map(move |shards| shards.get(at)).copied();
-    mine.into_iter().chain((0..longest).flat_map(round)).collect()
+    (0..longest).flat_map(round).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::node;
+
+    #[test]
+    fn this_node_helps_first_the_absent_last_and_the_others_in_turn() {
+        let of = |shard, seed| Helper { shard: ShardIndex(shard), node: node(seed) };
+        let helpers = vec![of(0, 1), of(1, 2), of(2, 3), of(3, 4), of(4, 1), of(5, 2), of(6, 3), of(7, 4)];
+        let absent = BTreeSet::from([node(2)]);
+        let order = |turn| {
+            let order = in_turn(helpers.clone(), (&node(4), &absent), turn);
+            order.iter().map(|helper| helper.shard.0).collect::<Vec<_>>()
+        };
+        assert_eq!(order(0), [3, 7, 0, 2, 4, 6, 1, 5]);
+        assert_eq!(order(2), [3, 7, 2, 0, 6, 4, 1, 5]);
+        assert_eq!(in_turn(Vec::new(), (&node(4), &absent), u64::MAX), []);
+    }
 }

@@ -135,17 +135,38 @@ impl Chain {
         if ends { self.compare_rows(state) } else { Ok(()) }
     }
 
-    /// The rows of the state are these.
-    fn compare_rows(&self, state: &MemoryState) -> Result<(), Violation> {
+    /// The rows of the state are these. Who stands in is taken from the state: [`super::repairs`] looks at it.
+    fn compare_rows(&mut self, state: &MemoryState) -> Result<(), Violation> {
         let broken = |words: String| Violation::of(Law::I14, words);
         let rows = views::rows(state).map_err(|error| broken(error.to_string()))?;
         let found: BTreeMap<Holding, (RowKind, Epoch)> =
             rows.iter().map(|(_, row)| ((row.shard, row.holder), (row.kind, row.since))).collect();
+        self.take_stand_ins(&found);
         if found == self.rows {
             return Ok(());
         }
         let epoch = self.epoch;
         Err(broken(format!("with epoch {epoch} the rows are {found:?}, expected {:?}", self.rows)))
+    }
+
+    /// Rows of stand-ins come, end, and become a former holder's.
+    fn take_stand_ins(&mut self, found: &BTreeMap<Holding, (RowKind, Epoch)>) {
+        let stood = |rows: &BTreeMap<Holding, (RowKind, Epoch)>, row: &Holding| {
+            rows.get(row).is_some_and(|(kind, _)| *kind == RowKind::StandIn)
+        };
+        let gone: Vec<Holding> =
+            self.rows.keys().filter(|row| stood(&self.rows, row) && !found.contains_key(row)).copied().collect();
+        for row in gone {
+            self.rows.remove(&row);
+            self.lives.iter_mut().for_each(|life| {
+                life.judged.remove(&row);
+            });
+        }
+        for (row, is) in found {
+            if stood(found, row) || (stood(&self.rows, row) && is.0 == RowKind::Former) {
+                self.rows.insert(*row, *is);
+            }
+        }
     }
 
     fn shards(&self, member: MemberIndex) -> Vec<ShardIndex> {

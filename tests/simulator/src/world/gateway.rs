@@ -89,6 +89,7 @@ enum Asking {
     Confirm { upload: UploadId, member: NodeId },
     Read(super::reading::Reading),
     Fetch(FetchId, Gap),
+    Rebuild(Box<super::repair::Fetching>),
 }
 
 /// An answer that came over a stream.
@@ -245,7 +246,7 @@ impl World {
     fn end_upload(&mut self, node: usize, id: UploadId) {
         self.cancel(node, |asking| match asking {
             Asking::Store { upload, .. } | Asking::Confirm { upload, .. } => *upload == id,
-            Asking::Read(_) | Asking::Fetch(..) => false,
+            Asking::Read(_) | Asking::Fetch(..) | Asking::Rebuild(_) => false,
         });
         let it = &mut self.nodes[node];
         it.disk.spools.remove(&id);
@@ -340,6 +341,17 @@ impl World {
         self.open(node, from, (ask, Vec::new()), Asking::Fetch(of.0, of.1))
     }
 
+    /// Opens a stream that asks for something that a rebuild needs.
+    pub(super) fn open_rebuild(
+        &mut self,
+        node: usize,
+        from: &NodeId,
+        ask: Ask,
+        fetching: super::repair::Fetching,
+    ) -> StreamId {
+        self.open(node, from, (ask, Vec::new()), Asking::Rebuild(Box::new(fetching)))
+    }
+
     /// Opens a stream that asks for a sliver.
     pub(super) fn open_read(&mut self, node: usize, member: &NodeId, ask: Ask, reading: super::reading::Reading) {
         self.open(node, member, (ask, Vec::new()), Asking::Read(reading));
@@ -387,6 +399,7 @@ impl World {
             }
             Asking::Read(reading) => self.sliver_came(node, reading, answered),
             Asking::Fetch(fetch, gap) => self.fetched(node, (fetch, gap), answered),
+            Asking::Rebuild(fetching) => self.fetched_for_repair(node, *fetching, answered),
         }
     }
 

@@ -75,6 +75,11 @@ impl World {
                 let held = record(&blob, pair_of(&blob, shard, shards)).map(|record| record.blob_bytes);
                 Input::ReadAsked { stream, peer, blob, shard, axis, held }
             }
+            Ask::Symbol(request) => {
+                let pair = pair_of(&request.blob, request.shard, shards);
+                let held = record(&request.blob, pair).map(|record| record.blob_bytes);
+                Input::SymbolAsked { stream, peer, request, held }
+            }
         };
         live.serving.insert(stream, serving);
         self.custody_step(node, input);
@@ -89,6 +94,7 @@ impl World {
         if news.epoch_began.is_some() {
             self.custody_step(node, Input::EpochBegan);
             self.handover_begins(node);
+            self.repair_begins(node);
         }
         if !news.registered.is_empty() {
             self.custody_step(node, Input::LedgerAdvanced);
@@ -105,6 +111,10 @@ impl World {
             let it = &mut self.nodes[node];
             let Some(live) = it.live.as_mut() else { return };
             let view = live_view!(live, it.disk.state, self.context);
+            if let Some(helps) = self.mutant.and_then(|mutant| mutant.helps(&input, self.context.params.shards)) {
+                inputs.extend(self.custody_does(node, helps));
+                continue;
+            }
             let effects = live.custody.step(self.now, &view, input);
             for effect in effects {
                 if self.falls_now(node) {
@@ -161,6 +171,10 @@ impl World {
                 self.serve(node, stream, &blob, (pair, span));
                 return Some(Input::ReadDone { stream });
             }
+            Effect::Help { stream, pair, request } => {
+                self.help(node, stream, (pair, request));
+                return Some(Input::ReadDone { stream });
+            }
             Effect::Answer { stream, answer } => self.reply(node, stream, fragment::frame_answer(&answer)),
             Effect::Close { stream } => {
                 self.forget_serving(node, stream);
@@ -199,7 +213,7 @@ impl World {
         }
     }
 
-    fn reply(&mut self, node: usize, stream: StreamId, answer: Vec<u8>) {
+    pub(super) fn reply(&mut self, node: usize, stream: StreamId, answer: Vec<u8>) {
         self.forget_serving(node, stream);
         self.answer_stream(stream, answer);
     }
@@ -269,7 +283,9 @@ impl World {
     pub(super) fn plan_data_tick(&mut self, node: usize) {
         let it = &mut self.nodes[node];
         let Some(live) = it.live.as_mut() else { return };
-        let due = [live.custody.wake_at(), live.gateway.wake_at(), live.handover.wake_at()].into_iter().flatten().min();
+        let repair = live.repair.wake_at();
+        let due = [live.custody.wake_at(), live.gateway.wake_at(), live.handover.wake_at(), repair];
+        let due = due.into_iter().flatten().min();
         let Some(due) = due.map(|at| at.max(self.now + 1)) else { return };
         if live.tick_at.is_none_or(|at| due < at || at <= self.now) {
             live.tick_at = Some(due);
@@ -292,6 +308,7 @@ impl World {
         if handover.is_some_and(|at| at <= self.now) {
             self.handover_step(node, floe_machines::handover::Input::Tick);
         }
+        self.repair_tick(node);
         self.gateway_tick(node);
         self.plan_data_tick(node);
     }

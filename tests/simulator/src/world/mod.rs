@@ -25,6 +25,7 @@ pub(crate) mod holder;
 mod operators;
 mod process;
 mod reading;
+pub(crate) mod repair;
 pub(crate) mod requests;
 mod snapshots;
 mod streams;
@@ -354,6 +355,7 @@ impl World {
         let (heights, epochs) = self.laws.heights_and_epochs();
         (self.stats.heights, self.stats.epochs) = (heights, epochs);
         self.stats.punished = self.laws.punished();
+        self.stats.planned = self.laws.planned();
         let counts = self.network.counts;
         self.stats.messages = counts.sent;
         self.stats.lost += counts.lost;

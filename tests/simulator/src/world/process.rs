@@ -9,7 +9,7 @@ use crate::laws::Violation;
 use crate::mutant::Mutant;
 use crate::network::Partition;
 use crate::node::{Live, Node, Presence, Role};
-use crate::plan::{FaultClass, PowerLoss, Villain};
+use crate::plan::{Away, FaultClass, PowerLoss, Villain};
 use floe_consensus::{Timeouts, VoteSigningKey};
 use floe_ledger::MemoryState;
 use floe_machines::coordinator::{Config, Coordinator, Identity, Input, Memory};
@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Fall,
     /// A member leaves for good.
     Leave { node: usize },
+    /// A member is away for a while.
+    Absent(Away),
     /// Somebody puts a copy of a node's disk aside.
     Copy,
     /// A node falls and rises with that copy.
@@ -141,6 +143,9 @@ impl World {
             self.queue.plan(at, Event::Fault(Fault::Fall));
         }
         self.plan_disk_faults();
+        if let Some(away) = self.plan.away {
+            self.queue.plan(self.now + away.from_millis, Event::Fault(Fault::Absent(away)));
+        }
         for villain in &self.plan.villains {
             if let Villain::Silent { node, from_millis } = villain {
                 self.queue.plan(self.now + from_millis, Event::Fault(Fault::Leave { node: *node }));
@@ -177,6 +182,10 @@ impl World {
             Fault::Leave { node } if self.is_another_failing(node) => {
                 // One failure at a time: who has no memory yet is as good as gone.
                 self.queue.plan(self.now + 2_000, Event::Fault(Fault::Leave { node }));
+            }
+            Fault::Absent(away) => {
+                self.trace.say(self.now, || format!("{} is away", away.node));
+                self.fall(away.node, away.for_millis);
             }
             Fault::Leave { node } => {
                 self.stats.silenced += 1;
@@ -342,6 +351,7 @@ impl World {
             judging: None,
             custody: Custody::new(id, custody_config()),
             handover: Handover::new(super::handover::config()),
+            repair: super::repair::Repairing::new(id),
             serving: BTreeMap::new(),
             gateway: Gateway::new(life),
             tick_at: None,
@@ -358,6 +368,7 @@ impl World {
         self.custody_step(node, custody::Input::Started);
         self.handover_begins(node);
         self.challenges_begin(node);
+        self.repair_begins(node);
         self.resume_uploads(node);
     }
 

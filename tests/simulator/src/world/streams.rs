@@ -89,6 +89,12 @@ impl World {
         self.queue.plan(self.now + after, Event::Stream(StreamEvent::Answered { stream, carried }));
     }
 
+    /// Who opened a stream.
+    pub(super) fn asker_of(&self, stream: StreamId) -> Option<NodeId> {
+        let link = self.streams.links.get(&stream)?;
+        self.nodes.get(link.asker).map(crate::node::Node::id)
+    }
+
     /// The holder closes the stream without a word.
     pub(super) fn close_stream(&mut self, stream: StreamId) {
         let after = self.network.carry_reliably();

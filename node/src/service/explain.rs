@@ -160,8 +160,12 @@ impl Look<'_> {
         views::epoch_record(self.state, floe_types::Epoch(before)).map_err(internal)
     }
 
+    fn node_standing(&self, node: &NodeId) -> Result<Option<views::NodeStanding>, Problem> {
+        views::node_standing(self.state, &self.context.params, node).map_err(internal)
+    }
+
     fn silent_epochs(&self, node: &NodeId) -> Result<u64, Problem> {
-        Ok(views::gauges(self.state, node).map_err(internal)?.map_or(0, |gauges| gauges.age.0))
+        Ok(self.node_standing(node)?.map_or(0, |standing| standing.silent.0))
     }
 
     fn answered(&self, node: &NodeId, record: Option<&EpochRecord>) -> bool {
@@ -239,10 +243,9 @@ impl Look<'_> {
 
     fn node_facts(&self, member: &Member, record: Option<&EpochRecord>) -> Result<NodeFacts, Problem> {
         let constants = self.constants();
-        let gauges = views::gauges(self.state, &member.node).map_err(internal)?;
-        let standing = gauges.as_ref().map(|gauges| gauges.record);
-        let average = standing.map_or(ONE_Q32, |record| record.average.bits() as f64);
-        let tripped = gauges.as_ref().map_or(0.0, |gauges| gauges.integrity.level as f64);
+        let standing = self.node_standing(&member.node)?;
+        let average = standing.map_or(ONE_Q32, |standing| standing.reliability.bits() as f64);
+        let level = standing.map_or(0.0, |standing| standing.integrity as f64);
         Ok(NodeFacts {
             node: member.node,
             name: member.name.clone(),
@@ -250,12 +253,12 @@ impl Look<'_> {
             domain: member.domain.clone(),
             answered: self.answered(&member.node, record),
             slots: self.slots_of(&member.node, record)?,
-            silent_epochs: gauges.as_ref().map_or(0, |gauges| gauges.age.0),
+            silent_epochs: standing.map_or(0, |standing| standing.silent.0),
             reliability: average / ONE_Q32,
             probation_below: constants.standing.probation as f64 / ONE_Q32,
             excluded_below: constants.standing.exclusion as f64 / ONE_Q32,
-            rank: standing.map_or(RankView::Good, |record| rank(record.rank(&constants.standing))),
-            integrity_gauge: tripped / constants.gauge.trip as f64,
+            rank: standing.map_or(RankView::Good, |standing| rank(standing.rank)),
+            integrity_gauge: level / constants.gauge.trip as f64,
             tickets: Vec::new(),
         })
     }

@@ -7,9 +7,11 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use floe_erasure::{Layout, Options};
 use floe_ledger::{Action, Run, ShardSet};
+use floe_machines::fragments::FragmentStore;
 use floe_machines::repair::{
-    self, Attempted, Bench, Config, Effect, Input, JobId, Place, Rebuild, Repair, Tally, Trouble, Work,
+    self, Attempted, Bench, Config, Effect, Input, JobId, Place, Ready, Rebuild, Repair, Tally, Trouble, Work,
 };
+use floe_storage::Store;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,10 +111,16 @@ impl RebuilderActor {
         let (parts, address) = (Arc::clone(&self.parts), context.address());
         context.spawn(wrap_future(async move {
             let folder = parts.scratch.clone();
-            let made = parts.workers.run(move || bench(&folder, rebuild)).await;
-            let Ok(made) = made else { return };
+            let store = parts.shared.store.clone();
+            let made = parts
+                .workers
+                .run(move || if is_here(&store, &rebuild) { Ok(None) } else { bench(&folder, rebuild).map(Some) });
+            let Ok(made) = made.await else { return };
             let told = match made {
-                Ok(bench) => Told { input: Input::Prepared { job, outcome: Ok(()) }, bench: Some((job, bench)) },
+                Ok(Some(bench)) => {
+                    Told { input: Input::Prepared { job, outcome: Ok(Ready::Bench) }, bench: Some((job, bench)) }
+                }
+                Ok(None) => Told { input: Input::Prepared { job, outcome: Ok(Ready::Held) }, bench: None },
                 Err(error) => {
                     tracing::warn!(%error, "there is no room to rebuild in");
                     Told { input: Input::Prepared { job, outcome: Err(Trouble::NoRoom) }, bench: None }
@@ -131,7 +139,7 @@ impl RebuilderActor {
                 let room = scratch(&folder, Bench::wide_bytes(&bench.layout()))?;
                 bench.widen(room).map_err(|error| io::Error::other(error.to_string()))
             };
-            let outcome = parts.workers.run(wider).await.ok()?.map_err(|error| {
+            let outcome = parts.workers.run(wider).await.ok()?.map(|()| Ready::Bench).map_err(|error| {
                 tracing::warn!(%error, "there is no room to rebuild in");
                 Trouble::NoRoom
             });
@@ -192,6 +200,13 @@ impl RebuilderActor {
             self.timer = Some((at, handle));
         }
     }
+}
+
+/// Whether the fragment has come by another way. A store that cannot be asked is asked again when it is kept.
+fn is_here(store: &Store, rebuild: &Rebuild) -> bool {
+    let pair = floe_erasure::pair_of(&rebuild.blob, rebuild.shard, rebuild.shards);
+    let record = store.record(&rebuild.blob, pair).ok().flatten();
+    record.is_some_and(|record| record.key.group >= rebuild.group)
 }
 
 fn bench(folder: &std::path::Path, rebuild: Rebuild) -> io::Result<SharedBench> {

@@ -306,7 +306,7 @@ impl Model {
                 // Parts are in 2^-32, and each step is rounded down.
                 let part = ((of_slots as u128) << 32) / slots.len() as u128;
                 let part = if average < 4_080_218_931 { part / 2 } else { part };
-                let storage = storage * part >> 32;
+                let storage = (storage * part) >> 32;
                 let fees = self.fees * mine.len() as u128 / 28;
                 earned.push((self.committee.member(index).unwrap().account, storage + fees));
                 left -= storage + fees;

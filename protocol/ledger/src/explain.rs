@@ -16,15 +16,17 @@ use crate::evidence::{List, kept};
 use crate::plan::{self, Planned, Ruler};
 use crate::records::Defence;
 use crate::repairs::{Batch, Ticket};
+use crate::reports::{self, MemberAttendance};
 use crate::rows::{self, RowKind};
 use crate::standing::{self, Assembly, Gauges};
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
 use crate::verdict::VerdictRecord;
-use crate::views::{epoch_record, head, latest_decided, next_sequence, tickets, verdict};
+use crate::views::{committee_of, epoch_record, head, latest_decided, next_sequence, tickets, verdict};
 use floe_risk::hazard::Experience;
 use floe_risk::reliability::{Cause, Rank, Reliability};
 use floe_types::{BlobId, Epoch, EpochCount, NodeId, Params, SequenceNumber};
+use std::collections::BTreeMap;
 
 /// Why a blob's verdict is what it is, and what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,17 @@ fn open_tickets(state: &dyn StateRead, params: &Params, number: SequenceNumber) 
     Ok(open)
 }
 
+/// What an epoch was for one member, slot by slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastEpoch {
+    /// The epoch that ended last.
+    pub epoch: Epoch,
+    /// Slots that were decided, one bit each from the lowest.
+    pub slots: u8,
+    /// What it came to for the member.
+    pub attendance: MemberAttendance,
+}
+
 /// How a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeStanding {
@@ -99,6 +112,8 @@ pub struct NodeStanding {
     pub stands_in: u16,
     /// Tickets that it is the target of.
     pub tickets: u64,
+    /// What the epoch that ended last was for it; none when it was no member of that committee.
+    pub last: Option<LastEpoch>,
 }
 
 /// How `node` stands; none when nothing is remembered of it.
@@ -121,6 +136,7 @@ pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStand
     let constants = standing::constants(params);
     let assembly = Assembly::of(state, &constants)?;
     let (rows, tickets) = (rows::load(state)?, tickets(state)?);
+    let last = last_epoch(state)?;
     let standing = |(node, gauges): (&NodeId, &Gauges)| {
         let candidate = candidates::candidate(state, node)?;
         let until_term = candidate.and_then(|candidate| match candidate.standing {
@@ -141,9 +157,21 @@ pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStand
             tripped: gauges.integrity.tripped,
             stands_in: rows.of(node).filter(|(_, row)| row.kind == RowKind::StandIn).count() as u16,
             tickets: tickets.iter().filter(|ticket| ticket.target == *node).count() as u64,
+            last: last.get(node).copied(),
         })
     };
     assembly.gauges.iter().map(standing).collect()
+}
+
+/// What the epoch that ended last was for each member of its committee.
+fn last_epoch(state: &dyn StateRead) -> Result<BTreeMap<NodeId, LastEpoch>, StateError> {
+    let Some(epoch) = head(state)?.epoch.0.checked_sub(1).map(Epoch) else { return Ok(BTreeMap::new()) };
+    let Some(record) = epoch_record(state, epoch)? else { return Ok(BTreeMap::new()) };
+    let (committee, attended) = (committee_of(state, record.term)?, reports::attendance(state, epoch)?);
+    let (Some(committee), Some(attended)) = (committee, attended) else { return Ok(BTreeMap::new()) };
+    let members = committee.members().iter().zip(attended.members);
+    let slots = attended.slots;
+    Ok(members.map(|(member, attendance)| (member.node, LastEpoch { epoch, slots, attendance })).collect())
 }
 
 /// What a boundary planned.

@@ -85,8 +85,12 @@ pub fn ticket_work(
     let Some(run) = ticket.scope.runs.iter().find(|run| run.last >= from) else { return Ok(GapsPage::default()) };
     let mut page = committees::gaps(state, row, from.max(run.first), limit)?;
     page.gaps.retain(|gap| ticket.scope.contains(&constants, gap.sequence));
-    let last = ticket.scope.runs.last().map_or(SequenceNumber(0), |run| run.last);
-    page.next = page.next.filter(|next| *next <= last);
+    // On with the next run that has something left.
+    let after = |next: SequenceNumber| {
+        let run = ticket.scope.runs.iter().find(|run| run.last >= next)?;
+        Some(next.max(run.first))
+    };
+    page.next = page.next.and_then(after);
     Ok(page)
 }
 

@@ -27,7 +27,7 @@ mod opening;
 
 pub use attendance::{Attendance, MemberAttendance, attendance};
 pub(crate) use attendance::{forget, remember};
-#[cfg(test)]
+#[cfg(any(test, feature = "synthetic"))]
 pub(crate) use opening::Opened;
 pub(crate) use opening::opened;
 

@@ -58,6 +58,10 @@ pub struct Model {
     lives: Vec<Life>,
     said: Vec<(u64, u64, BTreeSet<u16>, bool)>,
     reports: BTreeMap<MemberIndex, Vec<Option<MemberSet>>>,
+    /// Of whom each of them says that it was served in time.
+    served: BTreeMap<MemberIndex, Vec<bool>>,
+    /// By member, the slow average in 2^-32, whether it was low at the last check, whether it is excluded.
+    standing: BTreeMap<MemberIndex, (i64, bool, bool)>,
 }
 
 impl Model {
@@ -78,6 +82,8 @@ impl Model {
             lives: Vec::new(),
             said: Vec::new(),
             reports: BTreeMap::new(),
+            served: BTreeMap::new(),
+            standing: BTreeMap::new(),
         }
     }
 
@@ -167,6 +173,7 @@ impl Model {
             Action::Report(report) => {
                 let index = self.committee.index_of(&report.member).unwrap();
                 self.reports.insert(index, report.held.to_vec());
+                self.served.insert(index, report.passed.iter().map(|passed| *passed > 0).collect());
             }
             Action::Commit { .. } => {}
             Action::Extend { registration, last, .. } => {
@@ -251,8 +258,17 @@ impl Model {
             says.map(|(by, _)| seats(*by)).sum::<usize>() + seats(*target) >= 10
         };
         let present = |target: &MemberIndex| slots.iter().filter(|slot| held(target, slot)).count() * 2 > slots.len();
-        let answered: Vec<_> = members.into_iter().filter(present).collect();
+        let answered: Vec<_> = members.iter().copied().filter(present).collect();
+        let shares: BTreeMap<MemberIndex, (usize, bool)> = members
+            .iter()
+            .map(|target| (*target, (slots.iter().filter(|slot| held(target, slot)).count(), self.is_served(*target))))
+            .collect();
+        for target in &members {
+            self.stand(*target, decided.then_some((shares[target].0, slots.len())));
+        }
+        let reported: Vec<MemberIndex> = self.reports.keys().copied().collect();
         self.reports.clear();
+        self.served.clear();
 
         // What waited too long goes back.
         for at in 0..self.entries.len() {
@@ -275,13 +291,22 @@ impl Model {
             let whole = 28 * live.iter().map(|life| self.fragment(life.length)).sum::<u128>();
             let mut left = bucket + self.fees;
             let mut earned = Vec::new();
-            for index in answered {
+            for index in answered.into_iter().filter(|index| reported.contains(index)) {
+                let (of_slots, served) = shares[&index];
+                let (average, _, excluded) = self.standing[&index];
+                if excluded || !served {
+                    continue;
+                }
                 let mine = self.shards([index]);
                 let covered = |life: &&Life| {
                     let paid = |shard: &&u16| life.paused.get(*shard).is_none_or(|until| *until <= ended);
                     self.fragment(life.length) * life.judged.intersection(&mine).filter(paid).count() as u128
                 };
                 let storage = (bucket * live.iter().map(covered).sum::<u128>()).checked_div(whole).unwrap_or(0);
+                // Parts are in 2^-32, and each step is rounded down.
+                let part = ((of_slots as u128) << 32) / slots.len() as u128;
+                let part = if average < 4_080_218_931 { part / 2 } else { part };
+                let storage = (storage * part) >> 32;
                 let fees = self.fees * mine.len() as u128 / 28;
                 earned.push((self.committee.member(index).unwrap().account, storage + fees));
                 left -= storage + fees;
@@ -314,6 +339,33 @@ impl Model {
             }
         }
         self.epoch += 1;
+    }
+
+    /// Whether the lower half of its reporters, by seats, says that it was served in time: they say all or nothing here.
+    fn is_served(&self, target: MemberIndex) -> bool {
+        let seats = |index: MemberIndex| self.committee.member(index).unwrap().shards.len();
+        let others = || self.served.iter().filter(|(by, _)| **by != target);
+        let all = others().map(|(by, _)| seats(*by)).sum::<usize>();
+        let not = others().filter(|(_, said)| !said[usize::from(target.0)]).map(|(by, _)| seats(*by)).sum::<usize>();
+        not == 0 || not * 2 < all
+    }
+
+    /// Moves the average of a member that held so many of so many slots; none when nothing was decided.
+    fn stand(&mut self, target: MemberIndex, slots: Option<(usize, usize)>) {
+        let share = match slots {
+            _ if !self.reports.contains_key(&target) => Some(0),
+            Some((held, all)) => Some(((held as i64) << 32) / all as i64),
+            None => None,
+        };
+        let (average, low_before, excluded) = self.standing.entry(target).or_insert((1 << 32, false, false));
+        if let Some(share) = share {
+            *average += (share - *average + 32) >> 6;
+        }
+        if self.epoch.is_multiple_of(4) {
+            let low = *average < 3_435_973_836;
+            *excluded |= low && *low_before;
+            *low_before = low;
+        }
     }
 
     fn renew(&mut self, at: usize, ended: u64) {

@@ -115,10 +115,8 @@ fn a_second_silent_node_is_repaired_by_stand_ins_and_all_is_as_before_when_both_
     assert_eq!(work(&mut world), tickets.len());
     // Judged as the epoch began: still under way.
     world.end_epoch(&without(&[5, 6]));
-    assert_eq!(
-        (record(&world, 1, 6).verdict, record(&world, 1, 6).risk.progress),
-        (Verdict::Repairing, Progress::Repairing)
-    );
+    let second = record(&world, 1, 7);
+    assert_eq!((second.verdict, second.risk.progress), (Verdict::Repairing, Progress::Repairing));
     assert_eq!(work(&mut world), 0, "nothing is rebuilt twice");
     world.end_epoch(&without(&[5, 6]));
     let held = record(&world, 1, 8);

@@ -48,5 +48,31 @@ fn boundary(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, transfers, boundary);
+/// A million blobs of which every run of 256 lacks eight of 31 shards, in 465 ways, while four members are silent: all of it is
+/// above its bound and is planned for.
+fn repair(criterion: &mut Criterion) {
+    const BLOBS: u64 = 1_000_000;
+    let genesis = synthetic::genesis(31, 31, 1);
+    let (context, mut state) = synthetic::founded(&genesis).unwrap();
+    let covering = |at: u64| {
+        let run = at / 256;
+        let (first, stride) = (run % 31, run / 31 % 15 + 1);
+        let missing: Vec<u64> = (0..8).map(|step| (first + step * stride) % 31).collect();
+        (0..31u32).filter(|row| !missing.contains(&u64::from(*row))).map(RowId).collect()
+    };
+    synthetic::store(&mut state, &context, BLOBS, covering, |_| Epoch(999)).unwrap();
+    let time = BlockTime(genesis.time.0 + context.params.epoch_millis);
+    let mut group = criterion.benchmark_group("boundary, 1,000,000 blobs, 31 members");
+    group.sample_size(10);
+    for (name, silent) in [("465 classes, nothing decided", 31), ("465 classes under repair", 4)] {
+        synthetic::attend(&mut state, silent).unwrap();
+        let plan = |state: &MemoryState| build_block(state, &context, genesis.members[0].node, time, vec![]).unwrap();
+        let boundary = plan(&state).block.header.boundary.unwrap();
+        println!("{name}: {:?}, {:?}", boundary.planned, boundary.tally.verdicts);
+        group.bench_function(name, |bencher| bencher.iter(|| plan(&state)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, transfers, boundary, repair);
 criterion_main!(benches);

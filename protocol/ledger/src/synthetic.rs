@@ -7,7 +7,9 @@ use crate::money::{self, Pot};
 use crate::pages;
 use crate::records::{Registration, RegistrationStatus};
 use crate::rows::RowSet;
+use crate::sets::MemberSet;
 use crate::state::{MemoryState, Overlay, StateError};
+use crate::tables::Table;
 use crate::transaction::{Attributes, Persistence};
 use crate::{Context, begin, blobs};
 use floe_types::bls::BlsSecretKey;
@@ -15,7 +17,8 @@ use floe_types::committee::{Member, deal};
 use floe_types::genesis::{GenesisAccount, PROTOCOL_VERSION};
 use floe_types::keys::SecretKey;
 use floe_types::{
-    AccountId, BlobId, BlockTime, Epoch, Frost, Genesis, NodeId, Params, RegistrationNumber, VoteKey, codec,
+    AccountId, BlobId, BlockTime, Epoch, Frost, Genesis, MemberIndex, NodeId, Params, RegistrationNumber, VoteKey,
+    codec,
 };
 
 /// Bytes of every blob.
@@ -128,6 +131,23 @@ pub fn store(
         state.apply(&changes);
         at = end;
     }
+    Ok(())
+}
+
+/// Lets all members but the last `silent` ones have reported each other in the running epoch.
+///
+/// # Errors
+/// [`StateError`] when the state is not one.
+pub fn attend(state: &mut MemoryState, silent: usize) -> Result<(), StateError> {
+    let members = crate::views::committee(state)?.members().len();
+    let present = || (0..members.saturating_sub(silent)).map(|at| MemberIndex(at as u16));
+    let mut overlay = Overlay::new(state);
+    for member in present() {
+        let said: MemberSet = present().collect();
+        Table::Reports.store(&mut overlay, Table::Reports.key(&[&member.0.to_be_bytes()]), &said);
+    }
+    let changes = overlay.into_changes();
+    state.apply(&changes);
     Ok(())
 }
 

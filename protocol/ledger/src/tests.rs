@@ -17,5 +17,6 @@ pub mod net;
 mod pauses;
 mod random;
 mod refusals;
+mod repair;
 mod successor;
 mod versions;

@@ -31,17 +31,11 @@ pub(crate) fn runs_by_class(state: &dyn StateRead, end: u64, idle: &RowSet) -> R
 
 /// Whether two ascending lists of runs have a number in common.
 pub(super) fn overlap(one: &[Run], two: &[Run]) -> bool {
-    let (mut one, mut two) = (one.iter().peekable(), two.iter().peekable());
-    while let (Some(left), Some(right)) = (one.peek(), two.peek()) {
-        if left.last < right.first {
-            one.next();
-        } else if right.last < left.first {
-            two.next();
-        } else {
-            return true;
-        }
-    }
-    false
+    let (short, long) = if one.len() <= two.len() { (one, two) } else { (two, one) };
+    short.iter().any(|run| {
+        let at = long.partition_point(|other| other.last < run.first);
+        long.get(at).is_some_and(|other| other.first <= run.last)
+    })
 }
 
 /// Numbers of one class and one turn of the rotation, and how many defended blobs they are.

@@ -144,7 +144,9 @@ impl<'a> Desk<'a> {
 
     /// Tickets of the ended epoch for blobs of a class that were not attested.
     fn open(&self, key: &RowSet, rows: &[CoveringRow], turn: Turn) -> Vec<OpenTicket> {
-        let Some(runs) = self.runs.as_ref().and_then(|runs| runs.get(key)) else { return Vec::new() };
+        // Blobs that have tickets have the mark, but for those beyond what a boundary marks.
+        let runs = self.runs.as_ref().and_then(|runs| runs.get(key));
+        let Some(runs) = runs.filter(|_| self.scene.rows.is_under_repair(key)) else { return Vec::new() };
         let mut open = BTreeSet::new();
         for batch in &self.batches {
             let its_turn = turn == Turn::Any || turn == Turn::Of(batch.scope.rotation);

@@ -177,6 +177,7 @@ fn the_largest_header_fits_the_room_that_is_set_aside() {
     header.tally.forgotten = largest;
     header.tally.classes = u64::MAX;
     header.totals.supply = Frost(u64::MAX);
+    header.planned = Planned { tickets: u64::MAX, pairs: u64::MAX, uncapped: u64::MAX, cap: u64::MAX };
     header.tally.thinnest =
         Some(verdict::Thinnest { margin_shards: 1000, margin_nodes: 1000, nodes: 1000, blobs: largest });
     let bytes = block.encode().len();

@@ -114,7 +114,7 @@ fn a_network_of_seven_that_lost_three_goes_on_with_four() {
     // It decides, pays, takes new blobs and fills the seats that moved.
     let record = world.end_epoch(&LEFT);
     assert_eq!(record.boundary.decision, Decision::Decided);
-    assert_eq!(world.verdict(blob(1), record.epoch.0), Some(Verdict::Tolerated));
+    assert_eq!(world.verdict(blob(1), record.epoch.0), Some(Verdict::Repairing), "twelve shards are not held");
     super::classes::check(&world.state);
     let number = SequenceNumber(0);
     for member in committee.members() {

@@ -1,0 +1,275 @@
+//! Repair: what a boundary plans, who may rebuild what, stand-ins, and how nodes stand.
+
+use super::fixture::*;
+use crate::repairs::{Haste, Why};
+use crate::verdict::{Precision, Progress};
+use crate::*;
+use floe_risk::planner::rotation;
+use floe_risk::reliability::{Cause, Rank};
+use floe_types::{AccountId, Epoch, Frost, NodeId, SequenceNumber, ShardIndex};
+
+/// All but these.
+fn without(gone: &[usize]) -> Vec<usize> {
+    ALL.into_iter().filter(|at| !gone.contains(at)).collect()
+}
+
+fn record(world: &World, seed: u8, epoch: u64) -> VerdictRecord {
+    views::verdict(&world.state, &blob(seed), Epoch(epoch)).unwrap().unwrap()
+}
+
+fn place(of: &NodeId) -> usize {
+    ALL.into_iter().find(|at| node(*at) == *of).unwrap()
+}
+
+fn stand_ins(world: &World) -> Vec<Row> {
+    let rows = views::rows(&world.state).unwrap();
+    rows.iter().filter(|(_, row)| row.kind == RowKind::StandIn).map(|(_, row)| *row).collect()
+}
+
+/// Every target of a ticket rebuilds what it names, and says so. Gives how many fragments that were.
+fn work(world: &mut World) -> usize {
+    let params = world.context.params.clone();
+    let mut done = 0;
+    for ticket in views::tickets(&world.state).unwrap() {
+        let page = views::ticket_work(&world.state, &params, &ticket, SequenceNumber(0), 100).unwrap();
+        for gap in page.gaps {
+            let right = Right::Ticket { number: ticket.number };
+            let asked = (ticket.shard, gap.sequence);
+            assert!(views::grants(&world.state, &params, &ticket.target, asked, right).unwrap());
+            let runs = vec![Run { first: gap.sequence, last: gap.sequence }];
+            let shards = ShardSet::from_iter([ticket.shard]);
+            let attest = Action::Attest { member: ticket.target, shards, runs };
+            world.act(&node_key(place(&ticket.target)), attest);
+            assert!(!views::grants(&world.state, &params, &ticket.target, asked, right).unwrap(), "it has it now");
+            done += 1;
+        }
+    }
+    done
+}
+
+/// A blob that all hold; node 6 is away from epoch 2 on, node 5 from epoch 5 on.
+fn two_gone() -> World {
+    let mut world = World::new();
+    world.store(blob(1), 100, &ALL);
+    world.end_epoch(&ALL);
+    for _ in 2..=4 {
+        world.end_epoch(&without(&[6]));
+        assert_eq!(views::tickets(&world.state).unwrap(), vec![]);
+    }
+    world.end_epoch(&without(&[5, 6]));
+    world
+}
+
+#[test]
+fn one_silent_node_is_never_repaired_and_is_excluded_in_time() {
+    let mut world = World::new();
+    world.store(blob(1), 100, &ALL);
+    let params = world.context.params.clone();
+    let (mut probation, mut excluded) = (None, None);
+    for epoch in 1..=24 {
+        world.end_epoch(&without(&[6]));
+        let found = record(&world, 1, epoch);
+        assert_eq!((found.verdict, found.held), (Verdict::Tolerated, 24), "epoch {epoch}");
+        assert_eq!((found.risk.starts, views::tickets(&world.state).unwrap().len()), (None, 0), "epoch {epoch}");
+        let standing = views::node_standing(&world.state, &params, &node(6)).unwrap().unwrap();
+        assert_eq!(standing.silent.0, epoch);
+        probation = probation.or((standing.rank == Rank::Probation).then_some(epoch));
+        excluded = excluded.or((standing.rank == Rank::Excluded).then_some(epoch));
+    }
+    assert_eq!((probation, excluded), (Some(4), Some(20)), "five minutes of a devnet's fifteen seconds");
+    let standing = views::node_standing(&world.state, &params, &node(6)).unwrap().unwrap();
+    assert_eq!((standing.silent_since, standing.excluded), (Some(Epoch(1)), Some((Epoch(20), Cause::Absence))));
+    // Twenty-eight epochs later is epoch 48, in term 12: it may be chosen for the one after.
+    assert_eq!(standing.until_term, Some(13));
+    assert_eq!(views::experience(&world.state).unwrap().departures, 1);
+    let well = views::node_standing(&world.state, &params, &node(0)).unwrap().unwrap();
+    assert_eq!((well.rank, well.silent.0, well.silent_since), (Rank::Good, 0, None));
+}
+
+#[test]
+fn a_second_silent_node_is_repaired_by_stand_ins_and_all_is_as_before_when_both_return() {
+    let mut world = two_gone();
+    let first = record(&world, 1, 5);
+    assert_eq!((first.verdict, first.held, first.risk.progress), (Verdict::Repairing, 20, Progress::Calm));
+    assert_eq!(first.risk.precision, Precision::Exact);
+    assert!(first.risk.now.margin > first.risk.trigger.margin && first.risk.now.loss <= first.risk.trigger.loss);
+    let tickets = views::tickets(&world.state).unwrap();
+    // Only the one that has been silent for longer than patience, and no more of it than is needed.
+    assert!((1..=4).contains(&tickets.len()), "{tickets:?}");
+    for ticket in &tickets {
+        assert!(seats(6).contains(ticket.shard) && (0..5).any(|at| node(at) == ticket.target));
+        assert_eq!((ticket.kind, ticket.haste), (RowKind::StandIn, Haste::Capped));
+        assert!(matches!(ticket.why, Why::Silent { age } if age.0 == 4));
+    }
+    assert_eq!(stand_ins(&world).len(), tickets.len(), "each target can attest");
+    let plan = views::boundary_plan(&world.state, Epoch(5)).unwrap().unwrap();
+    assert_eq!((plan.planned.tickets, plan.planned.pairs), (tickets.len() as u64, tickets.len() as u64));
+    let explained = views::explain(&world.state, &world.context.params, &blob(1)).unwrap().unwrap();
+    assert_eq!((explained.tickets.len(), explained.ruler.unwrap().held), (tickets.len(), 20));
+
+    assert_eq!(work(&mut world), tickets.len());
+    // Judged as the epoch began: still under way.
+    world.end_epoch(&without(&[5, 6]));
+    assert_eq!(
+        (record(&world, 1, 6).verdict, record(&world, 1, 6).risk.progress),
+        (Verdict::Repairing, Progress::Repairing)
+    );
+    assert_eq!(work(&mut world), 0, "nothing is rebuilt twice");
+    world.end_epoch(&without(&[5, 6]));
+    let held = record(&world, 1, 7);
+    assert_eq!((held.held, held.risk.now.margin <= held.risk.trigger.margin), (20 + tickets.len() as u16, true));
+    super::classes::check(&world.state);
+
+    for _ in 8..=9 {
+        world.end_epoch(&ALL);
+    }
+    assert_eq!((record(&world, 1, 9).verdict, views::tickets(&world.state).unwrap()), (Verdict::Intact, vec![]));
+    assert_eq!(stand_ins(&world), vec![], "copies are dropped, nothing is sent");
+    world.end_epoch(&ALL);
+    assert_eq!(record(&world, 1, 10).risk.progress, Progress::Calm);
+    let history: Vec<Verdict> =
+        views::verdict_history(&world.state, &blob(1), 9).unwrap().iter().map(|record| record.verdict).collect();
+    assert_eq!(history.first(), Some(&Verdict::Intact));
+    assert!(history.contains(&Verdict::Repairing));
+}
+
+#[test]
+fn nobody_but_the_target_of_a_ticket_is_served_symbols_for_it() {
+    let world = two_gone();
+    let params = &world.context.params;
+    let ticket = views::tickets(&world.state).unwrap().remove(0);
+    let right = Right::Ticket { number: ticket.number };
+    let number = SequenceNumber(0);
+    let granted = |asker: &NodeId, shard, number, right| {
+        views::grants(&world.state, params, asker, (shard, number), right).unwrap()
+    };
+    assert!(granted(&ticket.target, ticket.shard, number, right));
+    for at in ALL.into_iter().filter(|at| node(*at) != ticket.target) {
+        assert!(!granted(&node(at), ticket.shard, number, right), "node {at} has another's ticket");
+    }
+    let other = (0..28).map(ShardIndex).find(|shard| *shard != ticket.shard).unwrap();
+    assert!(!granted(&ticket.target, other, number, right), "of another shard");
+    assert!(!granted(&ticket.target, ticket.shard, SequenceNumber(9), right), "of no blob");
+    let unknown = Right::Ticket { number: TicketNumber(ticket.number.0 + 1000) };
+    assert!(!granted(&ticket.target, ticket.shard, number, unknown));
+    for right in [Right::Standing, Right::Trickle] {
+        assert!(!granted(&ticket.target, ticket.shard, number, right), "without the seat");
+        assert!(!granted(&node(0), seats(0).iter().next().unwrap(), number, right), "what it covers it has");
+    }
+}
+
+#[test]
+fn a_ticket_is_valid_until_the_next_boundary_that_decides() {
+    let mut world = two_gone();
+    let before = views::tickets(&world.state).unwrap();
+    world.end_epoch(&[0]);
+    let kept = views::tickets(&world.state).unwrap();
+    assert_eq!(kept.len(), before.len());
+    assert!(kept.iter().all(|ticket| ticket.until == Epoch(7) && ticket.issued == Epoch(6)));
+    assert_eq!(views::ticket(&world.state, before[0].number).unwrap().as_ref(), kept.first());
+    world.end_epoch(&without(&[5, 6]));
+    let again = views::tickets(&world.state).unwrap();
+    assert!(again.iter().all(|ticket| ticket.issued == Epoch(8) && ticket.since == Epoch(6)), "{again:?}");
+    assert_eq!(views::ticket(&world.state, before[0].number).unwrap(), None);
+    // The one that is back is not rebuilt.
+    world.end_epoch(&without(&[5]));
+    assert_eq!(views::tickets(&world.state).unwrap(), vec![]);
+}
+
+#[test]
+fn a_blob_whose_term_is_over_is_in_no_plan() {
+    let mut world = World::new();
+    world.store(blob(1), 5, &ALL);
+    world.store(blob(2), 100, &ALL);
+    for _ in 1..=4 {
+        world.end_epoch(&without(&[6]));
+    }
+    world.end_epoch(&without(&[5, 6]));
+    assert_eq!(record(&world, 1, 5).verdict, Verdict::Repairing, "its class is repaired");
+    let params = world.context.params.clone();
+    let constants = views::risk_constants(&params);
+    let tickets = views::tickets(&world.state).unwrap();
+    assert!(!tickets.is_empty());
+    for ticket in tickets {
+        let page = views::ticket_work(&world.state, &params, &ticket, SequenceNumber(0), 100).unwrap();
+        assert_eq!(page.gaps.iter().map(|gap| gap.blob).collect::<Vec<_>>(), [blob(2)]);
+        assert_eq!(ticket.scope.rotation, rotation(&constants, SequenceNumber(1)));
+        let right = Right::Ticket { number: ticket.number };
+        let asked = (ticket.shard, SequenceNumber(0));
+        assert!(!views::grants(&world.state, &params, &ticket.target, asked, right).unwrap());
+    }
+}
+
+#[test]
+fn what_an_uploader_did_not_deliver_is_filled_by_its_seat() {
+    let mut world = World::new();
+    world.store(blob(1), 100, &without(&[6]));
+    let params = world.context.params.clone();
+    let shard = seats(6).iter().next().unwrap();
+    let row = views::rows(&world.state).unwrap().seat(shard).unwrap();
+    let refills = |world: &World| views::refills(&world.state, &params, row, SequenceNumber(0), 10).unwrap().refills;
+    assert_eq!(refills(&world).iter().map(|refill| refill.right).collect::<Vec<_>>(), [Right::Standing]);
+    let granted = |world: &World, right| {
+        views::grants(&world.state, &params, &node(6), (shard, SequenceNumber(0)), right).unwrap()
+    };
+    assert!(granted(&world, Right::Standing) && !granted(&world, Right::Trickle), "nobody has answered yet");
+    // Twelve epochs of standing, then once in twelve epochs.
+    let mut turns = Vec::new();
+    for epoch in 1..=36u64 {
+        world.end_epoch(&ALL);
+        if granted(&world, Right::Trickle) {
+            turns.push(epoch);
+        }
+        assert_eq!(granted(&world, Right::Standing), epoch < 12, "epoch {}", epoch + 1);
+    }
+    assert_eq!(turns.len(), 3, "{turns:?}");
+}
+
+#[test]
+fn who_does_not_report_is_silent_and_unpaid_whatever_others_say() {
+    let mut world = World::new();
+    world.store(blob(1), 100, &ALL);
+    world.enter_closing();
+    let reporters = without(&[6]);
+    let reports = reporters.iter().map(|at| world.by(&node_key(*at), world.report_action(*at, ALL))).collect();
+    assert_eq!(world.block(reports).refused, vec![]);
+    let before = views::account(&world.state, &AccountId(node_key(6).public())).unwrap().balance;
+    let executed = world.boundary(vec![]);
+    assert_eq!(record(&world, 1, 1).verdict, Verdict::Intact, "it answered");
+    let after = views::account(&world.state, &AccountId(node_key(6).public())).unwrap().balance;
+    assert_eq!(after, before);
+    let earned = executed.events.iter().filter(|event| matches!(event, Event::Earned { .. })).count();
+    assert_eq!(earned, 6);
+    let standing = views::node_standing(&world.state, &world.context.params, &node(6)).unwrap().unwrap();
+    assert_eq!((standing.silent.0, standing.silent_since), (1, Some(Epoch(1))));
+}
+
+#[test]
+fn a_stand_in_is_paid_for_what_its_seat_does_not_serve() {
+    let mut world = two_gone();
+    let tickets = views::tickets(&world.state).unwrap();
+    work(&mut world);
+    world.end_epoch(&without(&[5, 6]));
+    let balance =
+        |world: &World, at: usize| views::account(&world.state, &AccountId(node_key(at).public())).unwrap().balance.0;
+    let before: Vec<u64> = (0..5).map(|at| balance(&world, at)).collect();
+    let record = world.end_epoch(&without(&[5, 6]));
+    let bucket = record.boundary.payout.bucket;
+    for (at, before) in before.into_iter().enumerate() {
+        let stands_in = tickets.iter().filter(|ticket| ticket.target == node(at)).count() as u64;
+        let paid = Frost(balance(&world, at) - before);
+        let fees = record.boundary.payout.fees.0 / 5;
+        assert_eq!(paid.0 - fees, bucket.0 * (4 + stands_in) / 28, "node {at} stands in for {stands_in}");
+    }
+}
+
+#[test]
+fn silence_shared_again_and_again_makes_one_domain() {
+    let mut world = World::new();
+    let flagged = |world: &World| views::suspected(&world.state).unwrap();
+    for epoch in 1..=160 {
+        let gone: &[usize] = if epoch % 12 == 0 { &[2, 4] } else { &[] };
+        world.end_epoch(&without(gone));
+    }
+    assert_eq!(flagged(&world), [(node(2), node(4))]);
+}

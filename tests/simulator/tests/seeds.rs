@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use floe_simulator::trace::Detail;
-use floe_simulator::{Mutant, Options, Tally, run};
+use floe_simulator::{Mutant, Options, Scenario, Tally, run};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds in which each mutant must be caught at least once.
@@ -56,6 +56,18 @@ fn one_seed_does_the_same_twice_whatever_is_written_down() {
         assert_eq!((first.digest, first.stats), (second.digest, second.stats), "seed {seed}");
         assert_ne!(first.digest, run(&Options::of(seed + 100)).digest);
     }
+}
+
+#[test]
+fn what_two_silent_members_held_is_rebuilt_and_who_comes_back_keeps_its_place() {
+    let mut all = Tally::default();
+    for seed in 0..4 {
+        all.add(run(&Options { scenario: Scenario::Repair, detail: Detail::Tail, ..Options::of(seed) }));
+    }
+    println!("{}", all.stats);
+    let failures: Vec<_> = all.failures.iter().map(|outcome| outcome.failure()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    assert!(all.stats.planned > 0 && all.stats.rebuilt > 0, "nothing was repaired: {}", all.stats);
 }
 
 /// The first seed in which the mutant is caught, by the checker of its law.

@@ -158,7 +158,8 @@ fn absent(state: &dyn StateRead) -> Result<BTreeSet<NodeId>, StateError> {
     let Some(record) = views::latest_decided(state)? else { return Ok(BTreeSet::new()) };
     let Some(committee) = views::committee_of(state, record.term)? else { return Ok(BTreeSet::new()) };
     let members = (0..).map(MemberIndex).zip(committee.members());
-    let silent = members.filter(|(index, _)| !record.boundary.answered.contains(*index));
+    let there = |index| record.boundary.answered.contains(index) && record.boundary.reporters.contains(index);
+    let silent = members.filter(|(index, _)| !there(*index));
     Ok(silent.map(|(_, member)| member.node).collect())
 }
 

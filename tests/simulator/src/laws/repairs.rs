@@ -1,7 +1,7 @@
 //! I9 and I13: what a boundary plans to rebuild, and for whom symbols are given.
 //!
 //! Who answered is read off headers, what is covered off the state, and both are compared with tickets one by one. How old a
-//! silence is this checker counts itself: decided epochs in a row in which a member did not take part. Risks are not computed
+//! silence is this checker counts itself: epochs in a row in which a member did not take part, or did not report. Risks are not computed
 //! here; the planner has an oracle of its own for them.
 
 use super::Violation;
@@ -22,7 +22,7 @@ pub(super) struct Repairs {
     params: Params,
     /// The committee of the running epoch.
     office: Committee,
-    /// Decided epochs in a row without an answer, by member of the committee that was last judged.
+    /// Epochs in a row without an answer or a report, by member of the committee that was last judged.
     silent: BTreeMap<NodeId, u64>,
     /// What was covered when the running epoch began.
     held: Held,
@@ -45,15 +45,19 @@ impl Repairs {
     /// A block was decided, after which the state is this.
     pub(super) fn decided(&mut self, block: &Block, state: &MemoryState) -> Result<(), Violation> {
         let Some(boundary) = &block.header.boundary else { return Ok(()) };
-        if boundary.decision == Decision::Decided {
-            let members = (0..).map(MemberIndex).zip(self.office.members());
-            let age = |(index, member): (MemberIndex, &floe_types::Member)| {
-                let before = self.silent.get(&member.node).copied().unwrap_or(0);
-                let age = if boundary.answered.contains(index) { 0 } else { before + 1 };
-                (member.node, age)
+        let members = (0..).map(MemberIndex).zip(self.office.members());
+        let age = |(index, member): (MemberIndex, &floe_types::Member)| {
+            let before = self.silent.get(&member.node).copied().unwrap_or(0);
+            let (reported, answered) = (boundary.reporters.contains(index), boundary.answered.contains(index));
+            // To report is a duty in every epoch; who answered is known of decided ones only.
+            let age = match boundary.decision {
+                Decision::Decided if reported && answered => 0,
+                Decision::Undecided if reported => before,
+                Decision::Decided | Decision::Undecided => before + 1,
             };
-            self.silent = members.map(age).collect();
-        }
+            (member.node, age)
+        };
+        self.silent = members.map(age).collect();
         let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
         self.office = views::committee(state).map_err(unread)?;
         let now = self.covered(state).map_err(unread)?;

@@ -3,12 +3,11 @@
 
 use super::gateway::{Answered, Purpose};
 use super::{Event, Local, World};
-use crate::fragment_disk::FragmentDisk;
 use crate::mutant::Mutant;
 use crate::node::Role;
 use floe_erasure::{Layout, MemorySink, Options, pair_of};
 use floe_ledger::repairs::TicketNumber;
-use floe_ledger::{Action, RowKind, views};
+use floe_ledger::{Action, RowId, RowKind, views};
 use floe_machines::custody::{KeptFragment, Offer, ReceiveFailure, StreamId, give_symbol, open_symbol, verify_staged};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore};
 use floe_machines::repair::{
@@ -105,11 +104,7 @@ impl World {
         match effect {
             Effect::Look { from, limit } => {
                 let it = &self.nodes[node];
-                // A mutant takes everything for missing.
-                let nothing = FragmentDisk::new(crate::disk::Sync::Now);
-                let is_blind = self.mutant == Some(Mutant::RebuildWhatIsHere);
-                let store = if is_blind { &nothing } else { &it.disk.fragments };
-                let (sources, params) = ((&it.disk.state as _, store as _), &self.context.params);
+                let (sources, params) = ((&it.disk.state as _, &it.disk.fragments as _), &self.context.params);
                 let found = work(sources, params, &it.id(), from, limit).unwrap_or_default();
                 return Some(Input::Looked(self.and_more(node, from, found)));
             }
@@ -152,10 +147,20 @@ impl World {
                 self.stats.attestations += 1;
                 self.tell(node, Local::Submit { purpose: Purpose::Attest, action });
             }
+            Effect::Misbehaved { .. } | Effect::Inconsistent { .. } | Effect::PassEnded(_) => {
+                self.repair_tells(node, &effect);
+            }
+        }
+        None
+    }
+
+    /// What a node would log; nobody honest is to be found in it.
+    fn repair_tells(&mut self, node: usize, effect: &Effect) {
+        self.trace.say(self.now, || format!("{node} repairs: {effect:?}"));
+        match effect {
             Effect::Misbehaved { node: liar } => {
                 self.stats.blames += 1;
-                self.trace.say(self.now, || format!("{node} was given a wrong symbol by {}", liar.short()));
-                let finding = self.laws_of_blame(&liar);
+                let finding = self.laws_of_blame(liar);
                 self.judge(finding);
             }
             Effect::Inconsistent { blob } => {
@@ -167,22 +172,24 @@ impl World {
                 self.stats.rebuilt += tally.rebuilt;
                 self.stats.handed_over += tally.fetched;
                 self.stats.repair_bytes += tally.moved_bytes;
-                self.trace.say(self.now, || format!("{node} repaired: {tally:?}"));
             }
+            _ => {}
         }
-        None
     }
 
-    /// What a mutant adds to what it may rebuild: gaps of its seats to which it has no right.
+    /// What a mutant adds to what it may rebuild: gaps of its seats to which it has no right, or what it has.
     fn and_more(&self, node: usize, from: Place, mut found: Work) -> Work {
-        if self.mutant != Some(Mutant::HelpAnybody) || from != Place::START {
+        let is_blind = self.mutant == Some(Mutant::RebuildWhatIsHere);
+        if !(is_blind || self.mutant == Some(Mutant::HelpAnybody)) || from != Place::START {
             return found;
         }
         let it = &self.nodes[node];
         let (state, shards, id) = (&it.disk.state, self.context.params.shards, it.id());
         let rows = views::rows_of(state, &id).unwrap_or_default();
+        // A row that there is not covers nothing.
+        let row_of = |row| if is_blind { RowId(u32::MAX) } else { row };
         for (row, of) in rows.into_iter().filter(|(_, of)| of.kind == RowKind::Seat) {
-            let page = views::gaps(state, row, SequenceNumber(0), STOLEN_MAX).unwrap_or_default();
+            let page = views::gaps(state, row_of(row), SequenceNumber(0), STOLEN_MAX).unwrap_or_default();
             for gap in page.gaps {
                 let covering = views::holders(state, &gap.blob).unwrap_or_default();
                 let others = covering.iter().filter(|holder| holder.shard != of.shard);

@@ -5,9 +5,10 @@
 //! Every figure is time of this thread on a processor, which a busy machine spoils less than a clock does; on two threads that
 //! share a core it is still up to twice what an idle machine shows. The best of a few runs is printed. The first argument is
 //! the largest number of blobs; 10^7 takes about 10 GB of memory. A second one names the only part that is wanted: `sizes`, `withdrawn`,
-//! `speed` or `certificates`; a third one the only kind of block.
+//! `speed`, `questions` or `certificates`; a third one the only kind of block.
 #![allow(clippy::unwrap_used, reason = "a command that prints figures")]
 
+use floe_ledger::challenges::{self, Aim, Question, Questions, Seed, Slot};
 use floe_ledger::synthetic::{self, BLOB_BYTES};
 use floe_ledger::*;
 use floe_types::bls::aggregate;
@@ -254,6 +255,41 @@ fn withdrawn(count: u64) {
     println!();
 }
 
+/// What it costs to draw a question about a member that covers all, a tenth and a hundredth of `count` blobs.
+fn questions(count: u64) {
+    let mut bench = Bench::new(1_000, 100);
+    // Ten rows a member.
+    let rows = |least: u32| (least..1_000).map(RowId).collect::<RowSet>();
+    let (all, tenth, rest) = (rows(0), rows(10), rows(20));
+    let covering = |at: u64| match at {
+        at if at.is_multiple_of(100) => all.clone(),
+        at if at.is_multiple_of(10) => tenth.clone(),
+        _ => rest.clone(),
+    };
+    synthetic::store(&mut bench.state, &bench.context, count, covering, |_| Epoch(9)).unwrap();
+    let boundary = BlockTime(views::head(&bench.state).unwrap().time.0 + bench.context.params.epoch_millis);
+    let built = build_block(&bench.state, &bench.context, bench.proposer, boundary, vec![]).unwrap();
+    bench.state.apply(&built.changes);
+    let committee = views::committee(&bench.state).unwrap();
+    let beacon = challenges::beacon(&bench.state).unwrap();
+    let seed = Seed::make(&bench.context.network, &beacon, &synthetic::confirmation_key(9));
+    let made = best(3, || Questions::of(&bench.state, &committee).unwrap());
+    print!("{count:>9} blobs: questions of an epoch {:.0} us;", made * 1e6);
+    let questions = Questions::of(&bench.state, &committee).unwrap();
+    for (target, covers) in [(50, "all"), (1, "a tenth"), (0, "a hundredth")] {
+        let mut at = 0u16;
+        let mut draw = || {
+            at = at.wrapping_add(1);
+            let aim = Aim { slot: Slot((at % 6) as u8), target: MemberIndex(target), at };
+            questions.draw(&seed, &aim).unwrap()
+        };
+        let took = best(3, &mut draw);
+        let chunks = (0..1_000).filter(|_| draw() != Question::Presence).count();
+        print!(" covering {covers} {:.1} us, {chunks} in 1,000 for bytes;", took * 1e6);
+    }
+    println!();
+}
+
 fn main() {
     let most = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let sizes_of = [1_000, 10_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|count| *count <= most);
@@ -269,6 +305,9 @@ fn main() {
     }
     if wanted("speed") {
         within(1_000_000).for_each(speed);
+    }
+    if wanted("questions") {
+        within(1_000_000).for_each(questions);
     }
     if wanted("certificates") {
         [7, 100].into_iter().for_each(certificates);

@@ -25,7 +25,7 @@
 //! Asking, waiting and gossip are a machine's. What answers come to is [`crate::reports`] and [`crate::verdict`].
 //!
 //! # Source
-//! Walrus (arXiv 2505.05370), storage challenges; ours are single reads scoped by coverage: decision 030.
+//! Walrus (arXiv 2505.05370), storage challenges; ours are single reads scoped by coverage: decisions 030 and 031.
 
 mod answer;
 mod beacon;

@@ -97,8 +97,12 @@ fn actions() -> Vec<(&'static str, Action, &'static str)> {
             Action::Withdraw { member: node(3), shards: seats(3), runs: vec![run(7, 9), run(11, 11)] },
             "03e281479def439c c975c411a5deacb5",
         ),
-        ("report", Action::Report(Box::new(report())), "aad56f1d2e6073ee 0e7ac35e4ee6ea43"),
-        ("commit", Action::Commit { member: node(3), epoch: Epoch(9), root: Root([8; 32]) }, ""),
+        ("report", Action::Report(Box::new(report())), "b512a961385229a2 d3ec78facbf03a19"),
+        (
+            "commit",
+            Action::Commit { member: node(3), epoch: Epoch(9), root: Root([8; 32]) },
+            "82ef8fbdf2c9ca87 b1389c204ff8ff0c",
+        ),
         ("support", Action::Support { member: node(3), version: 2 }, "00ab4f9c048333aa 8b8bc5c561947e12"),
         ("join", Action::Join(Box::new(join())), "db9d52c257abaae1 c226e7a44086b273"),
         (
@@ -186,15 +190,15 @@ fn seeds_questions_and_answers_have_their_frozen_encoding() {
     let held = report().held;
     let named = reports::drawn(&floe_types::BlockId([9; 32]), floe_types::MemberIndex(3), &held);
     let found = [
-        ("beacon", digest(&codec::encode(&beacon)), ""),
-        ("seed message", digest(&challenges::seed_message(&network, &beacon)), ""),
-        ("moment", digest(&challenges::asked_at(&seed, &times, &aim).0.to_be_bytes()), ""),
-        ("slip", digest(&codec::encode(&slip(chunk))), ""),
-        ("answer to a chunk", digest(&signed(chunk)), ""),
-        ("answer to presence", digest(&signed(presence)), ""),
-        ("tag", digest(&chunk.tag().0), ""),
-        ("outcomes", digest(&outcomes.root().0), ""),
-        ("drawn", digest(&codec::encode(&named)), ""),
+        ("beacon", digest(&codec::encode(&beacon)), "42e78a7e00fbf14d"),
+        ("seed message", digest(&challenges::seed_message(&network, &beacon)), "00c25cd958c8d189"),
+        ("moment", digest(&challenges::asked_at(&seed, &times, &aim).0.to_be_bytes()), "72b0447adaad0c89"),
+        ("slip", digest(&codec::encode(&slip(chunk))), "0a644de46e7a1efc"),
+        ("answer to a chunk", digest(&signed(chunk)), "73053e14982f34b2"),
+        ("answer to presence", digest(&signed(presence)), "926f6d26ef5a24a9"),
+        ("tag", digest(&chunk.tag().0), "e508569a01bdc0f3"),
+        ("outcomes", digest(&outcomes.root().0), "eabdc593f5dcee76"),
+        ("drawn", digest(&codec::encode(&named)), "89c1c99fe6237f76"),
     ];
     let wrong: Vec<_> = found.into_iter().filter(|(_, found, frozen)| found != frozen).collect();
     assert_eq!(wrong, vec![], "(name, found, frozen)");
@@ -229,13 +233,13 @@ fn headers_confirmations_and_records_have_their_frozen_encoding() {
     let shown = inconsistency(EvidenceKind::Extension, Some(Axis::Secondary));
     let statement = shown.statement(floe_types::NetworkId([3; 32]));
     let found = [
-        ("genesis state", digest(&genesis.encode()), "a775e30eac5f2346"),
-        ("block", digest(&plain.encode()), "702bf62f58919240"),
-        ("boundary header", digest(&codec::encode(&boundary.header)), "f7baa0fa2bb995ec"),
-        ("block id", digest(&boundary.id().0), "b4d346f816e0191d"),
+        ("genesis state", digest(&genesis.encode()), "42a0d10701d8331f"),
+        ("block", digest(&plain.encode()), "de6cf9c029537e17"),
+        ("boundary header", digest(&codec::encode(&boundary.header)), "b727744f4e27c2d3"),
+        ("block id", digest(&boundary.id().0), "46d0d4290ef8df7f"),
         ("confirmation", digest(&confirmation), "f652fe5b82753c89"),
         ("statement", digest(&statement.message()), "d8b6d4c9b32d0ef0"),
-        ("state", digest(&views::head(&world.state).unwrap().state_root.0), "60f3a0e5363df9a8"),
+        ("state", digest(&views::head(&world.state).unwrap().state_root.0), "d7dfc3399735081e"),
     ];
     let wrong: Vec<_> = found.into_iter().filter(|(_, found, frozen)| found != frozen).collect();
     assert_eq!(wrong, vec![], "(name, found, frozen)");

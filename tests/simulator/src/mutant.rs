@@ -115,8 +115,7 @@ impl Mutant {
             plan.power_loss = PowerLoss::Taken;
             plan.classes.extend([FaultClass::Crash, FaultClass::PowerLoss]);
         }
-        let first =
-            [Mutant::TamperWithState, Mutant::KeepOtherVerdicts, Mutant::CreditTwice, Mutant::OverlookOne];
+        let first = [Mutant::TamperWithState, Mutant::KeepOtherVerdicts, Mutant::CreditTwice, Mutant::OverlookOne];
         if first.contains(&self) {
             // The meddler is node 0, which then must be an honest one.
             plan.villains.retain(|villain| villain.node() != 0);

@@ -80,6 +80,8 @@ pub struct Node {
     pub keys_made: u64,
     /// A copy of its disk and secrets that somebody put aside.
     pub copy: Option<Box<(Disk, Secrets)>>,
+    /// Its disk was lost or is an old one: it may not have what it has attested.
+    pub is_poorer: bool,
     /// What it has in place of a life while a snapshot arrives.
     pub arriving: Option<Box<Arriving>>,
     /// How far its clock is off.

@@ -104,8 +104,7 @@ impl Scenario {
             drawn.dedup();
             drawn
         };
-        let liars =
-            [Class::Equivocator, Class::Corrupter, Class::Silent, Class::Censor, Class::Lazy, Class::Evader];
+        let liars = [Class::Equivocator, Class::Corrupter, Class::Silent, Class::Censor, Class::Lazy, Class::Evader];
         match self {
             Scenario::Mixed => drawn,
             Scenario::Static => with(drawn, &[], &MOVING),

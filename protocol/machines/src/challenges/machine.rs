@@ -1,9 +1,9 @@
 //! The machine's state and its one verb. This file says what goes where, and asks what is due.
 
+use super::again::Outcome;
 use super::answering::Answering;
 use super::closing::Closing;
 use super::interface::{AskId, Config, Effect, Error, Identity, Input};
-use super::again::Outcome;
 use super::round::{Counts, Got, Open, Purpose, Round, ends};
 use super::scoreboard::Scoreboard;
 use crate::wire::challenge::{Denial, Observation, Reply, Request};

@@ -201,7 +201,8 @@ impl Round {
         if found.is_empty() {
             found = silent.collect();
         }
-        let spread = codec::hash("floe 1 challenge: which of several accusations", &codec::encode(&(self.epoch, slot, self.me)));
+        let spread =
+            codec::hash("floe 1 challenge: which of several accusations", &codec::encode(&(self.epoch, slot, self.me)));
         let [first, second, ..] = spread;
         let at = usize::from(u16::from_le_bytes([first, second])).checked_rem(found.len())?;
         found.get(at).copied()

@@ -2,9 +2,7 @@
 //! come to, and what villains get out of it.
 
 use super::*;
-use crate::fragments::{
-    ConfirmationRecord, FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError,
-};
+use crate::fragments::{ConfirmationRecord, FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError};
 use crate::wire::challenge::{Denial, Observation, Reply, Request, SignedObservation};
 use bytes::Bytes;
 use floe_erasure::{MemorySink, Options, encode, pair_of};
@@ -84,17 +82,25 @@ enum Conduct {
     /// It is not there.
     Absent,
     /// It keeps nothing and gets what it is asked for elsewhere, which takes so long.
-    Fetcher { millis: u64 },
+    Fetcher {
+        millis: u64,
+    },
     /// It has everything and takes so long.
-    Late { millis: u64 },
+    Late {
+        millis: u64,
+    },
     /// It answers these members only, and the others not at all.
-    Selective { served: u16 },
+    Selective {
+        served: u16,
+    },
     /// It says nothing where it has nothing, and answers otherwise.
     Mute,
     /// It says that nobody passed.
     Framer,
     /// It says that this member passed.
-    Shielder { of: u16 },
+    Shielder {
+        of: u16,
+    },
     /// It commits and never opens.
     NonOpener,
 }
@@ -182,8 +188,7 @@ impl Net {
         let context = Context::of(&genesis);
         let node = |id: &NodeId| {
             let secret = (0..members).find(|place| node_key(*place).public() == id.0).unwrap();
-            let identity =
-                Identity { node: *id, network_key: node_key(secret), confirmation_key: bls_key(secret) };
+            let identity = Identity { node: *id, network_key: node_key(secret), confirmation_key: bls_key(secret) };
             Node {
                 machine: Challenger::new(Config::default(), (context.network, context.params.clone()), identity),
                 shelf: Shelf::default(),
@@ -196,8 +201,7 @@ impl Net {
         };
         let nodes = ids.iter().map(node).collect();
         let (events, refused, judged) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut net =
-            Net { context, state, now: START, nodes, ids, events, serial: 0, refused, nonce: 0, judged };
+        let mut net = Net { context, state, now: START, nodes, ids, events, serial: 0, refused, nonce: 0, judged };
         net.store(60_000);
         net.now = START + net.context.params.epoch_millis;
         net.block();
@@ -232,8 +236,7 @@ impl Net {
         });
         let registration = RegistrationNumber(1);
         let message = confirmation_message(&self.context.network, 1, registration, &blob, ENCODING_VERSION);
-        let signatures: Vec<_> =
-            (0..self.ids.len()).map(|place| bls_key(self.secret(place)).sign(&message)).collect();
+        let signatures: Vec<_> = (0..self.ids.len()).map(|place| bls_key(self.secret(place)).sign(&message)).collect();
         let signature = aggregate(&signatures).unwrap();
         let members = MemberSet::below(shards);
         self.now += 10;
@@ -541,7 +544,11 @@ fn who_keeps_half_of_it_and_is_silent_about_the_rest_is_accused_all_the_same() {
     let reasks = machine.reasks();
     assert!(reasks.iter().any(|said| said.said == floe_ledger::reports::Said::Missing), "it was there: {reasks:?}");
     let header = half.epoch();
-    assert_eq!(header.answered, MemberSet::below(4), "it holds as long as it shows anything; its gauge is another matter");
+    assert_eq!(
+        header.answered,
+        MemberSet::below(4),
+        "it holds as long as it shows anything; its gauge is another matter"
+    );
 }
 
 #[test]

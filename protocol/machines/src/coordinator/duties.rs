@@ -6,7 +6,7 @@ use super::{Effect, Error, Ticket, Timer, Topic};
 use crate::wire::status::{self, StatusRequest};
 use crate::wire::sync;
 use bytes::Bytes;
-use floe_ledger::{Action, Refusal, SignedTransaction, reports, views};
+use floe_ledger::{Action, MempoolError, Refusal, SignedTransaction, reports, views};
 use floe_types::{BlockTime, Height, NodeId, codec};
 use std::collections::BTreeMap;
 
@@ -44,12 +44,18 @@ impl Coordinator {
     }
 
     /// Signs what this node has to say to the ledger for nothing, and sends it. What it says, and that it says it once, is for whoever
-    /// hands it over ([`crate::challenges`]); handed over again it is sent again only when it was forgotten here.
+    /// hands it over ([`crate::challenges`]). Handed over again while it waits it is sent again: who was not connected has not heard
+    /// it, and gossip drops what it remembers.
     pub(super) fn duty(&mut self, work: &mut Work<'_>, action: Action) {
-        if action.is_report() {
-            let said = self.wallet.sign_duty(action);
-            // A refusal means that it waits already, or that the epoch went on meanwhile: then it is worth nothing.
-            let _ = self.send_own(work, said);
+        if !action.is_report() {
+            return;
+        }
+        let said = self.wallet.sign_duty(action);
+        let bytes = Bytes::from(said.encode());
+        match self.mempool.add(work.state, &self.context, said) {
+            Ok(_) | Err(MempoolError::Seen) => work.out.push(Effect::Publish { topic: Topic::Transactions, bytes }),
+            // The epoch went on meanwhile: then it is worth nothing.
+            Err(_) => {}
         }
     }
 

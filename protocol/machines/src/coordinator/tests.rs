@@ -785,3 +785,21 @@ fn a_node_far_behind_or_behind_what_others_keep_asks_for_a_snapshot_once() {
     world.run_until(START + 49_900);
     assert_eq!(world.nodes[3].far_behind - before, 1, "the blocks that come next are gone");
 }
+
+#[test]
+fn a_duty_handed_over_again_is_sent_again_and_waits_once() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 100);
+    let (member, epoch) = (world.ids[0], Epoch(1));
+    let commit = |byte: u8| Action::Commit { member, epoch, root: floe_ledger::Root([byte; 32]) };
+    let mut say = |action: Action| {
+        let node = &mut world.nodes[0];
+        let effects = node.machine.step(START + 100, &node.state, Input::Duty { action }).unwrap();
+        let sent = |effect: &Effect| matches!(effect, Effect::Publish { topic: Topic::Transactions, .. });
+        (effects.iter().filter(|effect| sent(effect)).count(), node.machine.waiting_transactions())
+    };
+    assert_eq!(say(commit(1)), (1, 1));
+    assert_eq!(say(commit(1)), (1, 1));
+    assert_eq!(say(commit(2)), (0, 1), "another word of the same member is not taken");
+    assert_eq!(say(Action::Transfer { to: AccountId([9; 32]), amount: Frost(1) }), (0, 1), "that is no duty");
+}

@@ -21,8 +21,6 @@ use floe_types::keys::{self, BadSignature, SecretKey, Signature};
 use floe_types::{Epoch, NetworkId, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// The protocol's name.
-pub const PROTOCOL: &str = "/floe/challenge/1";
 /// The longest request in bytes.
 pub const REQUEST_BYTES_MAX: usize = 256;
 /// The longest answer in bytes, with what says that it is one.
@@ -251,6 +249,66 @@ mod tests {
         assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
         assert!(Reply::decode(&bytes(REPLY_BYTES_MAX + 1)).is_err());
         assert!(Request::decode(&bytes(REQUEST_BYTES_MAX + 1)).is_err());
+    }
+
+    /// First six bytes of a hash of each encoding. A change is a decision, with a new protocol name.
+    const FROZEN: [(&str, &str); 6] = [
+        ("request", "6f5ba3aedf62"),
+        ("request of presence", "09f266432dc8"),
+        ("shown", "a0e6bd399d37"),
+        ("not held", "41937b045939"),
+        ("other epoch", "ee6344870530"),
+        ("observation", "3bd61c203926"),
+    ];
+
+    #[test]
+    fn encodings_are_frozen() {
+        let (network, epoch, slot) = (NetworkId([1; 32]), Epoch(300), Slot(4));
+        let drawn = Occasion::Drawn { at: 3 };
+        let asked = Request { network, epoch, slot, occasion: drawn, question: longest_question() };
+        let again = Occasion::Again { accuser: MemberIndex(9) };
+        let presence = Request { occasion: again, question: Question::Presence, ..asked };
+        let answer = Answer { opening: vec![5; 40], signature: Signature([7; 64]) };
+        let found = [
+            asked.encode(),
+            presence.encode(),
+            Reply::Shown(answer).encode(),
+            Reply::No(Denial::NotHeld).encode(),
+            Reply::No(Denial::OtherEpoch { epoch }).encode(),
+            longest_observation().sign(&SecretKey::from_bytes([1; 32])).encode(),
+        ];
+        let short = |bytes: &Vec<u8>| {
+            let hash = codec::hash("floe tests: frozen encodings", bytes);
+            hash[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let found: Vec<_> = FROZEN.iter().zip(&found).map(|((name, _), bytes)| (*name, short(bytes))).collect();
+        let frozen: Vec<_> = FROZEN.iter().map(|(name, hash)| (*name, (*hash).to_owned())).collect();
+        assert_eq!(found, frozen, "an encoding changed: that is a decision, with a new protocol name");
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_another_message_and_nothing_worse() {
+        let request = Request {
+            network: NetworkId([1; 32]),
+            epoch: Epoch(300),
+            slot: Slot(4),
+            occasion: Occasion::Drawn { at: 3 },
+            question: longest_question(),
+        };
+        let observed = longest_observation().sign(&SecretKey::from_bytes([1; 32])).encode();
+        for bytes in [request.encode(), observed] {
+            for at in 0..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0x55;
+                assert_ne!(Request::decode(&damaged), Ok(request));
+                assert!(Request::decode(&bytes[..at]).is_err());
+                assert!(
+                    SignedObservation::decode(&damaged).is_ok_and(|signed| signed.check().is_err())
+                        || SignedObservation::decode(&damaged).is_err()
+                );
+                assert!(SignedObservation::decode(&bytes[..at]).is_err());
+            }
+        }
     }
 
     #[test]

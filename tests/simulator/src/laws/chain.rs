@@ -296,9 +296,8 @@ impl Chain {
             let vouchers = self.reports.iter().filter(says).map(|(voucher, _)| weight(voucher)).sum::<usize>();
             vouchers + weight(target) > faulty
         };
-        let was_there = |target: &MemberIndex| {
-            counted.iter().filter(|slot| held(target, **slot)).count() * 2 > counted.len()
-        };
+        let was_there =
+            |target: &MemberIndex| counted.iter().filter(|slot| held(target, **slot)).count() * 2 > counted.len();
         let everybody = (0..self.committee.members().len()).map(|at| MemberIndex(at as u16));
         let decision = if is_decided { Decision::Decided } else { Decision::Undecided };
         (decision, everybody.filter(was_there).collect())

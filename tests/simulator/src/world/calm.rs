@@ -10,8 +10,8 @@
 //! The run waits for states, never for time; only when a state does not come in time is a law broken.
 
 use super::{Event, World};
-use crate::node::{Presence, Role};
 use crate::laws::Violation;
+use crate::node::{Presence, Role};
 use crate::plan::{FaultClass, Weather};
 use floe_ledger::{Block, BoundaryHeader, Decision, views};
 use floe_types::laws::Law;
@@ -162,7 +162,9 @@ impl World {
     fn presence(&self, header: &BoundaryHeader) -> Result<(), Violation> {
         let epoch = header.ended;
         if header.decision == Decision::Undecided {
-            return self.laws.broken(Law::I5, format!("epoch {epoch} of the calm is undecided: {:?}", header.reporters));
+            return self
+                .laws
+                .broken(Law::I5, format!("epoch {epoch} of the calm is undecided: {:?}", header.reporters));
         }
         let state = self.honest_up().first().map(|node| &self.nodes[*node].disk.state);
         let term = self.context.params.term_of(epoch);
@@ -172,7 +174,7 @@ impl World {
             let was_there = header.answered.contains(MemberIndex(at as u16));
             let nodes: Vec<_> = self.nodes.iter().filter(|node| node.id() == member.node).collect();
             let gone = nodes.iter().all(|node| node.live.is_none() && self.has_left(node.index));
-            let serves = nodes.iter().all(|node| matches!(node.role, Role::Honest | Role::Censor));
+            let serves = nodes.iter().all(|node| matches!(node.role, Role::Honest | Role::Censor) && !node.is_poorer);
             let is_few = member.shards.len() <= usize::from(committee.faulty());
             if serves && !gone && !was_there {
                 return self.laws.broken(Law::I5, format!("{} serves and is absent in epoch {epoch}", member.name));

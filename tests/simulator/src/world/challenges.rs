@@ -9,11 +9,13 @@ use crate::identity;
 use crate::mutant::Mutant;
 use crate::node::Role;
 use bytes::Bytes;
+use floe_ledger::MemberSet;
 use floe_ledger::challenges::Slip;
-use floe_machines::challenges::{Challenger, Config, Effect, ExchangeId, Identity, Input, NoHashes, ObservationToken, show};
+use floe_machines::challenges::{
+    Challenger, Config, Effect, ExchangeId, Identity, Input, NoHashes, ObservationToken, show,
+};
 use floe_machines::coordinator::Judgement;
 use floe_machines::wire::challenge::{Denial, Observation, Reply, SignedObservation};
-use floe_ledger::MemberSet;
 use floe_types::NodeId;
 
 impl World {
@@ -184,5 +186,4 @@ impl World {
         };
         self.coordinate(node, floe_machines::coordinator::Input::Duty { action });
     }
-
 }

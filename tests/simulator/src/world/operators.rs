@@ -5,7 +5,7 @@
 
 use super::gateway::Purpose;
 use super::{Event, Local, World};
-use crate::identity;
+use crate::identity::{self, GENESIS_MILLIS};
 use crate::node::{Presence, Role};
 use crate::plan::{FaultClass, Villain};
 use crate::scenario::Scenario;
@@ -210,7 +210,10 @@ impl World {
         }
         if halted {
             // Looked at while they are still silent: what was on its way has been decided by then.
-            self.queue.plan(self.now + millis - 1, Event::Deed(Deed::Resume { epoch }));
+            // The calm brings them back before their time.
+            let calm_at = GENESIS_MILLIS + self.plan.storm_epochs * self.plan.epoch_millis;
+            let at = (self.now + millis).min(calm_at).max(self.now + 1) - 1;
+            self.queue.plan(at, Event::Deed(Deed::Resume { epoch }));
         }
     }
 

@@ -91,6 +91,7 @@ impl World {
                 secrets: [(key.0, secret)].into(),
                 keys_made: 0,
                 copy: None,
+                is_poorer: false,
                 arriving: None,
                 clock_offset: self.plan.clock_offsets[who],
                 falls_after: None,
@@ -302,7 +303,7 @@ impl World {
 
     /// Clients whose uploads were on a disk that is gone see an error.
     fn disk_was_changed(&mut self, node: usize, spools: BTreeMap<super::gateway::UploadId, super::gateway::Spool>) {
-        self.nodes[node].falls_after = None;
+        (self.nodes[node].falls_after, self.nodes[node].is_poorer) = (None, true);
         for id in spools.into_keys() {
             self.store_ended(id, Err("the disk with the upload is gone".to_owned()));
         }

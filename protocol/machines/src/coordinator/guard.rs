@@ -250,16 +250,22 @@ pub(super) struct Heard {
 }
 
 /// Where a vote stands: height, round, and whether it is the second step's.
-type Place = (Height, u32, bool);
+pub(super) type Place = (Height, u32, bool);
 
 impl Heard {
-    /// Remembers a vote that consensus took, so its signature is true and its key is a member's: that bounds the map.
-    pub fn note(&mut self, message: &Message, bytes: &[u8]) {
+    /// Whose vote `message` is and where it stands; none when it is no vote.
+    pub fn place_of(message: &Message, bytes: &[u8]) -> Option<([u8; 32], Place)> {
         let vote = matches!(message.kind(), MessageKind::Prevote | MessageKind::Precommit);
-        let Some(key) = message.sender().filter(|_| vote && bytes.len() <= VOTE_BYTES_MAX) else { return };
+        let key = message.sender().filter(|_| vote && bytes.len() <= VOTE_BYTES_MAX)?;
         let place = (Height(message.height().0), message.round().0, message.kind() == MessageKind::Precommit);
-        if self.newest.get(&key.0).is_none_or(|(newest, _)| *newest < place) {
-            self.newest.insert(key.0, (place, bytes.to_vec()));
+        Some((key.0, place))
+    }
+
+    /// Remembers a vote that consensus took, so its signature is true and its key is a member's: that bounds the map.
+    pub fn note(&mut self, vote: Option<([u8; 32], Place)>, bytes: &[u8]) {
+        let Some((key, place)) = vote else { return };
+        if self.newest.get(&key).is_none_or(|(newest, _)| *newest < place) {
+            self.newest.insert(key, (place, bytes.to_vec()));
         }
     }
 

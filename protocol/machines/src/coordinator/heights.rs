@@ -1,6 +1,6 @@
 //! Heights: when one begins, what consensus is told, what a decision becomes.
 
-use super::guard::Leave;
+use super::guard::{Heard, Leave};
 use super::machine::{Coordinator, EXECUTED_MAX, Work};
 use super::{Commit, Effect, Error, GossipToken, Judgement, Timer, Topic};
 use bytes::Bytes;
@@ -67,7 +67,8 @@ impl Coordinator {
         (self.started_at, self.has_started) = (work.now, true);
         // What was heard of the height under way is in the journal: others may have lost theirs.
         for vote in journal.iter().filter_map(JournalEntry::vote) {
-            self.heard.note(&vote, &vote.encode());
+            let bytes = vote.encode();
+            self.heard.note(Heard::place_of(&vote, &bytes), &bytes);
         }
         if let Some((_, waiting)) = &mut self.waiting {
             *waiting = journal;
@@ -102,8 +103,7 @@ impl Coordinator {
         }
         self.look_after_vote_keys(work)?;
         self.begin_at_head(work, journal)?;
-        self.feed_unless_committing(work)?;
-        if self.committing.is_none() { self.look_after_vote_keys(work) } else { Ok(()) }
+        self.feed_unless_committing(work)
     }
 
     /// What was fetched while the guard was asking.
@@ -145,9 +145,10 @@ impl Coordinator {
         }
         let place = work.out.len();
         work.out.push(Effect::Judge { token, judgement: Judgement::Accept });
-        let dropped = self.drive_for_judgement(work, Input::Message(message.clone()))?;
+        let heard = Heard::place_of(&message, bytes);
+        let dropped = self.drive_for_judgement(work, Input::Message(message))?;
         if dropped.is_none() {
-            self.heard.note(&message, bytes);
+            self.heard.note(heard, bytes);
         }
         let judgement = match dropped {
             None => Judgement::Accept,

@@ -13,6 +13,7 @@
 //! | `halt` | more than `f` shards are silent for many epochs, and come back |
 //! | `disks` | nodes come back with their keys and no disk, or an old copy of it |
 //! | `snapshots` | old blocks are dropped, and who comes begins with a snapshot |
+//! | `quorum` | three of seven fall in the middle of heights, one comes back: exactly a quorum decides |
 //! | `terms` | twenty terms of random churn; every blob is read after each |
 
 use crate::plan::{FaultClass, Plan, PowerLoss};
@@ -34,11 +35,15 @@ pub enum Scenario {
     Halt,
     Disks,
     Snapshots,
+    Quorum,
     Terms,
 }
 
 /// Terms of [`Scenario::Terms`].
 pub const TERMS: u64 = 20;
+
+/// Length of the storm of [`Scenario::Quorum`], in epochs: about eight times three fall.
+const QUORUM_EPOCHS: u64 = 40;
 
 /// Classes that change who is a member or what it has.
 const MOVING: [FaultClass; 6] = [
@@ -52,7 +57,7 @@ const MOVING: [FaultClass; 6] = [
 
 impl Scenario {
     /// Every one.
-    pub const ALL: [Scenario; 12] = [
+    pub const ALL: [Scenario; 13] = [
         Scenario::Mixed,
         Scenario::Static,
         Scenario::Churn,
@@ -64,6 +69,7 @@ impl Scenario {
         Scenario::Halt,
         Scenario::Disks,
         Scenario::Snapshots,
+        Scenario::Quorum,
         Scenario::Terms,
     ];
 
@@ -82,6 +88,7 @@ impl Scenario {
             Scenario::Halt => "halt",
             Scenario::Disks => "disks",
             Scenario::Snapshots => "snapshots",
+            Scenario::Quorum => "quorum",
             Scenario::Terms => "terms",
         }
     }
@@ -109,6 +116,7 @@ impl Scenario {
             Scenario::Halt => vec![Class::Churn, Class::Delay],
             Scenario::Disks => with(drawn, &[Class::Crash, Class::PowerLoss, Class::LostDisk, Class::OldDisk], &liars),
             Scenario::Snapshots => with(drawn, &[Class::Churn, Class::Snapshots], &[Class::Silent]),
+            Scenario::Quorum => vec![Class::Crash],
             Scenario::Terms => vec![Class::Churn, Class::Crash, Class::Vanish],
         }
     }
@@ -125,6 +133,7 @@ impl Scenario {
                 (plan.term_epochs, plan.churn) = (2, 200);
                 plan.newcomers = plan.newcomers.max(2);
             }
+            Scenario::Quorum => (plan.members, plan.shards, plan.storm_epochs) = (7, 28, QUORUM_EPOCHS),
             Scenario::Evidence => plan.storm_epochs = plan.storm_epochs.min(6),
             _ => {}
         }
@@ -137,6 +146,7 @@ impl Scenario {
                 (plan.crash_every, plan.down_max) = (Some(20_000), 500);
                 plan.power_loss = PowerLoss::Taken;
             }
+            Scenario::Quorum => plan.crash_every = None,
             Scenario::Handover => (plan.crash_every, plan.down_max) = (Some(6_000), 500),
             Scenario::Disks => (plan.crash_every, plan.down_max) = (Some(5_000), 3_000),
             _ => {}

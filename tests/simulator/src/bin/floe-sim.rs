@@ -33,7 +33,7 @@ struct Arguments {
     /// Length of the storm in epochs.
     #[arg(long, default_value_t = EPOCHS_DEFAULT)]
     epochs: u64,
-    /// What the runs are for: mixed, static, churn, handover, failing, lazy, censor, evidence, halt, disks, snapshots, terms.
+    /// What the runs are for: mixed, static, churn, handover, failing, lazy, censor, evidence, halt, disks, snapshots, quorum, terms.
     #[arg(long)]
     plan: Option<Scenario>,
     /// Run with this seeded defect and only the checker that must catch it.

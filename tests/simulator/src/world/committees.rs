@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Whether a node is out of order at the moment without lying: gone with seats, or not yet sure of its memory.
-    fn is_failing(&self, node: usize) -> bool {
+    pub(super) fn is_failing(&self, node: usize) -> bool {
         let it = &self.nodes[node];
         let holds = it.live.as_ref().is_some_and(|live| live.coordinator.votes_from().is_some());
         let seats = self.offices().iter().any(|committee| committee.index_of(&it.id()).is_some());

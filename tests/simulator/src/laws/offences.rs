@@ -79,7 +79,7 @@ impl Offences {
 
     /// The calm is over: whoever saw something and is still there has seen to it.
     pub(super) fn at_the_end(&self, nodes: &[Node]) -> Result<(), Violation> {
-        for (key, (seen, by)) in self.seen.iter().filter(|(key, _)| !self.punished.contains(*key)) {
+        for (_, (seen, by)) in self.seen.iter().filter(|(key, _)| !self.punished.contains(*key)) {
             let had_time = |((node, life), stood): (&(usize, u64), &Height)| {
                 let it = nodes.get(*node).filter(|it| it.life == *life);
                 it.and_then(|it| Some((it.id(), it.live.as_ref()?))).is_some_and(|(id, live)| {

@@ -48,10 +48,11 @@ fn a_file_comes_back_with_two_of_seven_nodes_killed_and_all_agree_on_every_verdi
 
     devnet.floe_ok(&["devnet", "kill", "node-7", "node-6"]);
     devnet.read_back(1, &id, &file);
-    let killed_in = epoch_of(&devnet, 1);
-    wait_until("an epoch after the kill", || epoch_of(&devnet, 1) > killed_in + 2);
-    let ruler = devnet.client(1).blob_status(&id).unwrap().ruler.unwrap();
-    assert_eq!((ruler.held, ruler.absent, ruler.uncovered), (20, 8, 0), "two nodes of four shards are absent");
+    // An epoch for which too few reports came in time is undecided: the next one says it.
+    wait_until("two nodes of four shards are absent", || {
+        let ruler = devnet.client(1).blob_status(&id).ok().and_then(|status| status.ruler);
+        ruler.is_some_and(|ruler| (ruler.held, ruler.absent, ruler.uncovered) == (20, 8, 0))
+    });
     let said = devnet.floe_ok(&["status", &id]);
     assert!(said.contains("TOLERATED"), "{said}");
 
@@ -212,9 +213,11 @@ fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("BLOB_FORGOTTEN") && said.contains("--undefended"), "{said}");
     wait_until("the disk of who lets go shows it", || (on_disk(2).live, on_disk(2).reclaimable) == (0, 0));
-    let files = std::fs::read_dir(devnet.path().join("devnet/node-2/data")).unwrap().flatten();
-    let blobs = files.filter(|file| file.path().extension().is_some_and(|end| end == "blob"));
-    assert!(blobs.map(|file| file.metadata().unwrap().len()).sum::<u64>() < 500_000, "files are gone too");
+    wait_until("the files are gone too", || {
+        let files = std::fs::read_dir(devnet.path().join("devnet/node-2/data")).unwrap().flatten();
+        let blobs = files.filter(|file| file.path().extension().is_some_and(|end| end == "blob"));
+        blobs.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>() < 500_000
+    });
     assert!(on_disk(1).reclaimable > 1_000_000, "the others keep it");
     let undefended = ["read", &id, "-o", "late", "--undefended", "--url", &devnet.url(3)];
     devnet.floe_ok(&undefended);

@@ -2,9 +2,9 @@
 
 use super::Parts;
 use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
-use floe_erasure::{Options, pair_of};
-use floe_machines::custody::{self, Offer, ReceiveFailure, StoreFailure};
-use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError};
+use floe_erasure::Options;
+use floe_machines::custody::{self, StoreFailure};
+use floe_machines::fragments::{FragmentRecord, FragmentStore, StagedFragment, StoreError};
 use floe_machines::handover::{Gap, Trouble};
 use floe_machines::wire::fragment::{Answer, Ask, ReadAxis, ReadRange, Request, decode_answer, frame_request};
 use floe_network::Offence;
@@ -27,17 +27,7 @@ pub(super) async fn run(parts: &Parts, from: NodeId, gap: Gap) -> Result<(), Tro
         }
         Err(_) => return Err(Trouble::Broken),
     };
-    let proof = match answer {
-        Answer::Sliver { blob_bytes, proof } if blob_bytes == gap.blob_bytes => proof,
-        Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
-            return Err(Trouble::Later { after_millis });
-        }
-        Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
-            return Err(Trouble::Later { after_millis });
-        }
-        Answer::Refused { .. } => return Err(Trouble::NotThere),
-        Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } => return Err(Trouble::Wrong),
-    };
+    let proof = gap.proof_in(answer)?;
     take(parts, &mut pipe, &gap, proof).await?;
     parts.fragments.fragment_came(gap.blob).await;
     parts.shared.metrics.handover_bytes.inc_by(gap.bytes);
@@ -60,9 +50,8 @@ async fn ask(parts: &Parts, from: NodeId, gap: &Gap) -> Result<(BoxedPipe, Answe
 /// Stages the bytes, checks them where they lie, and keeps them. One visit to the workers for each part.
 async fn take(parts: &Parts, pipe: &mut BoxedPipe, gap: &Gap, proof: Vec<u8>) -> Result<(), Trouble> {
     let shards = parts.shared.context.params.shards;
-    let key = FragmentKey { group: gap.group, blob: gap.blob, pair: pair_of(&gap.blob, gap.shard, shards) };
-    let Gap { registration, blob, blob_bytes, shard, bytes, .. } = *gap;
-    let offer = Offer { registration, blob, blob_bytes, shard, proof };
+    let (key, offer, bytes) = (gap.key(shards), gap.offer(proof), gap.bytes);
+    let (registration, blob_bytes) = (gap.registration, gap.blob_bytes);
     let mut staged: Option<Box<dyn StagedFragment>> = None;
     let mut left = bytes;
     loop {
@@ -82,7 +71,7 @@ async fn take(parts: &Parts, pipe: &mut BoxedPipe, gap: &Gap, proof: Vec<u8>) ->
             if !is_last {
                 return Ok(Some(staged));
             }
-            custody::verify_staged(staged.as_ref(), &offer, shards, &Options::default()).map_err(failed)?;
+            custody::verify_staged(staged.as_ref(), &offer, shards, &Options::default()).map_err(Trouble::from)?;
             let record = FragmentRecord { key, registration, blob_bytes, proof: offer.proof };
             store.keep(vec![(record, staged)]).map_err(|error| trouble(&error))?;
             Ok(None)
@@ -91,16 +80,6 @@ async fn take(parts: &Parts, pipe: &mut BoxedPipe, gap: &Gap, proof: Vec<u8>) ->
         if is_last {
             return Ok(());
         }
-    }
-}
-
-fn failed(failure: ReceiveFailure) -> Trouble {
-    match failure {
-        ReceiveFailure::Cut => Trouble::Broken,
-        ReceiveFailure::Bad => Trouble::Wrong,
-        // The uploader's doing, not the holder's.
-        ReceiveFailure::Inconsistent => Trouble::NotThere,
-        ReceiveFailure::Store(_) => Trouble::NoRoom,
     }
 }
 

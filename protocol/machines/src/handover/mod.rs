@@ -29,7 +29,11 @@ mod gaps;
 #[cfg(test)]
 mod tests;
 
+use crate::custody::{Offer, ReceiveFailure};
+use crate::fragments::FragmentKey;
+use crate::wire::fragment::Answer;
 pub use config::Config;
+use floe_erasure::pair_of;
 use floe_types::{BlobId, Epoch, NodeId, RegistrationNumber, SequenceNumber, ShardIndex};
 pub use gaps::gaps;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -73,6 +77,39 @@ pub struct Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FetchId(pub u64);
 
+impl Gap {
+    /// Under which key its fragment is filed, in a network of `shards` shards.
+    #[must_use]
+    pub fn key(&self, shards: u16) -> FragmentKey {
+        FragmentKey { group: self.group, blob: self.blob, pair: pair_of(&self.blob, self.shard, shards) }
+    }
+
+    /// What a source offers with its fragment's `proof`, for [`crate::custody::verify_staged`].
+    #[must_use]
+    pub fn offer(&self, proof: Vec<u8>) -> Offer {
+        let Gap { registration, blob, blob_bytes, shard, .. } = *self;
+        Offer { registration, blob, blob_bytes, shard, proof }
+    }
+
+    /// The proof in a source's answer, after which the bytes come.
+    ///
+    /// # Errors
+    /// [`Trouble`] with why there is none.
+    pub fn proof_in(&self, answer: Answer) -> Result<Vec<u8>, Trouble> {
+        match answer {
+            Answer::Sliver { blob_bytes, proof } if blob_bytes == self.blob_bytes => Ok(proof),
+            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
+                Err(Trouble::Later { after_millis })
+            }
+            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
+                Err(Trouble::Later { after_millis })
+            }
+            Answer::Refused { .. } => Err(Trouble::NotThere),
+            Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } => Err(Trouble::Wrong),
+        }
+    }
+}
+
 /// Why a fragment did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -89,6 +126,18 @@ pub enum Trouble {
     Broken,
     /// This node has no room, or its store failed: nobody else's fault.
     NoRoom,
+}
+
+impl From<ReceiveFailure> for Trouble {
+    fn from(failure: ReceiveFailure) -> Trouble {
+        match failure {
+            ReceiveFailure::Cut => Trouble::Broken,
+            ReceiveFailure::Bad => Trouble::Wrong,
+            // The uploader's doing, not the holder's.
+            ReceiveFailure::Inconsistent => Trouble::NotThere,
+            ReceiveFailure::Store(_) => Trouble::NoRoom,
+        }
+    }
 }
 
 /// What happened.

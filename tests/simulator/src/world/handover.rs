@@ -5,11 +5,11 @@ use super::{Event, World};
 use crate::mutant::Mutant;
 use crate::node::Role;
 use crate::scenario::Scenario;
-use floe_erasure::{Options, pair_of};
-use floe_machines::custody::{Offer, ReceiveFailure, verify_staged};
-use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore};
+use floe_erasure::Options;
+use floe_machines::custody::verify_staged;
+use floe_machines::fragments::{FragmentRecord, FragmentStore};
 use floe_machines::handover::{Config, Effect, FetchId, Gap, Input, Trouble, gaps};
-use floe_machines::wire::fragment::{Answer, Ask, ReadAxis, ReadRange};
+use floe_machines::wire::fragment::{Ask, ReadAxis, ReadRange};
 use floe_types::NodeId;
 use std::collections::VecDeque;
 
@@ -93,37 +93,21 @@ impl World {
 
     fn keep_fetched(&mut self, node: usize, gap: &Gap, answered: Option<Answered>) -> Result<(), Trouble> {
         let Some(Answered { answer, body, whole }) = answered else { return Err(Trouble::Broken) };
-        let proof = match answer {
-            Answer::Sliver { blob_bytes, proof } if blob_bytes == gap.blob_bytes => proof,
-            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
-                return Err(Trouble::Later { after_millis });
-            }
-            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
-                return Err(Trouble::Later { after_millis });
-            }
-            Answer::Refused { .. } => return Err(Trouble::NotThere),
-            Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } => return Err(Trouble::Wrong),
-        };
+        let proof = gap.proof_in(answer)?;
         if !whole || (body.len() as u64) < gap.bytes {
             return Err(Trouble::Broken);
         }
         let shards = self.context.params.shards;
-        let key = FragmentKey { group: gap.group, blob: gap.blob, pair: pair_of(&gap.blob, gap.shard, shards) };
-        let Gap { registration, blob, blob_bytes, shard, bytes, .. } = *gap;
-        let offer = Offer { registration, blob, blob_bytes, shard, proof };
+        let (key, offer, bytes) = (gap.key(shards), gap.offer(proof), gap.bytes);
         let store = &self.nodes[node].disk.fragments;
         let mut staged = store.stage(key, bytes).map_err(|_| Trouble::NoRoom)?;
         staged.append(body.get(..bytes as usize).unwrap_or_default()).map_err(|_| Trouble::NoRoom)?;
-        verify_staged(staged.as_ref(), &offer, shards, &Options::default()).map_err(|failure| match failure {
-            ReceiveFailure::Cut => Trouble::Broken,
-            ReceiveFailure::Bad => Trouble::Wrong,
-            ReceiveFailure::Inconsistent => Trouble::NotThere,
-            ReceiveFailure::Store(_) => Trouble::NoRoom,
-        })?;
+        verify_staged(staged.as_ref(), &offer, shards, &Options::default()).map_err(Trouble::from)?;
         if self.mutant == Some(Mutant::AttestUngathered) {
             return Ok(());
         }
-        let record = FragmentRecord { key, registration, blob_bytes, proof: offer.proof };
+        let record =
+            FragmentRecord { key, registration: gap.registration, blob_bytes: gap.blob_bytes, proof: offer.proof };
         store.keep(vec![(record, staged)]).map_err(|_| Trouble::NoRoom)
     }
 }

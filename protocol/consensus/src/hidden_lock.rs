@@ -12,8 +12,10 @@
 //! ```
 //!
 //! 1. **Showing.** A proposal of the round under way that is for another value and rests on no quorum as new as ours says
-//!    that its proposer does not know. Then the certificate and the proposal that locked this node are published. One
-//!    proposal is answered once; when nobody contradicts, nothing is said.
+//!    that its proposer does not know. Then the certificate that locked this node is published, and the proposal with the
+//!    value unless more than a third precommitted that: a lock that so many have is not hidden, and a proposer that only
+//!    pretends not to know must not make all of them send a value. One proposal is answered once; when nobody contradicts,
+//!    nothing is said.
 //! 2. **Taking up.** Who has to propose a value and knows of one that a quorum prevoted proposes that, as if it were its own.
 //!    Whoever is locked on it prevotes it, and whoever is not locked does too.
 //!
@@ -30,6 +32,7 @@ use crate::context;
 use crate::machine::Run;
 use crate::message::Content;
 use crate::{Effect, Message, Round, ValueId, Verdict};
+use arc_malachitebft_core_types as core;
 use bytes::Bytes;
 
 impl Run {
@@ -44,14 +47,19 @@ impl Run {
         if proposal.value == value || !is_older {
             return;
         }
-        let polka = self.state.polka_certificate(valid.round, &value).map(context::our_polka);
+        let Some(polka) = self.state.polka_certificate(valid.round, &value).map(context::our_polka) else { return };
+        // The certificate first: it makes room for a proposal that would be one too many of its round.
+        self.host.effects.push(Effect::Publish(Message(Content::Polka(polka))));
+        let votes = self.state.driver.votes().per_round(valid.round).map(|round| round.votes());
+        let bound = votes.map_or(0, |votes| votes.get_weight(core::VoteType::Precommit, &core::NilOrVal::Val(value)));
+        if u128::from(bound) * 3 > u128::from(self.host.validators.total_power()) {
+            return;
+        }
         let shown = self.state.driver.proposal_and_validity_for_round_and_value(valid.round, value);
         let shown = shown.map(|(shown, _)| context::our_proposal(&shown.message, shown.signature));
         let bytes = self.host.values.get(&value).map(|kept| kept.bytes.clone());
-        if let (Some(polka), Some(shown), Some(bytes)) = (polka, shown, bytes) {
-            // The certificate first: it makes room for a proposal that would be one too many of its round.
-            let contents = [Content::Polka(polka), Content::Proposal(shown, bytes)];
-            self.host.effects.extend(contents.map(|content| Effect::Publish(Message(content))));
+        if let (Some(shown), Some(bytes)) = (shown, bytes) {
+            self.host.effects.push(Effect::Publish(Message(Content::Proposal(shown, bytes))));
         }
     }
 

@@ -22,12 +22,15 @@ const HEIGHTS_MAX: u64 = 3;
 /// Heights more for whoever is no member.
 const STRANGER_HEIGHTS: u64 = 2;
 
+/// Who saw two votes, in which life, and where the chain stood then.
+type Witnesses = BTreeMap<(usize, u64), Height>;
+
 /// The checker.
 #[derive(Debug)]
 pub(super) struct Offences {
     is_strict: bool,
-    /// By key, the least height at which an honest node saw it; and who saw it in which life, where the chain stood then.
-    seen: BTreeMap<ValidatorKey, (Height, BTreeMap<(usize, u64), Height>)>,
+    /// By key, the least height at which an honest node saw it, and who did.
+    seen: BTreeMap<ValidatorKey, (Height, Witnesses)>,
     /// The greatest height that was decided.
     newest: Height,
     punished: BTreeSet<ValidatorKey>,

@@ -122,7 +122,11 @@ impl Run {
         }
         self.note_proposal(&proposal);
         self.judge(&proposal, value, check)?;
-        self.feed(CoreInput::Proposal(context::core_proposal(&proposal)))
+        self.feed(CoreInput::Proposal(context::core_proposal(&proposal)))?;
+        if matches!(self.phase, Phase::Voting) {
+            self.answer_unknowing(&proposal);
+        }
+        Ok(())
     }
 
     /// What is wrong with a proposal, as far as that can be seen without its signature and the caller's verdict.

@@ -50,6 +50,7 @@ mod equivocation;
 mod error;
 mod guard;
 mod height;
+mod hidden_lock;
 mod host;
 mod interface;
 mod journal;

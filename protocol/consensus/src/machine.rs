@@ -249,7 +249,8 @@ impl Machine {
             return Err(Error::OwnValueInvalid { height });
         }
 
-        let id = ValueId::of(&value);
+        // What somebody may be bound to comes before what is new.
+        let (id, value) = run.once_prevoted().unwrap_or_else(|| (ValueId::of(&value), value));
         run.host.building = None;
         run.host.values.keep(id, value, Verdict::Valid, round);
         run.shrink_values(Some(id));

@@ -83,6 +83,13 @@ pub struct Stats {
     pub restored: u64,
     /// Terms after which every blob was read.
     pub term_reads: u64,
+    /// Times that exactly a quorum was there and decided.
+    pub quorum_trials: u64,
+    /// Those in which it took more than five seconds.
+    pub quorum_slow: u64,
+    /// Milliseconds that it took, in all and at most.
+    pub quorum_millis: u64,
+    pub quorum_millis_max: u64,
     /// Seeds in which villains came to have had more than `f` shards in all.
     pub beyond: u64,
     /// Milliseconds of calm until everybody moved again, the worst seed's.
@@ -154,9 +161,13 @@ impl Stats {
             punished,
             restored,
             term_reads,
+            quorum_trials,
+            quorum_slow,
+            quorum_millis,
             beyond
         );
         self.settle_millis_max = self.settle_millis_max.max(other.settle_millis_max);
+        self.quorum_millis_max = self.quorum_millis_max.max(other.quorum_millis_max);
         for (class, count) in &other.classes {
             *self.classes.entry(*class).or_insert(0) += count;
         }
@@ -195,6 +206,10 @@ impl fmt::Display for Stats {
         writeln!(f, "rebuilt          {:>10}   {made}, mismatches {}", self.rebuilt, self.mismatches)?;
         let beyond = format!("seeds beyond the budget {}", self.beyond);
         writeln!(f, "punished         {:>10}   transactions censored {}, {beyond}", self.punished, self.censored)?;
+        let mean = self.quorum_millis.checked_div(self.quorum_trials).unwrap_or_default();
+        let took = format!("decided in {mean} ms in the mean, {} ms at most", self.quorum_millis_max);
+        let slow = self.quorum_slow;
+        writeln!(f, "exact quorums    {:>10}   {took}, in over 5 s {slow}", self.quorum_trials)?;
         let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{} {count}", class.name())).collect();
         write!(f, "seeds by fault   {}", classes.join(", "))
     }

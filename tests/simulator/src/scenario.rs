@@ -15,6 +15,7 @@
 //! | `snapshots` | old blocks are dropped, and who comes begins with a snapshot |
 //! | `evaders` | one member is late on purpose, shows to some only, slanders everybody, or does not open |
 //! | `repair` | two members of seven are away beyond patience, one for good, and one helper sends wrong symbols |
+//! | `quorum` | three of seven fall in the middle of heights, one comes back: exactly a quorum decides |
 //! | `terms` | twenty terms of random churn; every blob is read after each |
 
 use crate::plan::{FaultClass, Plan, PowerLoss};
@@ -38,11 +39,15 @@ pub enum Scenario {
     Snapshots,
     Evaders,
     Repair,
+    Quorum,
     Terms,
 }
 
 /// Terms of [`Scenario::Terms`].
 pub const TERMS: u64 = 20;
+
+/// Length of the storm of [`Scenario::Quorum`], in epochs: about eight times three fall.
+const QUORUM_EPOCHS: u64 = 40;
 
 /// Classes that change who is a member or what it has.
 const MOVING: [FaultClass; 6] = [
@@ -56,7 +61,7 @@ const MOVING: [FaultClass; 6] = [
 
 impl Scenario {
     /// Every one.
-    pub const ALL: [Scenario; 14] = [
+    pub const ALL: [Scenario; 15] = [
         Scenario::Mixed,
         Scenario::Static,
         Scenario::Churn,
@@ -70,6 +75,7 @@ impl Scenario {
         Scenario::Snapshots,
         Scenario::Evaders,
         Scenario::Repair,
+        Scenario::Quorum,
         Scenario::Terms,
     ];
 
@@ -90,6 +96,7 @@ impl Scenario {
             Scenario::Snapshots => "snapshots",
             Scenario::Evaders => "evaders",
             Scenario::Repair => "repair",
+            Scenario::Quorum => "quorum",
             Scenario::Terms => "terms",
         }
     }
@@ -120,6 +127,7 @@ impl Scenario {
             Scenario::Evaders => vec![Class::Evader],
             // Streams that break leave gaps that seats fill under a standing right.
             Scenario::Repair => vec![Class::Silent, Class::Streams],
+            Scenario::Quorum => vec![Class::Crash],
             Scenario::Terms => vec![Class::Churn, Class::Crash, Class::Vanish],
         }
     }
@@ -142,6 +150,7 @@ impl Scenario {
                 (plan.term_epochs, plan.election_epochs) = (40, 1);
                 plan.stores = 6;
             }
+            Scenario::Quorum => (plan.members, plan.shards, plan.storm_epochs) = (7, 28, QUORUM_EPOCHS),
             Scenario::Evidence => plan.storm_epochs = plan.storm_epochs.min(6),
             _ => {}
         }
@@ -154,6 +163,7 @@ impl Scenario {
                 (plan.crash_every, plan.down_max) = (Some(20_000), 500);
                 plan.power_loss = PowerLoss::Taken;
             }
+            Scenario::Quorum => plan.crash_every = None,
             Scenario::Handover => (plan.crash_every, plan.down_max) = (Some(6_000), 500),
             Scenario::Disks => (plan.crash_every, plan.down_max) = (Some(5_000), 3_000),
             Scenario::Repair => plan.send_away(),

@@ -99,6 +99,11 @@ impl CatchUp {
         *self.failures.entry(from).or_insert(0) += 1;
     }
 
+    /// Whether fetched blocks wait.
+    pub fn has_blocks(&self) -> bool {
+        !self.fetched.is_empty()
+    }
+
     /// The next fetched block, for the height after the tip.
     pub fn next_block(&mut self) -> Option<DecidedBlock> {
         self.fetched.pop_front()

@@ -127,8 +127,15 @@ impl Guard {
     /// Nobody could give the blocks above `tip`: claims of more are forgotten.
     pub fn unbacked(&mut self, tip: Height) {
         self.heights.values_mut().for_each(|height| *height = (*height).min(tip));
-        let safe = Height(tip.max(self.heard).0.saturating_add(SAFE_DISTANCE + 1));
+        let safe = self.safe_from(tip);
         self.from = self.from.map(|from| from.min(safe));
+    }
+
+    /// The first height at which no forgotten vote stands when nobody is above `known`: the one above what such a vote can
+    /// have reached, and above every vote that was shown.
+    fn safe_from(&self, known: Height) -> Height {
+        let unknown = Height(known.0.saturating_add(SAFE_DISTANCE));
+        Height(unknown.max(self.heard).0.saturating_add(1))
     }
 
     /// How far members with more than `f` shards say that they are: one of them is honest.
@@ -152,8 +159,8 @@ impl Guard {
         let own = certificate.signatures.iter().find(|(key, _)| is_own(key));
         let forgot = own.is_some_and(|(_, signature)| !holds(&self.journal, &signature.0));
         if forgot {
-            let known = self.heights.values().copied().max().unwrap_or_default().max(self.heard).max(height);
-            self.from = Some(from.max(Height(known.0.saturating_add(SAFE_DISTANCE + 1))));
+            let known = self.heights.values().copied().max().unwrap_or_default().max(height);
+            self.from = Some(from.max(self.safe_from(known)));
             // Once is enough: what others say grows while this node catches up.
             self.forgot();
         }
@@ -183,7 +190,7 @@ impl Guard {
             return Leave::Ask;
         }
         let known = self.heights.values().copied().max().unwrap_or_default().max(tip);
-        let from = Height(known.max(self.heard).0.saturating_add(SAFE_DISTANCE + 1));
+        let from = self.safe_from(known);
         if self.memory == Memory::Lost {
             let begins = known == Height(0) && self.heard == Height(0);
             return if begins { Leave::GoOn } else { Leave::Observe { from } };
@@ -309,6 +316,39 @@ mod tests {
         assert_eq!(guard.holds_until(), Some(Height(44)));
         assert!(guard.release(Height(44)).is_some());
         assert_eq!(guard.holds_until(), None);
+    }
+
+    #[test]
+    fn a_vote_that_is_shown_counts_as_it_is_and_not_as_a_height_that_was_decided() {
+        // Lost disks of several members with together f shards: each height more for which they wait is one at which the
+        // next committee may give them more, and then nobody is left to decide it.
+        let (committee, key) = (committee(7, 28, 1), VoteSigningKey::from_secret([1; 32]));
+        let shown = |height: u64| {
+            let validators = vec![floe_consensus::Validator { key: key.public(), power: 1 }];
+            let validators = floe_consensus::ValidatorSet::new(validators).unwrap();
+            let config = floe_consensus::Config::new([7; 32]);
+            let mut machine = floe_consensus::Machine::new(config, Some(VoteSigningKey::from_secret([1; 32])));
+            let height = floe_consensus::Height(height);
+            let start = floe_consensus::Input::StartHeight { height, validators };
+            let mut valid = |_: floe_consensus::Height, _: &[u8]| floe_consensus::Verdict::Valid;
+            machine.step(start, &mut valid).unwrap();
+            let round = floe_consensus::Round(0);
+            let kind = floe_consensus::TimerKind::Propose;
+            let timer = floe_consensus::Timer { height, round, kind };
+            let said = machine.step(floe_consensus::Input::TimerFired(timer), &mut valid).unwrap();
+            let vote = said.into_iter().find_map(|effect| match effect {
+                floe_consensus::Effect::Publish(message) => Some(message.encode()),
+                _ => None,
+            });
+            vote.unwrap()
+        };
+        for (voted, first) in [(40, 43), (41, 43), (42, 43), (43, 44), (50, 51)] {
+            let mut guard = guard(Memory::Lost);
+            told(&mut guard, [2, 3, 4, 6], 40);
+            guard.answered(node(5), Height(40), Some(&shown(voted)));
+            let leave = guard.leave(&committee, &node(1), (Height(0), &[]));
+            assert_eq!(leave, Leave::Observe { from: Height(first) }, "a vote at height {voted}");
+        }
     }
 
     #[test]

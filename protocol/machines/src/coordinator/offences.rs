@@ -1,8 +1,10 @@
 //! Sees to it that two votes of one key are punished: what consensus found is submitted as evidence until the ledger knows.
 //!
-//! Every member finds the same, so they take turns: with each height that passes without a punishment a third of the
-//! committee more submits, in an order that the guilty key gives. Whoever comes late pays for nothing: the ledger refuses a second
-//! punishment, and the wallet frees the line.
+//! Members mostly find the same, so they take turns: with each height that passes without a punishment a third of the
+//! committee more submits, in an order that the guilty key gives. Who is no member comes last: it may be the only one that heard
+//! both votes. Whoever comes late pays for nothing: the ledger refuses a second punishment, and the wallet frees the line.
+//!
+//! Heights count from where the chain stands: what is found while old blocks are read in waits for the newest of them.
 //!
 //! At most [`ACCUSED_MAX`] keys are seen to at a time, for [`PATIENCE_HEIGHTS`] heights each; one more is left to the others.
 
@@ -20,6 +22,8 @@ pub const ACCUSED_MAX: usize = 64;
 pub const PATIENCE_HEIGHTS: u64 = 32;
 /// Heights after which evidence that did not get into a block is submitted again.
 const AGAIN_HEIGHTS: u64 = 2;
+/// The turn after those of all members.
+const LAST_TURN: usize = 3;
 
 #[derive(Debug)]
 struct Accusation {
@@ -45,14 +49,22 @@ impl Accusations {
         }
     }
 
+    /// Old blocks are being read in: `head` is not where the chain stands.
+    fn wait_at(&mut self, head: Height) {
+        self.open.values_mut().for_each(|open| open.found = open.found.max(head));
+    }
+
     /// Those whose turn it is for `node` at `head`, marked as submitted.
     fn due(&mut self, committee: &Committee, node: &NodeId, head: Height) -> Vec<DoubleVote> {
         let members = committee.members().len();
-        let Some(place) = committee.index_of(node) else { return Vec::new() };
+        let place = committee.index_of(node);
         let mut due = Vec::new();
         for (key, open) in &mut self.open {
             let first = usize::from(key.0.first().copied().unwrap_or_default()) % members.max(1);
-            let turn = (usize::from(place.0) + members - first) % members.max(1) / (members / 3 + 1);
+            let turn = match place {
+                Some(place) => (usize::from(place.0) + members - first) % members.max(1) / (members / 3 + 1),
+                None => LAST_TURN,
+            };
             let has_come = head.0 >= open.found.0.saturating_add(turn as u64);
             let waits = open.submitted.is_some_and(|at| head.0 < at.0.saturating_add(AGAIN_HEIGHTS));
             if has_come && !waits {
@@ -68,6 +80,10 @@ impl Coordinator {
     /// After a block: what is punished is forgotten, what is not is submitted when it is this node's turn.
     pub(super) fn see_offences_punished(&mut self, work: &mut Work<'_>) -> Result<(), Error> {
         let head = self.head.height;
+        if self.catch_up.has_blocks() {
+            self.accusations.wait_at(head);
+            return Ok(());
+        }
         let mut over = Vec::new();
         for (key, open) in &self.accusations.open {
             let late = head.0 > open.found.0.saturating_add(PATIENCE_HEIGHTS);
@@ -106,7 +122,17 @@ mod tests {
         let submits = |seed: u8, head: u64| !open(votes(9)).due(&committee, &node(seed), Height(head)).is_empty();
         let counts = [5, 6, 7].map(|head| (1..=7).filter(|seed| submits(*seed, head)).count());
         assert_eq!(counts, [3, 6, 7]);
-        assert!(!submits(9, 40), "who is no member leaves it to the members");
+        assert_eq!([7, 8].map(|head| submits(9, head)), [false, true], "who is no member comes last");
+    }
+
+    #[test]
+    fn what_is_found_in_old_blocks_is_not_too_late_when_the_newest_has_come() {
+        let committee = committee(1, 4, 1);
+        let mut accusations = open(votes(9));
+        (5..=5 + 2 * PATIENCE_HEIGHTS).for_each(|head| accusations.wait_at(Height(head)));
+        let found = Height(5 + 2 * PATIENCE_HEIGHTS);
+        assert!(accusations.open.values().all(|open| open.found == found));
+        assert_eq!(accusations.due(&committee, &node(1), found).len(), 1);
     }
 
     #[test]

@@ -34,7 +34,7 @@ struct Arguments {
     #[arg(long, default_value_t = EPOCHS_DEFAULT)]
     epochs: u64,
     /// What the runs are for: mixed, static, churn, handover, failing, lazy, censor, evidence, halt, disks, snapshots, evaders,
-    /// repair, terms.
+    /// repair, quorum, terms.
     #[arg(long)]
     plan: Option<Scenario>,
     /// Run with this seeded defect and only the checker that must catch it.

@@ -2,7 +2,8 @@
 //!
 //! What an honest node saw comes with its commits; what was punished is read off the blocks. When links are fair and nobody
 //! falls, three heights are enough. In any weather, whoever saw it and has not fallen since has seen to it by the end of the
-//! calm.
+//! calm, three heights after the one where the chain stood when it saw it: a node that reads in old blocks finds what it heard
+//! of them only then. Who is no member lets the members go first and has two heights more.
 
 use super::Violation;
 use crate::node::Node;
@@ -18,19 +19,27 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Heights after the one at which it was seen within which an offence is punished.
 const HEIGHTS_MAX: u64 = 3;
 
+/// Heights more for whoever is no member.
+const STRANGER_HEIGHTS: u64 = 2;
+
+/// Who saw two votes, in which life, and where the chain stood then.
+type Witnesses = BTreeMap<(usize, u64), Height>;
+
 /// The checker.
 #[derive(Debug)]
 pub(super) struct Offences {
     is_strict: bool,
-    /// By key, the least height at which an honest node saw it, and who saw it in which life.
-    seen: BTreeMap<ValidatorKey, (Height, BTreeSet<(usize, u64)>)>,
+    /// By key, the least height at which an honest node saw it, and who did.
+    seen: BTreeMap<ValidatorKey, (Height, Witnesses)>,
+    /// The greatest height that was decided.
+    newest: Height,
     punished: BTreeSet<ValidatorKey>,
 }
 
 impl Offences {
     pub(super) fn new(plan: &Plan) -> Offences {
         let is_strict = plan.scenario == Scenario::Evidence;
-        Offences { is_strict, seen: BTreeMap::new(), punished: BTreeSet::new() }
+        Offences { is_strict, seen: BTreeMap::new(), newest: Height(0), punished: BTreeSet::new() }
     }
 
     pub(super) fn punished(&self) -> u64 {
@@ -40,8 +49,8 @@ impl Offences {
     /// What came with an honest node's commit.
     pub(super) fn seen(&mut self, node: &Node, commit: &Commit) {
         for equivocation in &commit.equivocations {
-            let (_, by) = self.seen.entry(equivocation.key()).or_insert((commit.height, BTreeSet::new()));
-            by.insert((node.index, node.life));
+            let (_, by) = self.seen.entry(equivocation.key()).or_insert((commit.height, BTreeMap::new()));
+            by.entry((node.index, node.life)).or_insert(commit.height.max(self.newest));
         }
     }
 
@@ -58,6 +67,7 @@ impl Offences {
             }
         }
         let height = block.header.height.0;
+        self.newest = self.newest.max(block.header.height);
         let late = |(key, (seen, _)): &(&ValidatorKey, &(Height, _))| {
             !self.punished.contains(*key) && height >= seen.0 + HEIGHTS_MAX
         };
@@ -72,13 +82,16 @@ impl Offences {
 
     /// The calm is over: whoever saw something and is still there has seen to it.
     pub(super) fn at_the_end(&self, nodes: &[Node]) -> Result<(), Violation> {
-        let newest =
-            nodes.iter().filter_map(|node| node.live.as_ref()).map(|live| live.coordinator.head().height).max();
-        for (key, (seen, by)) in &self.seen {
-            let fresh = newest.is_none_or(|newest| newest.0 < seen.0 + HEIGHTS_MAX);
-            let stays =
-                |(node, life): &(usize, u64)| nodes.get(*node).is_some_and(|it| it.life == *life && it.live.is_some());
-            if !fresh && !self.punished.contains(key) && by.iter().any(stays) {
+        for (_, (seen, by)) in self.seen.iter().filter(|(key, _)| !self.punished.contains(*key)) {
+            let had_time = |((node, life), stood): (&(usize, u64), &Height)| {
+                let it = nodes.get(*node).filter(|it| it.life == *life);
+                it.and_then(|it| Some((it.id(), it.live.as_ref()?))).is_some_and(|(id, live)| {
+                    let is_member = live.coordinator.committee().index_of(&id).is_some();
+                    let more = if is_member { 0 } else { STRANGER_HEIGHTS };
+                    self.newest.0 >= stood.0 + HEIGHTS_MAX + more
+                })
+            };
+            if by.iter().any(had_time) {
                 let words = format!("two votes that were seen at height {seen} were never punished");
                 return Err(Violation::of(Law::I19, words));
             }

@@ -93,6 +93,7 @@ impl World {
     }
 
     pub(super) fn watch(&mut self) {
+        self.end_halt();
         let Some(mut calm) = self.calm.take() else { return };
         self.look_on(&mut calm);
         if self.violation.is_none() && !self.is_over && self.now >= calm.until {
@@ -102,6 +103,21 @@ impl World {
         }
         self.calm = Some(calm);
         self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
+    }
+
+    /// Beyond `f` nothing is decided, and nothing is promised but that all goes on when some come back: so they do.
+    fn end_halt(&mut self) {
+        if !self.are_too_many_silent() {
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            let it = &self.nodes[node];
+            if it.role == Role::Silent && it.presence == Presence::Here && it.live.is_none() {
+                self.trace.say(self.now, || format!("{node} comes back: too many are silent"));
+                self.stats.halts += 1;
+                self.queue.plan(self.now, Event::Rise { node });
+            }
+        }
     }
 
     fn look_on(&mut self, calm: &mut Calm) {

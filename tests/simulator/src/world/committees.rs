@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Whether a node is out of order at the moment without lying: gone with seats, or not yet sure of its memory.
-    fn is_failing(&self, node: usize) -> bool {
+    pub(super) fn is_failing(&self, node: usize) -> bool {
         let it = &self.nodes[node];
         let holds = it.live.as_ref().is_some_and(|live| live.coordinator.votes_from().is_some());
         let seats = self.offices().iter().any(|committee| committee.index_of(&it.id()).is_some());
@@ -61,6 +61,16 @@ impl World {
     /// Whether somebody else with seats is out of order.
     pub(super) fn is_another_failing(&self, node: usize) -> bool {
         (0..self.plan.people()).any(|other| other != node && self.is_failing(other))
+    }
+
+    /// Whether those who do not vote have more than `f` seats of the committee in office. Each was within the budget when it
+    /// fell silent; then an election gave seats to somebody who has no memory yet.
+    pub(super) fn are_too_many_silent(&self) -> bool {
+        let Some(committee) = self.offices().into_iter().next() else { return false };
+        let is_silent = |node: usize| self.nodes[node].role == Role::Silent && !self.nodes[node].is_up();
+        let silent = (0..self.plan.people()).filter(|node| is_silent(*node) || self.is_failing(*node));
+        let members = silent.filter_map(|node| committee.index_of(&identity::node_id(node)));
+        committee.shards_of(members) > self.context.params.faulty()
     }
 
     /// Whether an honest node may fail for good, or lose what it has, within the budget.

@@ -209,7 +209,10 @@ impl World {
         self.stats.equivocations += commit.equivocations.len() as u64;
         self.trace.mix(self.now, 7, node, &commit.block);
         let (height, round, count) = (commit.height, commit.round, commit.transactions);
-        self.trace.say(self.now, || format!("{node} commits {height} of round {round} with {count} transactions"));
+        let offences = commit.equivocations.len();
+        self.trace.say(self.now, || {
+            format!("{node} commits {height} of round {round} with {count} transactions, has seen {offences} offences")
+        });
         if self.nodes[node].is_honest() {
             let finding = self.laws.committed(&self.nodes[node], &commit);
             self.judge(finding);

@@ -101,7 +101,7 @@ impl World {
     }
 
     pub(super) fn message_arrives(&mut self, to: usize, from: usize, topic: Topic, id: [u8; 16], bytes: Bytes) {
-        if self.nodes[to].live.is_none() || self.is_deaf(to) {
+        if self.nodes[to].live.is_none() || self.is_deaf(to) || self.is_cut_short(from) {
             return;
         }
         if self.is_relayed(topic) && !self.note_seen(to, id) {

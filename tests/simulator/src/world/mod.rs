@@ -24,6 +24,7 @@ mod handover;
 pub(crate) mod holder;
 mod operators;
 mod process;
+mod quorum;
 mod reading;
 pub(crate) mod repair;
 pub(crate) mod requests;
@@ -179,6 +180,7 @@ pub(crate) struct World {
     pub workload: workload::Workload,
     pub committees: committees::Committees,
     pub term_reads: terms::TermReads,
+    pub quorum: quorum::QuorumTrial,
     /// The state with which the network began.
     pub beginning: MemoryState,
     pub genesis: Genesis,
@@ -215,6 +217,7 @@ impl World {
             workload: workload::Workload::default(),
             committees: committees::Committees::default(),
             term_reads: terms::TermReads::default(),
+            quorum: quorum::QuorumTrial::default(),
             beginning: process::begun(&genesis),
             calm: None,
             is_calm: false,

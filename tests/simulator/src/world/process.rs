@@ -10,6 +10,7 @@ use crate::mutant::Mutant;
 use crate::network::Partition;
 use crate::node::{Live, Node, Presence, Role};
 use crate::plan::{Away, FaultClass, PowerLoss, Villain};
+use crate::scenario::Scenario;
 use floe_consensus::{Timeouts, VoteSigningKey};
 use floe_ledger::MemoryState;
 use floe_machines::coordinator::{Config, Coordinator, Identity, Input, Memory};
@@ -28,6 +29,12 @@ pub(crate) enum Fault {
     Heal,
     /// A node will fall after some of its effects.
     Fall,
+    /// Three of seven will fall.
+    ThreeFall,
+    /// One of them comes back.
+    OneRises,
+    /// Whether those who are there have decided something is looked at.
+    LookAtQuorum,
     /// A member leaves for good.
     Leave { node: usize },
     /// A member is away for a while.
@@ -143,6 +150,10 @@ impl World {
             let at = self.now + self.process_luck.below(2 * every / self.plan.members as u64);
             self.queue.plan(at, Event::Fault(Fault::Fall));
         }
+        if self.plan.scenario == Scenario::Quorum {
+            let at = self.now + self.process_luck.below(2 * self.plan.epoch_millis);
+            self.queue.plan(at, Event::Fault(Fault::ThreeFall));
+        }
         self.plan_disk_faults();
         if let Some(away) = self.plan.away {
             self.queue.plan(self.now + away.from_millis, Event::Fault(Fault::Absent(away)));
@@ -194,6 +205,9 @@ impl World {
             }
             _ if self.is_calm => {}
             Fault::Cut => self.cut_links(),
+            Fault::ThreeFall => self.three_fall(),
+            Fault::OneRises => self.one_rises(),
+            Fault::LookAtQuorum => self.look_at_quorum(),
             Fault::Heal => {
                 self.trace.say(self.now, || "links heal".to_owned());
                 self.network.heal();
@@ -226,7 +240,10 @@ impl World {
         match self.nodes[node].falls_after {
             None => false,
             Some(0) => {
-                let down_for = self.process_luck.between(1, self.plan.down_max.max(1));
+                let down_for = match self.plan.scenario {
+                    Scenario::Quorum => u64::MAX,
+                    _ => self.process_luck.between(1, self.plan.down_max.max(1)),
+                };
                 self.stats.crashes += 1;
                 self.fall(node, down_for);
                 true

@@ -130,7 +130,9 @@ impl World {
         if !self.lives(node, life) || now >= furthest {
             return;
         }
-        if now > height || self.is_another_failing(node) {
+        // Who is out of order already makes it no worse; two of them would wait for each other for ever.
+        let waits = !self.is_failing(node) && self.is_another_failing(node);
+        if now > height || waits {
             let at = self.now + FAR_BEHIND_MILLIS;
             return self.queue.plan(at, Event::Fault(Fault::Restart { node, life, height: now }));
         }

@@ -96,7 +96,9 @@ fn one_node_gone_costs_nothing_a_second_costs_four_fragments_and_too_many_only_t
 
     // It comes back: its fragments are as good as ever, and nothing moves.
     devnet.floe_ok(&["devnet", "start", "node-6"]);
-    decided(&devnet, &id, "all fragments are held", |verdict, held| verdict == Verdict::Intact || held == 28 || held >= 27);
+    decided(&devnet, &id, "all fragments are held", |verdict, held| {
+        verdict == Verdict::Intact || held == 28 || held >= 27
+    });
     assert_eq!(summed(&devnet, 6, "floe_repair_bytes_total"), moved, "a return moves nothing");
 
     // Too many at once: decisions wait, reads do not, and one screen says so.

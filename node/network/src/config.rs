@@ -316,7 +316,13 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { consensus_events: 4096, transaction_events: 1024, observation_events: 512, request_events: 256, commands: 1024 }
+        Self {
+            consensus_events: 4096,
+            transaction_events: 1024,
+            observation_events: 512,
+            request_events: 256,
+            commands: 1024,
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn described(explanation: &Explanation, output: &Output) -> String {
         _ => "nothing was decided yet".to_owned(),
     };
     rows.push(format!(
-        " {:<width$}  {decided}; next boundary about {}",
+        " {:<width$}  {decided}; next boundary {}",
         "as of",
         clock.future(explanation.next_boundary_about)
     ));

@@ -59,9 +59,9 @@ fn risk_view(risk: &Risk) -> RiskView {
 fn times(risk: &Risk) -> String {
     let times = risk.urgency as f64 / 1_000.0;
     match times {
-        times if times < 0.001 => "risk below a thousandth of its bound".to_owned(),
-        times if times < 1.0 => format!("risk {times:.2} of its bound"),
-        times => format!("risk {times:.1} times its bound"),
+        times if times < 0.001 => "below a thousandth of its bound".to_owned(),
+        times if times < 1.0 => format!("{times:.2} of its bound"),
+        times => format!("{times:.1} times its bound"),
     }
 }
 

@@ -70,6 +70,10 @@ impl FragmentStore for Shelf {
         not_for_tests()
     }
 
+    fn discard(&self, _: &FragmentKey) -> Result<(), StoreError> {
+        not_for_tests()
+    }
+
     fn drop_groups(&self, _: Epoch) -> Result<u64, StoreError> {
         not_for_tests()
     }

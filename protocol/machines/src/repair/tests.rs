@@ -70,6 +70,9 @@ impl FragmentStore for Shelf {
     ) -> Result<Vec<ConfirmationRecord>, StoreError> {
         Ok(Vec::new())
     }
+    fn discard(&self, _: &FragmentKey) -> Result<(), StoreError> {
+        Ok(())
+    }
     fn drop_groups(&self, _: Epoch) -> Result<u64, StoreError> {
         Ok(0)
     }

@@ -21,7 +21,7 @@
 //!
 //! Neither changes who may prevote or precommit what: any valid value may be proposed by a proposer that is not locked.
 //!
-//! # Where we differ (decision 030)
+//! # Where we differ (decision 040)
 //! The paper's line 16 proposes again only what the proposer itself saw accepted in time (its *valid value*). A certificate
 //! of an earlier round that came late says as much about what others are bound to. The library keeps it and does not propose
 //! it; so it is proposed as a fresh value, without the round that would release those who are locked on an older one. These

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod candidacy;
+mod catalogue;
 mod churn;
 mod classes;
 mod conformance;

@@ -135,7 +135,8 @@ impl FragmentsActor {
                 metrics.fragments_received.with_label_values(&[outcome]).inc();
             }
             Answer::Busy { .. } => metrics.fragments_received.with_label_values(&["busy"]).inc(),
-            Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::QuietRetry { .. } => {}
+            Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::QuietRetry { .. } | Answer::Judged { .. } => {
+            }
         }
     }
 

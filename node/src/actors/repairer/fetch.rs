@@ -36,7 +36,9 @@ pub(super) async fn run(parts: &Parts, from: NodeId, gap: Gap) -> Result<(), Tro
             return Err(Trouble::Later { after_millis });
         }
         Answer::Refused { .. } => return Err(Trouble::NotThere),
-        Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } => return Err(Trouble::Wrong),
+        Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } | Answer::Judged { .. } => {
+            return Err(Trouble::Wrong);
+        }
     };
     take(parts, &mut pipe, &gap, proof).await?;
     parts.fragments.fragment_came(gap.blob).await;

@@ -4,6 +4,7 @@
 //! asker                                              holder
 //!   | -- u32 BE length | Request ------------------->  |
 //!   | -- raw bytes of the fragment (Store only) ---->  |
+//!   | -- head and body of evidence (Judge only) ---->  |
 //!   | <------------------- u32 BE length | Answer ---  |
 //!   | <-------------- raw bytes of the sliver (Sliver) |
 //! ```
@@ -108,6 +109,14 @@ pub enum Ask {
         /// Which part.
         range: ReadRange,
     },
+    /// Judge this evidence that the blob is encoded inconsistently. Its head follows, then its body, whose length follows
+    /// from the head.
+    Judge {
+        /// The blob.
+        blob: BlobId,
+        /// Bytes of the head: at most [`floe_erasure::Evidence::head_bytes_max`].
+        head_bytes: u32,
+    },
 }
 
 /// A request: whose network, and what.
@@ -188,6 +197,9 @@ pub enum Refusal {
     /// The holder's disk failed or its piece is damaged; what it says is not for strangers.
     #[error("the holder's store failed")]
     StoreFailed,
+    /// The evidence does not show what it says, or not of a blob that is defended.
+    #[error("the evidence does not show that the blob is encoded inconsistently")]
+    NotShown,
 }
 
 impl Refusal {
@@ -207,7 +219,8 @@ impl Refusal {
             | Refusal::Lapsed { .. }
             | Refusal::BadFragment
             | Refusal::Inconsistent
-            | Refusal::NotHeld => false,
+            | Refusal::NotHeld
+            | Refusal::NotShown => false,
         }
     }
 }
@@ -246,6 +259,13 @@ pub enum Answer {
     Busy {
         /// Milliseconds after which asking again makes sense.
         retry_after_millis: u32,
+    },
+    /// The evidence holds.
+    Judged {
+        /// Signed in this term.
+        term: u64,
+        /// Over [`floe_ledger::InconsistencyStatement::message`].
+        signature: BlsSignature,
     },
 }
 

@@ -18,6 +18,7 @@ fn requests() -> Vec<(&'static str, Request)> {
             "read",
             of(Ask::Read { blob: blob(), shard: ShardIndex(3), axis: ReadAxis::Primary, range: ReadRange::Whole }),
         ),
+        ("judge", of(Ask::Judge { blob: blob(), head_bytes: 70_000 })),
     ]
 }
 
@@ -45,6 +46,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("sliver", Answer::Sliver { blob_bytes: 12, proof: vec![1, 2, 3] }),
         ("quiet", Answer::QuietRetry { after_millis: 70 }),
         ("busy", Answer::Busy { retry_after_millis: 250 }),
+        ("not shown", refused(Refusal::NotShown, None)),
+        ("judged", Answer::Judged { term: 3, signature }),
     ]
 }
 
@@ -148,6 +151,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("store", "6804f5bc7dec"),
     ("confirm", "3518bae826d1"),
     ("read", "31cb5283cc96"),
+    ("judge", "5bcdcb361bdd"),
     ("stored", "6667fc344120"),
     ("malformed", "a1b864b06504"),
     ("unknown", "f42a3d9b6679"),
@@ -167,4 +171,6 @@ const FROZEN: &[(&str, &str)] = &[
     ("sliver", "927ee7b418b1"),
     ("quiet", "72d3a7f94c14"),
     ("busy", "3c4f469d557d"),
+    ("not shown", "f4a9806b3048"),
+    ("judged", "9d2dd4c9e516"),
 ];

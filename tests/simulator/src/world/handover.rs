@@ -102,7 +102,9 @@ impl World {
                 return Err(Trouble::Later { after_millis });
             }
             Answer::Refused { .. } => return Err(Trouble::NotThere),
-            Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } => return Err(Trouble::Wrong),
+            Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. } | Answer::Judged { .. } => {
+                return Err(Trouble::Wrong);
+            }
         };
         if !whole || (body.len() as u64) < gap.bytes {
             return Err(Trouble::Broken);

@@ -75,6 +75,11 @@ impl World {
                 let held = record(&blob, pair_of(&blob, shard, shards)).map(|record| record.blob_bytes);
                 Input::ReadAsked { stream, peer, blob, shard, axis, held }
             }
+            // Nobody here encodes inconsistently: real sockets show that (`tests/tests/inconsistent.rs`).
+            Ask::Judge { .. } => {
+                let answer = Answer::Refused { reason: Refusal::NotShown, retry_after_millis: None };
+                return self.answer_stream(stream, fragment::frame_answer(&answer));
+            }
         };
         live.serving.insert(stream, serving);
         self.custody_step(node, input);

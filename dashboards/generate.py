@@ -29,6 +29,7 @@ VERDICT_COLOURS = {
     "unavailable": ORANGE,
     "lost": RED,
     "forgotten": "#5a5a5a",
+    "invalid": "purple",
 }
 # Blobs with one of these verdicts are defended; without any the margin says nothing.
 DEFENDED = 'verdict=~"intact|tolerated|undecided|unavailable|lost"'

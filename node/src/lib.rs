@@ -7,6 +7,7 @@
 //! | [`service`] | answers the HTTP surface |
 //! | [`telemetry`] | what is counted |
 //! | [`cli`], [`devnet`] | what people type, and whole networks on one machine |
+//! | [`succession`] | stores that go on in a successor of their network |
 //! | [`config`], [`keys`], [`member`] | what one operator chooses, the secrets, and what others are told |
 //! | [`clock`], [`peer_book`] | the system's clock, and where peers are remembered |
 
@@ -23,4 +24,5 @@ pub mod member;
 pub mod peer_book;
 pub mod run;
 pub mod service;
+pub mod succession;
 pub mod telemetry;

@@ -23,7 +23,7 @@ use floe_machines::coordinator::{Config as CoordinatorConfig, Coordinator, Ident
 use floe_machines::fragments::FragmentKey;
 use floe_network::{LanDiscovery, Network};
 use floe_storage::{OpenError, StorageError, Store};
-use floe_types::{Genesis, NodeId};
+use floe_types::{Genesis, NetworkId, NodeId};
 use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +53,12 @@ pub enum RunError {
     /// The genesis founds no ledger.
     #[error("genesis: {0}")]
     Genesis(#[from] floe_types::genesis::GenesisError),
+    /// A successor's ledger is not in the data directory yet.
+    #[error("this network goes on from {parent}, whose state is not here: floe node succeed puts it here")]
+    NotSucceeded {
+        /// The network before.
+        parent: NetworkId,
+    },
     /// Metrics cannot be registered, or the system refuses a signal handler or a thread.
     #[error("{0}")]
     System(String),
@@ -217,6 +223,9 @@ fn open_store(config: &NodeConfig, genesis: &Genesis, node: NodeId) -> Result<St
     let identity = floe_storage::Identity { network: genesis.network(), node };
     let store = Store::open(&config.data, identity, config.storage.clone())?;
     if store.last_height().is_none() {
+        if let Some(parent) = &genesis.parent {
+            return Err(RunError::NotSucceeded { parent: parent.network });
+        }
         store.commit_genesis(&floe_ledger::begin(genesis)?)?;
     }
     Ok(store)

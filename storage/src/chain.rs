@@ -215,7 +215,7 @@ impl StateRead for StateSnapshot<'_> {
 }
 
 impl Inner {
-    fn put_changes(&self, batch: &mut WriteBatch, changes: &ChangeSet) {
+    pub fn put_changes(&self, batch: &mut WriteBatch, changes: &ChangeSet) {
         let column = self.column(Column::State);
         for (key, value) in &changes.0 {
             match value {

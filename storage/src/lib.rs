@@ -13,6 +13,7 @@
 //! | [`check`] | what was signed for against what is there |
 //! | [`snapshots`] | the snapshot that is offered, the one that arrives, starting over from it, dropping old blocks |
 //! | [`book`] | peers and unfinished uploads |
+//! | [`succession`] | going on in the network that succeeds this one |
 //! | `damage` | the note that damage was met, beside the database |
 //! | `mark` | how far the database had acknowledged, beside the database |
 //! | [`statistics`] | what the store says about itself |
@@ -42,6 +43,7 @@ mod space;
 mod staged;
 pub mod statistics;
 mod store;
+pub mod succession;
 
 pub use accounts::{AccountIndex, Brought};
 pub use book::Upload;

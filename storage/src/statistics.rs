@@ -79,8 +79,7 @@ impl Store {
     /// # Errors
     /// What the disk says.
     pub fn room(&self) -> Result<RoomLeft, StorageError> {
-        let disk = Disk::of(&self.inner.directory);
-        let disk = disk.map_err(|error| StorageError::Io { during: "asking for room", reason: error.to_string() })?;
+        let disk = self.inner.disk_for("asking for room")?;
         Ok(RoomLeft { used: self.inner.space.kept().bytes, left: self.inner.space.room(disk) })
     }
 
@@ -89,10 +88,8 @@ impl Store {
     /// # Errors
     /// What the disk says.
     pub fn statistics(&self) -> Result<Statistics, StorageError> {
-        const DURING: &str = "asking for free space";
         let inner = &self.inner;
-        let disk = Disk::of(&inner.directory)
-            .map_err(|error| StorageError::Io { during: DURING, reason: error.to_string() })?;
+        let disk = inner.disk_for("asking for free space")?;
         let (last_height, journal_entries, journal_bytes) = {
             let chain = locked(&inner.chain);
             (chain.last, chain.journal.entries(), chain.journal.bytes())
@@ -124,6 +121,10 @@ impl Store {
 }
 
 impl Inner {
+    fn disk_for(&self, during: &'static str) -> Result<Disk, StorageError> {
+        Disk::of(&self.directory).map_err(|error| StorageError::Io { during, reason: error.to_string() })
+    }
+
     /// A number the database keeps of a column; 0 when it does not say.
     fn property(&self, column: Column, name: &rocksdb::properties::PropName) -> u64 {
         self.db.property_int_value_cf(self.column(column), name).ok().flatten().unwrap_or(0)

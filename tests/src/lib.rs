@@ -6,6 +6,7 @@ use floe_api::client::Client;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a state may take to come about before a test gives up. Longer than anything should take on a loaded machine.
@@ -84,12 +85,24 @@ impl Devnet {
     /// When it does not come up.
     #[must_use]
     pub fn newcomer_with(&self, number: u16, change: impl FnOnce(String) -> String) -> Newcomer {
+        let mut newcomer = self.prepare(number, "devnet/genesis.json", change);
+        newcomer.start();
+        wait_until("the newcomer is ready", || self.client(number).ready().is_ok());
+        newcomer
+    }
+
+    /// The same for the network of `genesis`, a file in the devnet's directory, and without starting it.
+    ///
+    /// # Panics
+    /// When a command fails.
+    #[must_use]
+    pub fn prepare(&self, number: u16, genesis: &str, change: impl FnOnce(String) -> String) -> Newcomer {
         let name = format!("node-{number}");
         let address = format!("/ip4/127.0.0.1/tcp/{}", self.base_port + 100 + number - 1);
         let home = self.path().join(&name);
         let dir = home.display().to_string();
         self.floe_ok(&["node", "init", "--dir", &dir, "--name", &name, "--address", &address]);
-        let init = ["node", "init", "--dir", &dir, "--genesis", "devnet/genesis.json"];
+        let init = ["node", "init", "--dir", &dir, "--genesis", genesis];
         self.floe_ok(&init);
         let config = home.join("floe.toml");
         let text = std::fs::read_to_string(&config).expect("node init wrote a configuration");
@@ -97,10 +110,7 @@ impl Devnet {
         let text =
             text.replace("127.0.0.1:7101", &listen).replace("7100", &format!("{}", self.base_port + 100 + number - 1));
         std::fs::write(&config, change(text)).expect("there is room for a configuration");
-        let mut newcomer = Newcomer { home, number, address, process: None };
-        newcomer.start();
-        wait_until("the newcomer is ready", || self.client(number).ready().is_ok());
-        newcomer
+        Newcomer { home, number, address, process: None }
     }
 
     /// Makes an owner for `newcomer`, gives it 10 WAL, writes the candidacy on the node's side and bonds `stake` with it on
@@ -347,6 +357,42 @@ impl Drop for Devnet {
     fn drop(&mut self) {
         let _ = self.floe(&["devnet", "down", "--purge", "--yes"]);
     }
+}
+
+/// Keeps the machine's cores to one test of a program: the others wait until this is dropped.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The epoch that node `number` is in; 0 when it does not answer.
+#[must_use]
+pub fn epoch_of(devnet: &Devnet, number: u16) -> u64 {
+    devnet.client(number).network().map_or(0, |network| network.epoch.0)
+}
+
+/// The value of the first line of a node's metrics that begins with `name`; not a number when there is none.
+#[must_use]
+pub fn metric(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// The same, asked of node `number`.
+///
+/// # Panics
+/// When it does not answer.
+#[must_use]
+pub fn counted(devnet: &Devnet, number: u16, name: &str) -> f64 {
+    metric(&devnet.client(number).metrics().expect("the node shows its metrics"), name)
+}
+
+/// Exit code of `floe` and everything it said.
+#[must_use]
+pub fn code(devnet: &Devnet, words: &[&str]) -> (Option<i32>, String) {
+    let output = devnet.floe(words);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Waits until `state` holds.

@@ -4,31 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use floe_api::model::ForGood;
-use floe_tests::{Devnet, wait_until};
+use floe_tests::{Devnet, alone, epoch_of, metric, wait_until};
 use floe_types::Epoch;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn epoch_of(devnet: &Devnet, node: u16) -> u64 {
-    devnet.client(node).network().map_or(0, |network| network.epoch.0)
-}
 
 /// The verdict root of `epoch` as `node` shows it; none when it was not decided.
 fn verdict_root(devnet: &Devnet, node: u16, epoch: u64) -> Option<String> {
     let view = devnet.client(node).epoch(Some(Epoch(epoch))).ok()?;
     view.decision.map(|decision| decision.verdict_root)
-}
-
-fn metric(text: &str, name: &str) -> f64 {
-    let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
-    line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
 }
 
 #[test]

@@ -4,32 +4,8 @@
 //! Tests here run one after the other: seven nodes share the machine's cores with nobody else.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use floe_tests::{Devnet, wait_until};
+use floe_tests::{Devnet, alone, code, counted, epoch_of, wait_until};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn epoch_of(devnet: &Devnet, node: u16) -> u64 {
-    devnet.client(node).network().map_or(0, |network| network.epoch.0)
-}
-
-fn counted(devnet: &Devnet, node: u16, name: &str) -> f64 {
-    let text = devnet.client(node).metrics().unwrap();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-/// Exit code and everything said.
-fn code(devnet: &Devnet, words: &[&str]) -> (Option<i32>, String) {
-    let output = devnet.floe(words);
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
-}
 
 /// Asks a node for a proof, and checks it as somebody would who has nothing but the file and the genesis.
 fn audit(devnet: &Devnet, id: &str, epoch: u64, file: &str) -> String {

@@ -157,6 +157,8 @@ codes! {
     BlobForgotten, "BLOB_FORGOTTEN", Gone, 410, "NOT_FOUND", "The network no longer keeps this blob";
     /// Ended by its owner before its time.
     BlobDeleted, "BLOB_DELETED", Gone, 410, "NOT_FOUND", "The blob's owner deleted it";
+    /// Members showed that it is encoded inconsistently: nobody keeps it, and every reader is told the same.
+    BlobInvalid, "BLOB_INVALID", Gone, 410, "NOT_FOUND", "The blob was encoded inconsistently";
     /// What was read does not give the id that was asked for.
     VerificationFailed, "VERIFICATION_FAILED", Verification, 502, "DATA_LOSS", "The bytes do not verify";
     /// An audit that does not prove what it says.

@@ -162,6 +162,10 @@ fn told(deed: &Deed) -> (String, Cell, String) {
             let what = format!("set aside for renewals: {}", text::amount(*budget));
             (what, Cell::from(""), format!("registration {registration}"))
         }
+        Deed::Renewed { blob_id, last_epoch, price, .. } => {
+            let what = format!("renewed through epoch {last_epoch} for {}, set aside before", text::amount(*price));
+            (what, Cell::from(""), text::short(blob_id))
+        }
         Deed::BudgetReturned { blob_id, amount, .. } => (word("renewals ended"), gained(*amount), text::short(blob_id)),
         Deed::Earned { epoch, storage, fees } => {
             let total = Amount(Frost(storage.0.0.saturating_add(fees.0.0)));

@@ -432,6 +432,8 @@ pub(super) enum NodeCommand {
     Init(NodeInit),
     /// Run a node until it is told to stop.
     Run(NodeRun),
+    /// Go on in the successor of the network that this node was in.
+    Succeed(NodeSucceed),
     /// Show the node at --url.
     Status(NodeStatus),
     /// Write what this node says of itself to whoever is to bond its stake.
@@ -504,6 +506,22 @@ pub(super) struct NodeInit {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(super) struct NodeSucceed {
+    /// The configuration of the node, which must be stopped.
+    #[arg(long, default_value = "/etc/floe/floe.toml", value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// The successor's genesis, as made by floe genesis successor.
+    #[arg(long, value_name = "FILE")]
+    pub(super) genesis: PathBuf,
+    /// The state at the boundary, as written with --state: for a node that does not have it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) state: Option<PathBuf>,
+    /// Without asking.
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(super) struct NodeRun {
     /// The configuration.
     #[arg(long, default_value = "/etc/floe/floe.toml", value_name = "FILE")]
@@ -519,6 +537,42 @@ pub(super) enum GenesisCommand {
     New(GenesisNew),
     /// Show a genesis and its id.
     Show(GenesisShow),
+    /// On a node that is left when a network cannot decide any more: make the key it will vote with in a successor.
+    Survivor(GenesisSurvivor),
+    /// Make the genesis of a network that goes on from this one, with those who are left.
+    Successor(GenesisSuccessor),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct GenesisSurvivor {
+    /// The configuration of the node, which must be stopped.
+    #[arg(long, default_value = "/etc/floe/floe.toml", value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// Where to write what the maker of the genesis needs.
+    #[arg(long, short, default_value = "survivor.json", value_name = "FILE")]
+    pub(super) output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct GenesisSuccessor {
+    /// The configuration of a survivor with the newest boundary, which must be stopped.
+    #[arg(long, default_value = "/etc/floe/floe.toml", value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// survivor.json of a node that is left, as written by floe genesis survivor.
+    #[arg(long = "survivor", required_unless_present = "compare", value_name = "FILE")]
+    pub(super) survivors: Vec<PathBuf>,
+    /// The successor's name, of a-z, 0-9 and -.
+    #[arg(long, required_unless_present = "compare")]
+    pub(super) name: Option<String>,
+    /// Make nothing, but say whether this file is what this node's own data gives.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["survivors", "name", "state"])]
+    pub(super) compare: Option<PathBuf>,
+    /// Write the state at the boundary too, for nodes that do not have it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) state: Option<PathBuf>,
+    /// Where to write the genesis.
+    #[arg(long, short, default_value = "successor.json", value_name = "FILE")]
+    pub(super) output: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -727,6 +781,10 @@ mod tests {
             "floe node run --config floe.toml",
             "floe genesis new --name aurora --member a.json --member b.json --epoch 24h",
             "floe genesis show genesis.json",
+            "floe genesis survivor --config floe.toml -o s.json",
+            "floe genesis successor --name aurora-2 --survivor a.json --survivor b.json --state aurora-2.state",
+            "floe genesis successor --compare successor.json",
+            "floe node succeed --genesis successor.json --state aurora-2.state --yes",
         ];
         for line in lines {
             Args::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -750,6 +808,8 @@ mod tests {
             "floe status a --watch --wait-verdict",
             "floe --quiet --verbose list",
             "floe repair now",
+            "floe genesis successor --name aurora-2",
+            "floe genesis successor --compare a.json --survivor b.json",
             "floe account send 00aa 1WAL",
             "floe quote",
             "floe quote a --size 5",

@@ -11,7 +11,7 @@ use floe_api::client::Client;
 use floe_api::model::{Lines, Time, VerdictsView};
 use floe_api::{Code, Problem};
 use floe_ledger::evidence::proof::AuditProof;
-use floe_ledger::evidence::{self, AUDIT_BYTES_MAX, Answer, Audit, EvidenceError, Trust};
+use floe_ledger::evidence::{self, AUDIT_BYTES_MAX, Answer, Audit, EvidenceError, Seam, Trust};
 use floe_machines::certificates::CommitCertificates;
 use floe_types::{BlockId, Epoch, Genesis};
 use serde_json::{Value, json};
@@ -160,6 +160,9 @@ fn document(audit: &Audit, bytes: usize) -> Value {
         "committeeChanges": audit.terms,
         "proofBytes": bytes,
     });
+    if let Some(seam) = &audit.seam {
+        document["goesOnFrom"] = json!({ "network": seam.network, "block": seam.block, "ended": seam.ended });
+    }
     if let Some(start) = audit.start {
         document["trustedBoundaryEpoch"] = json!(start);
     }
@@ -214,6 +217,7 @@ fn told(
     );
     rows.push("not said   what one reader saw; anything about other epochs; what the bytes mean".to_owned());
     rows.push(format!("strength   {}", strength(audit)));
+    rows.extend(audit.seam.map(|seam| format!("seam       {}", goes_on(&seam))));
     let from = match audit.start {
         None => format!("genesis {}", genesis.network().short()),
         Some(epoch) => format!("the boundary of epoch {epoch}"),
@@ -225,6 +229,16 @@ fn told(
         start.map_or_else(String::new, |block| format!(" --boundary {block}")),
     ));
     rows.join("\n")
+}
+
+/// Where a successor begins. Its genesis was made by hand, so that is what is trusted there.
+fn goes_on(seam: &Seam) -> String {
+    format!(
+        "this network goes on from {} after its epoch {}, by the word of those who made its genesis; earlier epochs are answered by \
+         files checked against the genesis of that one",
+        seam.network.short(),
+        seam.ended,
+    )
 }
 
 fn strength(audit: &Audit) -> &'static str {
@@ -244,6 +258,7 @@ fn steps(audit: &Audit, genesis: &Genesis, output: &Output) -> String {
         None => format!("{ok} genesis {} matches", genesis.network().short()),
         Some(epoch) => format!("{ok} boundary of epoch {epoch} is the one you trust"),
     }];
+    rows.extend(audit.seam.map(|seam| format!("{ok} {}", goes_on(&seam))));
     rows.push(match audit.terms {
         0 => format!("{ok} the committee has not changed since"),
         terms => format!("{ok} changes of committee: {terms}, each signed by more than two thirds of the one before"),

@@ -80,8 +80,17 @@ fn described(genesis: &Genesis, output: &Output) -> String {
     let members = draw::table(output, &["member", "shards", "node", "addresses", "domain"], members.collect());
     let params = genesis.params.describe().into_iter().map(|row| row.map(Cell::from).into()).collect();
     let params = draw::table(output, &["parameter", "value", "unit", "why"], params);
+    let goes_on = genesis.parent.as_ref().map_or_else(String::new, |parent| {
+        format!(
+            "\ngoes on    from network {} after its epoch {}, block {} at height {}",
+            parent.network,
+            parent.ended,
+            parent.block,
+            text::count(parent.height.0),
+        )
+    });
     format!(
-        "network    \"{}\" {}\nbegins     {}   protocol {}\nsupply     {supply} in {} accounts\n\n{members}\n\n{params}",
+        "network    \"{}\" {}{goes_on}\nbegins     {}   protocol {}\nsupply     {supply} in {} accounts\n\n{members}\n\n{params}",
         genesis.name,
         genesis.network(),
         clock.time(genesis.time.into()),

@@ -12,6 +12,7 @@
 //! | [`node`] | `node init`, `node run` |
 //! | [`standing`] | `node status` |
 //! | [`genesis`] | `genesis new`, `genesis show` |
+//! | [`successor`] | `genesis survivor`, `genesis successor`, `node succeed` |
 //! | [`devnet`] | `devnet up`, `down`, `kill`, `start`, `status` |
 //! | [`output`] | where text goes: result on stdout, progress and notes on stderr |
 //! | [`text`] | sizes, times, amounts, ids for people |
@@ -37,6 +38,7 @@ mod output;
 mod price;
 mod sign;
 mod standing;
+mod successor;
 mod target;
 mod terms;
 mod text;
@@ -104,11 +106,14 @@ fn run(args: &args::Args, output: &Output) -> Done {
         Command::Health => health::health(&target::client(common)?, output),
         Command::Node(NodeCommand::Init(init)) => node::init(init, output),
         Command::Node(NodeCommand::Run(run)) => node::run(run),
+        Command::Node(NodeCommand::Succeed(succeed)) => successor::succeed(succeed, output),
         Command::Node(NodeCommand::Candidacy(candidacy)) => committee::candidacy(candidacy, output),
         Command::Node(NodeCommand::CanStop(args)) => committee::can_stop(&target::client(common)?, args, output),
         Command::Node(NodeCommand::Status(status)) => standing::status(&target::client(common)?, status, output),
         Command::Genesis(GenesisCommand::New(new)) => genesis::new(new, output),
         Command::Genesis(GenesisCommand::Show(show)) => genesis::show(show, output),
+        Command::Genesis(GenesisCommand::Survivor(survivor)) => successor::survivor(survivor, output),
+        Command::Genesis(GenesisCommand::Successor(new)) => successor::successor(new, output),
         Command::Devnet(DevnetCommand::Up(up)) => devnet::up(up, output),
         Command::Devnet(DevnetCommand::Down(down)) => devnet::down(down, output),
         Command::Devnet(DevnetCommand::Kill(nodes)) => devnet::kill(nodes, output),

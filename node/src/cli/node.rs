@@ -151,9 +151,12 @@ pub(super) fn run(args: &args::NodeRun) -> Done {
 /// What the operator can put right is configuration; the rest is this node's failure.
 fn code_of(error: &RunError) -> Code {
     match error {
-        RunError::Config(_) | RunError::Open(_) | RunError::Network(_) | RunError::Http(_) | RunError::Genesis(_) => {
-            Code::Configuration
-        }
+        RunError::Config(_)
+        | RunError::Open(_)
+        | RunError::Network(_)
+        | RunError::Http(_)
+        | RunError::Genesis(_)
+        | RunError::NotSucceeded { .. } => Code::Configuration,
         RunError::Storage(_) | RunError::Ledger(_) | RunError::System(_) | RunError::Halted { .. } => Code::Internal,
     }
 }

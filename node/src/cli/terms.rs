@@ -56,10 +56,15 @@ pub(super) fn delete(client: &Client, args: &Delete, output: &Output) -> Done {
 fn agreed(blob: &str, quote: &QuoteView) -> Result<(), Problem> {
     let (back, first) = (text::amount(quote.refund), quote.first_epoch);
     let what = format!("{blob} is paid for until the end of epoch {}; {back} comes back", quote.last_epoch);
+    confirm(&what, &format!("From epoch {first} on nobody defends it for this registration."))
+}
+
+/// Says what a command does and asks whether to go on; `more` is said to people only.
+pub(super) fn confirm(what: &str, more: &str) -> Result<(), Problem> {
     if !io::stdin().is_terminal() {
         return Err(Problem::bad_request("yes", format!("{what}; without a terminal this needs --yes")));
     }
-    eprint!("{what}. From epoch {first} on nobody defends it for this registration. Go on? [y/N] ");
+    eprint!("{what}. {more} Go on? [y/N] ");
     let mut line = String::new();
     let asked = io::stderr().flush().and_then(|()| io::stdin().read_line(&mut line));
     match (asked, line.trim()) {

@@ -177,6 +177,16 @@ pub enum KeyError {
         /// What is wrong.
         reason: String,
     },
+    /// It holds another key than the genesis names.
+    #[error("key file {path} holds the vote key {found}, the genesis has {expected} for this node; put that key's file there", found = hex::encode(found.0), expected = hex::encode(expected.0))]
+    NotTheOne {
+        /// The file.
+        path: PathBuf,
+        /// Its public key.
+        found: VoteKey,
+        /// The one named.
+        expected: VoteKey,
+    },
     /// It has not been given to a network yet.
     #[error("key file {path} belongs to no network yet; run: floe node init --genesis <file>")]
     Unbound {

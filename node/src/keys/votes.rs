@@ -3,6 +3,7 @@
 //! ```text
 //!   vote.key        the key in use, or the oldest of those that are
 //!   vote-12.key     made for term 12
+//!   vote-successor.key   made for a successor of this network, which does not exist yet
 //! ```
 //!
 //! A key is written and synced before it is announced. One that is past is removed; when it was the one under the usual
@@ -45,9 +46,7 @@ impl VoteKeyFiles {
     /// [`KeyError::Io`] when the system gives no randomness or refuses to write.
     pub fn make(&self, term: u64) -> Result<[u8; 32], KeyError> {
         let path = self.usual.with_file_name(format!("vote-{term}.key"));
-        let mut secret = [0u8; 32];
-        getrandom::fill(&mut secret)
-            .map_err(|error| KeyError::Io { path: path.clone(), source: io::Error::other(error.to_string()) })?;
+        let secret = random(&path)?;
         KeyFile::new(Purpose::Vote, secret, Some(self.network)).write(&path)?;
         Ok(secret)
     }
@@ -82,6 +81,47 @@ impl VoteKeyFiles {
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed(directory))
     }
 
+    /// The key that this node will vote with in a successor of its network: made when there is none yet, and bound to no
+    /// network before [`VoteKeyFiles::succeed`].
+    ///
+    /// # Errors
+    /// The first [`KeyError`] found.
+    pub fn for_successor(paths: &KeyPaths) -> Result<VoteKey, KeyError> {
+        let path = paths.of(Purpose::Vote).with_file_name(SUCCESSOR);
+        if !path.exists() {
+            KeyFile::new(Purpose::Vote, random(&path)?, None).write(&path)?;
+        }
+        Ok(VoteKey(SecretKey::from_bytes(read_for(&path, Purpose::Vote)?.secret_bytes()).public()))
+    }
+
+    /// Gives the node's keys to `network`, the successor of theirs. `seated` is the key that its genesis has for this node, when
+    /// it is a member. Keys of terms of the network before are removed. Safe to do again.
+    ///
+    /// # Errors
+    /// [`KeyError::NotTheOne`] when the key that is named is not here, before anything is changed; else the first found.
+    pub fn succeed(paths: &KeyPaths, network: NetworkId, seated: Option<VoteKey>) -> Result<(), KeyError> {
+        let usual = paths.of(Purpose::Vote).to_owned();
+        let files = VoteKeyFiles { usual: usual.clone(), network };
+        let made = usual.with_file_name(SUCCESSOR);
+        let vote = if made.exists() { &made } else { &usual };
+        let key = read_for(vote, Purpose::Vote)?;
+        let public = VoteKey(SecretKey::from_bytes(key.secret_bytes()).public());
+        if let Some(expected) = seated.filter(|expected| *expected != public) {
+            return Err(KeyError::NotTheOne { path: vote.clone(), found: public, expected });
+        }
+        for purpose in [Purpose::Identity, Purpose::Confirmation, Purpose::Account] {
+            read_for(paths.of(purpose), purpose)?.bound_to(network).write(paths.of(purpose))?;
+        }
+        for (_, path) in files.later()? {
+            fs::remove_file(&path).map_err(|source| KeyError::Io { path, source })?;
+        }
+        key.bound_to(network).write(&usual)?;
+        match fs::remove_file(&made) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(KeyError::Io { path: made, source }),
+            _ => Ok(()),
+        }
+    }
+
     fn read(&self, path: &Path) -> Result<[u8; 32], KeyError> {
         let key = read_for(path, Purpose::Vote)?;
         match key.network() {
@@ -107,6 +147,17 @@ impl VoteKeyFiles {
         found.sort();
         Ok(found)
     }
+}
+
+/// The name of the key for a successor, beside the usual one.
+const SUCCESSOR: &str = "vote-successor.key";
+
+/// 32 bytes for the key in the file at `path`.
+fn random(path: &Path) -> Result<[u8; 32], KeyError> {
+    let mut secret = [0u8; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| KeyError::Io { path: path.to_owned(), source: io::Error::other(error.to_string()) })?;
+    Ok(secret)
 }
 
 #[cfg(test)]
@@ -139,6 +190,29 @@ mod tests {
         files.keep(&public(&[[5; 32]])).unwrap();
         assert_eq!(files.load().unwrap(), [ten]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn keys_go_on_in_a_successor_and_leave_the_network_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = KeyPaths::in_directory(directory.path());
+        for purpose in Purpose::ALL {
+            KeyFile::new(purpose, [purpose as u8 + 1; 32], Some(HERE)).write(paths.of(purpose)).unwrap();
+        }
+        VoteKeyFiles::new(&paths, HERE).make(4).unwrap();
+        let there = NetworkId([8; 32]);
+        let key = VoteKeyFiles::for_successor(&paths).unwrap();
+        assert_eq!(VoteKeyFiles::for_successor(&paths).unwrap(), key, "asked twice it is the same");
+        assert_eq!(VoteKeyFiles::new(&paths, HERE).load().unwrap().len(), 2, "the network before does not see it");
+        let other = VoteKeyFiles::succeed(&paths, there, Some(VoteKey([3; 32])));
+        assert!(matches!(other, Err(KeyError::NotTheOne { .. })));
+        assert!(crate::keys::NodeKeys::load(&paths, HERE).is_ok(), "nothing was changed");
+        for _ in 0..2 {
+            VoteKeyFiles::succeed(&paths, there, Some(key)).unwrap();
+            let keys = crate::keys::NodeKeys::load(&paths, there).unwrap();
+            assert_eq!((keys.vote_key(), keys.account.to_bytes()), (key, [Purpose::Account as u8 + 1; 32]));
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+        }
     }
 
     #[test]

@@ -53,6 +53,10 @@ fn deed(deed: history::Deed) -> Deed {
             Deed::Lapsed { registration, blob_id: blob, refund: refund.into() }
         }
         history::Deed::BudgetSet { registration, budget } => Deed::BudgetSet { registration, budget: budget.into() },
+        history::Deed::Renewed { registration, blob, to, price, left } => {
+            let (price, left) = (price.into(), left.into());
+            Deed::Renewed { registration, blob_id: blob, last_epoch: to, price, left }
+        }
         history::Deed::BudgetReturned { registration, blob, amount } => {
             Deed::BudgetReturned { registration, blob_id: blob, amount: amount.into() }
         }

@@ -230,10 +230,18 @@ impl<'a> Look<'a> {
                     .with(|facts| facts.blob_id = Some(*blob))
                     .retry_after(std::time::Duration::from_secs(1)));
             }
+            views::BlobStatus::Forgotten { last, cause: floe_ledger::Defence::Invalid, .. } => {
+                let detail = format!(
+                    "blob {blob} was encoded inconsistently, as members with more than a third of the shards found in epoch {}",
+                    last.next()
+                );
+                return Err(Problem::new(Code::BlobInvalid, detail)
+                    .with(|facts| facts.blob_id = Some(*blob))
+                    .hint(format!("proof: floe audit {blob} --epoch {} -o FILE", last.next())));
+            }
             views::BlobStatus::Forgotten { last, cause, .. } if undefended == Undefended::Refuse => {
                 let (code, words) = match cause {
                     floe_ledger::Defence::Deleted => (Code::BlobDeleted, "was deleted by its owner and kept"),
-                    floe_ledger::Defence::Invalid => (Code::BlobForgotten, "is inconsistently encoded and was kept"),
                     _ => (Code::BlobForgotten, "was paid"),
                 };
                 let ended = self.end_of(last)?;

@@ -5,7 +5,7 @@ use super::{NodeService, internal};
 use floe_api::Problem;
 use floe_api::model::{Amount, DutiesView, NodePhase, NodeView, SnapshotView, StakeView, StoreBytes};
 use floe_ledger::RowKind;
-use floe_ledger::candidates::Standing;
+use floe_ledger::candidates::{Candidate, Standing};
 use floe_ledger::views;
 use floe_machines::snapshot::Progress;
 use floe_types::{Layout, SequenceNumber};
@@ -27,7 +27,7 @@ impl NodeService {
         let addresses = self.shared.network.listen_addresses();
         let own = addresses.first().and_then(|address| address.rsplit("/p2p/").next()).unwrap_or_default();
         let candidate = views::candidate(look.state, &self.shared.node).map_err(internal)?;
-        let stake = candidate.as_ref().map(|_| look.stake_view()).transpose()?.flatten();
+        let stake = candidate.as_ref().map(|candidate| look.stake_view(candidate)).transpose()?;
         let leaves = candidate.as_ref().is_some_and(|one| matches!(one.standing, Standing::Leaving { .. }));
         let snapshot = self.snapshot.borrow().as_ref().and_then(arriving);
         let name = member.map(|member| member.name.clone()).or(candidate.map(|candidate| candidate.name));
@@ -81,10 +81,9 @@ fn arriving(progress: &Progress) -> Option<SnapshotView> {
 }
 
 impl Look<'_> {
-    /// How this node stands with its stake; none without one.
-    fn stake_view(&self) -> Result<Option<StakeView>, Problem> {
+    /// How this node stands with its stake, which is that of `candidate`.
+    fn stake_view(&self, candidate: &Candidate) -> Result<StakeView, Problem> {
         let params = &self.context.params;
-        let Some(candidate) = views::candidate(self.state, &self.node).map_err(internal)? else { return Ok(None) };
         let elects_with = views::next_election(self.state, params).map_err(internal)?;
         let next = views::next_committee(self.state).map_err(internal)?;
         let seats_next = next.map(|next| {
@@ -93,14 +92,14 @@ impl Look<'_> {
         });
         let leaves = matches!(candidate.standing, Standing::Leaving { .. });
         let for_good = leaves.then(|| self.can_stop(self.node)).transpose()?.map(|view| view.for_good);
-        Ok(Some(StakeView {
+        Ok(StakeView {
             stake: Amount(candidate.stake),
             candidacy: super::committee::candidacy(candidate.standing),
             elects_with,
             elects_about: self.begin_of(elects_with.next()),
             seats_next,
             for_good,
-        }))
+        })
     }
 
     /// What this node has to keep by the ledger, and what of it it does not attest; none when it has nothing to keep.

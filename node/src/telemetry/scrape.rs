@@ -135,7 +135,11 @@ impl Scrape<'_> {
         }
         let record = views::latest_decided(look.state)?;
         for verdict in Verdict::ALL {
-            let weight = record.as_ref().and_then(|record| record.boundary.tally.verdicts.get(&verdict)).copied();
+            let tally = record.as_ref().map(|record| &record.boundary.tally);
+            let weight = match verdict {
+                Verdict::Invalid => tally.map(|tally| tally.invalid),
+                _ => tally.and_then(|tally| tally.verdicts.get(&verdict)).copied(),
+            };
             let weight = weight.unwrap_or_default();
             metrics.network_blobs.with_label_values(&[verdict.name()]).set(weight.blobs as i64);
             metrics.network_blob_bytes.with_label_values(&[verdict.name()]).set(weight.bytes as i64);

@@ -10,7 +10,8 @@
 //!    What is to be rebuilt of the rest is planned, and with that there is a verdict for each class by which the epoch is judged
 //!    and what changed since the epoch before;
 //! 7. the epoch's bucket and the fees are paid out;
-//! 8. its attestations begin to count, its reports are dropped, the next epoch's beacon is made, what is older than 400 epochs is dropped;
+//! 8. attestations begin to count, the oldest first and so many at a boundary; its reports are dropped, the next epoch's beacon
+//!    is made, what is older than 400 epochs is dropped;
 //! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
 //! 10. tickets, and the rows of stand-ins;
 //! 11. the roots of what stands now.
@@ -22,7 +23,7 @@ use crate::blobs;
 use crate::block::BoundaryHeader;
 use crate::challenges;
 use crate::classes;
-use crate::coverage::{self, Notes};
+use crate::coverage::{self, Notes, Settled};
 use crate::event::Event;
 use crate::evidence::{self, List, committee_root};
 use crate::fund::{self, Paid, Payout};
@@ -48,6 +49,10 @@ use std::collections::BTreeMap;
 
 /// Epochs that are remembered.
 pub const HISTORY_EPOCHS: u64 = 400;
+
+/// Segments of coverage that attestations and withdrawals change at one boundary before the rest waits for the next: each costs some
+/// 14 microseconds, so about half a second. Far fewer would let a repair of many blobs count late.
+pub const SETTLED_SEGMENTS_MAX: usize = 32_768;
 
 /// What a boundary gives.
 pub(crate) struct Ended {
@@ -257,14 +262,14 @@ fn forget(overlay: &mut Overlay<'_>, params: &Params, epoch: Epoch, end: u64) ->
     Ok(done)
 }
 
-/// Lets the attestations and withdrawals of the epoch count, of which there are `count`; pauses that are over end, new ones begin.
+/// Lets attestations and withdrawals count, as many as one boundary takes; pauses that are over end, new ones begin.
 fn settle(
     overlay: &mut Overlay<'_>,
     notes: &mut Notes,
     (params, rows): (&Params, &Rows),
     next: Epoch,
-    (count, end): (u64, u64),
-) -> Result<(), StateError> {
+    end: u64,
+) -> Result<Settled, StateError> {
     let until = next.checked_add(params.pay_pause).unwrap_or(Epoch(u64::MAX));
     let mut changed = rows.clone();
     changed.resume(next);
@@ -272,11 +277,12 @@ fn settle(
         0 => RowSet::new(),
         _ => changed.pause(lost, until),
     };
-    coverage::settle(overlay, notes, &mut pause, (count, end))?;
+    let live = |said: &RowSet| said.iter().filter(|row| rows.get(*row).is_some()).collect();
+    let settled = coverage::settle(overlay, notes, &live, &mut pause, (SETTLED_SEGMENTS_MAX, end))?;
     if changed != *rows {
         rows::store(overlay, &changed);
     }
-    Ok(())
+    Ok(settled)
 }
 
 /// What an epoch is judged by: nothing of its boundary is in it.
@@ -386,9 +392,10 @@ pub(crate) fn end_epoch(
     let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
     events.extend(earned);
     let mut notes = Notes::new(epoch.next());
-    settle(overlay, &mut notes, (params, &judged.rows), epoch.next(), (judged.counters.attested, end))?;
+    if settle(overlay, &mut notes, (params, &judged.rows), epoch.next(), end)? == Settled::All {
+        judged.counters.attested = 0;
+    }
     absorb(overlay, &mut notes, &decided.dead, end)?;
-    judged.counters.attested = 0;
     blobs::put_counters(overlay, &judged.counters);
     reports::clear(overlay)?;
     reports::remember(overlay, epoch, &attendance);

@@ -80,6 +80,8 @@ pub struct Segment {
 
 /// The number at which the open segment is stored.
 const OPEN: u64 = u64::MAX;
+/// Entries read at a time.
+const PAGE: usize = 1024;
 
 /// The segment in a table's entry, `end` being one above the newest number.
 fn parse(table: Table, key: &[u8], value: &[u8], end: u64) -> Result<Segment, StateError> {
@@ -297,7 +299,7 @@ fn segments_until(
         if complete {
             break;
         }
-        size = (size * 4).min(1024);
+        size = (size * 4).min(PAGE);
     }
     Ok(found)
 }
@@ -375,29 +377,50 @@ impl Notes {
     }
 }
 
-/// Makes the attestations of the epoch that ended count, notes what each changed, and forgets them.
+/// How much of what was attested counts: everything, or the oldest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    All,
+    InPart,
+}
+
+/// Makes attestations and withdrawals count, the oldest first, notes what each changed, and forgets them. Stops when `limit`
+/// segments were altered, so at most [`ATTEST_SEGMENTS_MAX`] beyond: what is left counts with a later boundary (decision 041).
 ///
-/// `count` says how many there are, `pause` which marks the rows get that numbers have lost.
+/// `live` gives those of some rows that there are still: a row may have ended while its word waited. `pause` gives the marks
+/// that rows get which numbers have lost.
 pub(crate) fn settle(
     overlay: &mut Overlay<'_>,
     notes: &mut Notes,
+    live: &dyn Fn(&RowSet) -> RowSet,
     pause: &mut dyn FnMut(&RowSet) -> RowSet,
-    (count, end): (u64, u64),
-) -> Result<(), StateError> {
-    for index in 0..count {
-        let key = Table::Attested.number(index);
-        let (run, rows, said): (Run, RowSet, Change) = Table::Attested.must(overlay, &key)?;
-        overlay.delete(key);
-        let altered = change(overlay, Table::Judged, run, (&rows, said), end)?;
-        for part in altered.iter().filter(|_| said == Change::Uncover) {
-            let marks = pause(&part.before.difference(&part.after));
-            let marked = change(overlay, Table::Judged, part.run, (&marks, Change::Cover), end)?;
-            change(overlay, Table::Coverage, part.run, (&marks, Change::Cover), end)?;
-            notes.altered.extend(marked);
+    (limit, end): (usize, u64),
+) -> Result<Settled, StateError> {
+    let (mut done, mut from) = (0usize, Vec::new());
+    loop {
+        let page = Table::Attested.page(overlay, &[], &from, PAGE)?;
+        let complete = page.len() < PAGE;
+        for (key, value) in page {
+            if done >= limit {
+                return Ok(Settled::InPart);
+            }
+            let (run, rows, said): (Run, RowSet, Change) = Table::Attested.parse(&value)?;
+            overlay.delete(Table::Attested.key(&[&key]));
+            let altered = change(overlay, Table::Judged, run, (&live(&rows), said), end)?;
+            done += altered.len().max(1);
+            for part in altered.iter().filter(|_| said == Change::Uncover) {
+                let marks = pause(&part.before.difference(&part.after));
+                let marked = change(overlay, Table::Judged, part.run, (&marks, Change::Cover), end)?;
+                change(overlay, Table::Coverage, part.run, (&marks, Change::Cover), end)?;
+                notes.altered.extend(marked);
+            }
+            notes.add(overlay, altered);
+            from = [key.as_slice(), &[0]].concat();
         }
-        notes.add(overlay, altered);
+        if complete {
+            return Ok(Settled::All);
+        }
     }
-    Ok(())
 }
 
 /// The segments by which `epoch` was judged, which has ended and is remembered, when `end` was one above the newest number:
@@ -415,7 +438,7 @@ pub(crate) fn segments_in(
     let from = epoch.next().0.to_be_bytes();
     let mut cursor = from.to_vec();
     loop {
-        let page = Table::Changes.page(state, &[], &cursor, 1024)?;
+        let page = Table::Changes.page(state, &[], &cursor, PAGE)?;
         for (_, value) in &page {
             notes.push(Table::Changes.parse(value)?);
         }
@@ -458,7 +481,6 @@ pub(crate) fn covered_in(
     number: SequenceNumber,
     end: u64,
 ) -> Result<RowSet, StateError> {
-    const PAGE: usize = 1024;
     let mut from = epoch.next().0.to_be_bytes().to_vec();
     loop {
         let page = Table::Changes.page(state, &[], &from, PAGE)?;

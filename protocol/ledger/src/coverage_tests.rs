@@ -58,13 +58,44 @@ fn the_coverage_of_an_earlier_epoch_is_found_again() {
     }
     for (epoch, first, last, bits) in [(2u64, 3, 5, 2u8), (4, 5, 8, 4)] {
         Table::Attested.store(&mut overlay, Table::Attested.number(0), &(run(first, last), set(bits), Change::Cover));
-        settle(&mut overlay, &mut Notes::new(Epoch(epoch)), &mut |_| RowSet::new(), (1, 10)).unwrap();
+        let notes = &mut Notes::new(Epoch(epoch));
+        settle(&mut overlay, notes, &RowSet::clone, &mut |_| RowSet::new(), (9, 10)).unwrap();
     }
     let at = |epoch, number| covered_in(&overlay, Epoch(epoch), SequenceNumber(number), 10).unwrap();
     let expected = [(1, 5, 1u8), (2, 5, 3), (3, 5, 3), (4, 5, 7), (3, 7, 1), (4, 7, 5), (9, 9, 1)];
     for (epoch, number, bits) in expected {
         assert_eq!(at(epoch, number), set(bits), "number {number} in epoch {epoch}");
     }
+}
+
+#[test]
+fn what_a_boundary_does_not_take_counts_with_a_later_one_oldest_first_and_without_rows_that_ended() {
+    let state = MemoryState::new();
+    let mut overlay = Overlay::new(&state);
+    for number in 0..10 {
+        append(&mut overlay, Table::Judged, number, &set(1)).unwrap();
+    }
+    let said = [(0, 2u8, Change::Cover), (2, 2, Change::Cover), (0, 1, Change::Uncover), (4, 6, Change::Cover)];
+    for (index, (number, bits, change)) in (0u64..).zip(said) {
+        let key = Table::Attested.number(index);
+        Table::Attested.store(&mut overlay, key, &(run(number, number), set(bits), change));
+    }
+    let rows = |overlay: &Overlay<'_>, number| covered(overlay, Table::Judged, number, 10).unwrap();
+    let boundary = |overlay: &mut Overlay<'_>, epoch, gone: u8| {
+        let live = move |said: &RowSet| said.difference(&set(gone));
+        settle(overlay, &mut Notes::new(Epoch(epoch)), &live, &mut |_| RowSet::new(), (2, 10)).unwrap()
+    };
+    assert_eq!(boundary(&mut overlay, 2, 0), Settled::InPart);
+    assert_eq!([0, 2, 4].map(|number| rows(&overlay, number)), [set(3), set(3), set(1)]);
+    // The row of bit 4 has ended meanwhile.
+    assert_eq!(boundary(&mut overlay, 3, 4), Settled::All);
+    assert_eq!([0, 2, 4].map(|number| rows(&overlay, number)), [set(2), set(3), set(3)]);
+    assert!(Table::Attested.all(&overlay, &[]).unwrap().is_empty());
+    // The epochs between are judged by what counted then.
+    assert_eq!(
+        [1, 2, 3].map(|epoch| covered_in(&overlay, Epoch(epoch), SequenceNumber(0), 10).unwrap()),
+        [set(1), set(3), set(2)]
+    );
 }
 
 #[derive(Clone, Debug)]

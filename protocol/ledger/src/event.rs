@@ -162,10 +162,14 @@ pub enum Event {
         registration: RegistrationNumber,
         /// The blob.
         blob: BlobId,
+        /// Whose registration and budget it is.
+        owner: AccountId,
         /// Last paid epoch before.
         from: Epoch,
         /// Last paid epoch now.
         to: Epoch,
+        /// What the epochs cost.
+        price: Frost,
         /// What is left of the budget.
         left: Frost,
     },

@@ -4,7 +4,7 @@
 //! | who asks | what |
 //! | --- | --- |
 //! | whose blob it is | [`explain`]: the verdict with its numbers, open tickets, and where repair would start |
-//! | an operator | [`node_standing`], [`standings`]; [`boundary_plan`]; [`experience`], [`suspected`] |
+//! | an operator | [`node_standing`], [`standings`]; [`boundary_plan`], [`class_verdicts`]; [`experience`], [`suspected`] |
 //!
 //! Rulers are computed when somebody asks: they cost an evaluation a node, and all classes are gone through. For people, not
 //! for loops.
@@ -17,7 +17,7 @@ use crate::plan::{self, Planned, Ruler};
 use crate::records::Defence;
 use crate::repairs::{Batch, Ticket};
 use crate::reports::{self, MemberAttendance};
-use crate::rows::{self, RowKind};
+use crate::rows::{self, RowKind, RowSet};
 use crate::standing::{self, Assembly, Gauges};
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
@@ -194,6 +194,22 @@ pub fn boundary_plan(state: &dyn StateRead, epoch: Epoch) -> Result<Option<Bound
     let leaves = kept::leaves(state, epoch, List::Tickets)?;
     let batches: Result<Vec<Batch>, StateError> = leaves.iter().map(|leaf| Table::Lists.parse(leaf)).collect();
     Ok(Some(BoundaryPlan { ended: epoch, planned: record.boundary.planned, batches: batches? }))
+}
+
+/// What was decided about each class in `epoch`, the most urgent first; none when it is not remembered. Classes that past rows or
+/// marks tell apart are listed each.
+///
+/// # Errors
+/// [`StateError`].
+pub fn class_verdicts(state: &dyn StateRead, epoch: Epoch) -> Result<Vec<VerdictRecord>, StateError> {
+    let leaves = kept::leaves(state, epoch, List::Verdicts)?;
+    let record = |leaf: &Vec<u8>| {
+        let (record, _): (VerdictRecord, RowSet) = Table::Lists.parse(leaf)?;
+        Ok(record)
+    };
+    let mut records = leaves.iter().map(record).collect::<Result<Vec<_>, StateError>>()?;
+    records.sort_by_key(|record| std::cmp::Reverse(record.risk.urgency));
+    Ok(records)
 }
 
 /// What the network has seen of departures and of lost domains.

@@ -52,6 +52,8 @@ pub enum Deed {
     StakeReleased { amount: Frost },
     /// Something else that it paid a fee for.
     Other,
+    /// A budget of its own paid for more epochs of a registration of its own.
+    Renewed { registration: RegistrationNumber, blob: BlobId, to: Epoch, price: Frost, left: Frost },
 }
 
 /// One thing that happened to an account.
@@ -98,6 +100,9 @@ fn by_boundary(event: &Event) -> Option<Whose> {
     match *event {
         Event::RegistrationLapsed { registration, blob, owner, refund } => {
             Some((owner, Deed::Lapsed { registration, blob, refund }))
+        }
+        Event::Renewed { registration, blob, owner, to, price, left, .. } => {
+            Some((owner, Deed::Renewed { registration, blob, to, price, left }))
         }
         Event::BudgetReturned { registration, blob, owner, amount } => {
             Some((owner, Deed::BudgetReturned { registration, blob, amount }))

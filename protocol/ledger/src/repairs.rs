@@ -33,6 +33,9 @@ pub const TICKETS_MAX: usize = 16_384;
 /// The most batches at a time.
 pub const BATCHES_MAX: usize = 1024;
 
+/// The most runs in all batches together, so that a plan that is kept stays below a mebibyte.
+pub const RUNS_IN_ALL_MAX: usize = 65_536;
+
 /// A ticket's number, counted over the life of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -21,7 +21,7 @@
 //! | 16 | `Coverage` | last sequence number of the segment | coverage now, see [`crate::coverage`] |
 //! | 17 | `Judged` | likewise | coverage as this epoch is judged by |
 //! | 24 | `Classes` | hash of the rows | the rows and what the defended blobs they are judged by weigh |
-//! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on |
+//! | 18 | `Attested` | index | runs attested in this epoch, judged from the next on, and older ones that wait |
 //! | 19 | `Changes` | epoch, index | the coverage that held for a segment before this epoch |
 //! | 20 | `Reports` | member | what it reported, in this epoch |
 //! | 21 | `Epochs` | epoch | [`crate::EpochRecord`] |

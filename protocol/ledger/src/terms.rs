@@ -362,7 +362,10 @@ pub(crate) fn renew_all(overlay: &mut Overlay<'_>, params: &Params, ended: Epoch
         let to = Epoch(ended.0.saturating_add(epochs));
         // Rates of the past are forgotten on the way: one that ends now has none still to come, so this is not refused.
         match prolong(overlay, params, &mut registration, (to, rate), ended) {
-            Ok(_) => events.push(Event::Renewed { registration: number, blob, from: ended, to, left }),
+            Ok(_) => {
+                let (registration, from, price) = (number, ended, cost);
+                events.push(Event::Renewed { registration, blob, owner, from, to, price, left });
+            }
             Err(Halt::State(error)) => return Err(error),
             Err(Halt::Refused(_)) => return Err(Table::Renewals.damaged("an ending registration has later rates")),
         }

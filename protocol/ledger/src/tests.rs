@@ -3,6 +3,7 @@
 mod attendance;
 mod blocks;
 mod candidacy;
+mod catalogue;
 mod challenges;
 mod churn;
 mod classes;

@@ -114,6 +114,19 @@ pub enum Deed {
         /// What is set aside now.
         budget: Amount,
     },
+    /// A budget of its own paid for more epochs.
+    Renewed {
+        /// The registration.
+        registration: RegistrationNumber,
+        /// The blob.
+        blob_id: BlobId,
+        /// The last paid epoch then.
+        last_epoch: Epoch,
+        /// What was taken from the budget.
+        price: Amount,
+        /// What is left of it.
+        left: Amount,
+    },
     /// A budget of its own ended.
     BudgetReturned {
         /// The registration.

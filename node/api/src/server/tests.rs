@@ -790,10 +790,10 @@ fn a_signed_transaction_is_handed_in_within_its_limit() {
     assert_eq!(answer.outcome, TransactionOutcome::Included { height: Height(300) });
     assert_eq!(client.submit(&[]).unwrap_err().code, Code::TransactionRefused);
     assert_eq!(
-        client.submit(&vec![5; 16 << 10]).unwrap().outcome,
-        TransactionOutcome::Included { height: Height(16 << 10) }
+        client.submit(&vec![5; 32 << 10]).unwrap().outcome,
+        TransactionOutcome::Included { height: Height(32 << 10) }
     );
-    assert_eq!(client.submit(&vec![5; (16 << 10) + 1]).unwrap_err().code, Code::BadRequest);
+    assert_eq!(client.submit(&vec![5; (32 << 10) + 1]).unwrap_err().code, Code::BadRequest);
     assert!(rig.get("/v1/transactions").starts_with("HTTP/1.1 405"));
 }
 

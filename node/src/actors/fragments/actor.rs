@@ -139,7 +139,11 @@ impl FragmentsActor {
                 metrics.fragments_received.with_label_values(&[outcome]).inc();
             }
             Answer::Busy { .. } => metrics.fragments_received.with_label_values(&["busy"]).inc(),
-            Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::Symbol { .. } | Answer::QuietRetry { .. } => {
+            Answer::Confirmation { .. }
+            | Answer::Sliver { .. }
+            | Answer::Symbol { .. }
+            | Answer::Judged { .. }
+            | Answer::QuietRetry { .. } => {
             }
         }
     }

@@ -92,6 +92,10 @@ impl Exchange {
                 return Err(error);
             }
         };
+        if let Ask::Judge { blob, head_bytes } = request.ask {
+            let answer = self.judge(blob, head_bytes).await?;
+            return self.answer(&answer).await;
+        }
         let Ok((input, wanted)) = self.look_up(request.ask).await else { return Ok(()) };
         let (sender, mut instructions) = mpsc::channel(INSTRUCTIONS_MAX);
         let asked = Asked { stream: self.stream, input, instructions: sender };
@@ -134,6 +138,8 @@ impl Exchange {
                 let held = record.as_ref().map(|record| record.blob_bytes);
                 Ok((Input::SymbolAsked { stream, peer, request, held }, Wanted::Symbol(record, request)))
             }
+            // Judged before, without the machine: it is about no fragment of this node.
+            Ask::Judge { .. } => Err(Stopping),
         }
     }
 
@@ -182,7 +188,7 @@ impl Exchange {
         }
     }
 
-    async fn answer(&mut self, answer: &Answer) -> Result<(), PipeError> {
+    pub(super) async fn answer(&mut self, answer: &Answer) -> Result<(), PipeError> {
         write_frame(&mut self.pipe, &frame_answer(answer)).await?;
         self.pipe.close().await?;
         // What is still coming is read and dropped for a moment: a reset could overtake the answer.

@@ -12,7 +12,8 @@
 //!
 //! # Memory
 //! One buffer of 256 KiB for each fragment coming in and each sliver going out, so at most
-//! `(arrivals_max + reads_max) * 256 KiB` = 48 MiB by default, and 16 KiB for each other exchange.
+//! `(arrivals_max + reads_max) * 256 KiB` = 48 MiB by default, and 16 KiB for each other exchange. Evidence that is judged
+//! lies in a file without a name, one at a time ([`judge`]).
 //!
 //! # When it is full
 //! Exchanges beyond the limit are closed unanswered, which their askers take for a broken stream and try again later; the
@@ -23,6 +24,7 @@ mod config;
 mod effects;
 mod exchange;
 mod ingress;
+mod judge;
 
 pub use config::{Config, MAILBOX_MAX};
 pub use ingress::FragmentsHandle;
@@ -32,6 +34,7 @@ use crate::run::{RunError, Shared};
 use actix::{Actor, Addr, Arbiter};
 use floe_types::bls::BlsSecretKey;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Threads that make recovery symbols.
 const HELPER_THREADS: usize = 2;
@@ -44,6 +47,8 @@ pub(in crate::actors::fragments) struct Parts {
     helpers: Workers,
     key: BlsSecretKey,
     config: Config,
+    /// One for each piece of evidence that may be judged at a time.
+    judging: Semaphore,
 }
 
 /// Starts the actor on a thread of its own.
@@ -56,7 +61,8 @@ pub fn start(shared: &Shared, key: BlsSecretKey, config: Config) -> Result<Fragm
     let helpers = Workers::start("helpers", HELPER_THREADS, config.exchanges_max);
     let helpers = helpers.map_err(|error| RunError::System(error.to_string()))?;
     let ledger = actor::Ledger::read(shared).map_err(|error| RunError::System(error.to_string()))?;
-    let parts = Arc::new(Parts { shared: shared.clone(), workers, helpers, key, config });
+    let judging = Semaphore::new(judge::AT_ONCE);
+    let parts = Arc::new(Parts { shared: shared.clone(), workers, helpers, key, config, judging });
     let arbiter = Arbiter::new();
     let started = Arc::clone(&parts);
     let address: Addr<actor::FragmentsActor> =

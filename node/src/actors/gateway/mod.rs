@@ -9,6 +9,8 @@
 //!                                                        `--> feed --> body
 //! ```
 //!
+//! A read that finds an inconsistent encoding leaves a task that shows the others why ([`accuse`]).
+//!
 //! # Memory and disk
 //! - A store: the coder's 32 MiB while it encodes (two at a time), then a buffer of 256 KiB for each exchange. The fragments
 //!   lie in one file in the spool, 4.5 times the blob at most; it goes when the upload has ended. It is not synced: what
@@ -21,6 +23,7 @@
 //! - **I4** The last bytes of a read are sent only after the blob id was derived from exactly the bytes that are sent; a
 //!   blob of up to 256 KiB is not sent at all before that.
 
+mod accuse;
 mod actor;
 mod config;
 mod feed;
@@ -43,7 +46,9 @@ use super::workers::Workers;
 use crate::run::{RunError, Shared};
 use actix::{Actor, Arbiter};
 use floe_machines::download::SpeedBook;
+use floe_types::BlobId;
 use ledger::LedgerNow;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,6 +66,8 @@ pub(in crate::actors::gateway) struct Parts {
     speeds: Mutex<SpeedBook>,
     finishing: Arc<Semaphore>,
     names: AtomicU64,
+    /// Blobs that are being shown to be inconsistent.
+    accused: Mutex<BTreeSet<BlobId>>,
 }
 
 impl Parts {
@@ -93,6 +100,7 @@ pub fn start(shared: &Shared, spool: PathBuf, fragments: FragmentsHandle) -> Res
         speeds: Mutex::new(SpeedBook::default()),
         finishing: Arc::new(Semaphore::new(config.finishing_max)),
         names: AtomicU64::new(crate::clock::unix_millis()),
+        accused: Mutex::new(BTreeSet::new()),
         config,
     });
     let arbiter = Arbiter::new();

@@ -1,10 +1,10 @@
 //! Exchanges with holders, as the asker.
 
 use super::Parts;
-use super::slivers::{Sliver, SliverSink};
+use super::slivers::{SliverSink, Taken};
 use super::spool::Spool;
 use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
-use floe_erasure::{CheckedPrimary, FragmentProof, Layout, PairIndex, PrimaryVerifier, pair_of};
+use floe_erasure::{FragmentProof, Layout, PairIndex, PrimaryVerifier, pair_of};
 use floe_machines::download::Trouble;
 use floe_machines::upload::{Outcome, UploadRecord};
 use floe_machines::wire::fragment::{
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How long a holder may take none of our bytes before we look whether it has answered instead.
 const BLOCKED: Duration = Duration::from_secs(3);
 
-async fn ask(parts: &Parts, member: NodeId, ask: Ask) -> Result<BoxedPipe, PipeError> {
+pub(super) async fn ask(parts: &Parts, member: NodeId, ask: Ask) -> Result<BoxedPipe, PipeError> {
     let opened = parts.fragments.open(member).await;
     let mut pipe = opened.map_err(|error| PipeError::Io(io::Error::other(error.to_string())))?;
     let request = Request { network: parts.shared.context.network, ask };
@@ -29,7 +29,7 @@ async fn ask(parts: &Parts, member: NodeId, ask: Ask) -> Result<BoxedPipe, PipeE
     Ok(pipe)
 }
 
-async fn hear(parts: &Parts, member: NodeId, pipe: &mut BoxedPipe) -> Result<Answer, PipeError> {
+pub(super) async fn hear(parts: &Parts, member: NodeId, pipe: &mut BoxedPipe) -> Result<Answer, PipeError> {
     let heard = async { Ok(decode_answer(&read_header(pipe).await?)?) };
     let answer = heard.await;
     if let Err(PipeError::Header(_)) = &answer {
@@ -44,7 +44,14 @@ fn ended<T>(answer: Answer, done: Option<T>) -> Outcome<T> {
         (Answer::Refused { reason, retry_after_millis }, _) => Outcome::Refused { reason, retry_after_millis },
         (Answer::Busy { retry_after_millis }, _) => Outcome::Busy { retry_after_millis },
         (Answer::QuietRetry { after_millis }, _) => Outcome::Busy { retry_after_millis: after_millis },
-        (Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::Symbol { .. }, None) => {
+        (
+            Answer::Stored
+            | Answer::Confirmation { .. }
+            | Answer::Sliver { .. }
+            | Answer::Symbol { .. }
+            | Answer::Judged { .. },
+            None,
+        ) => {
             Outcome::Broken
         }
     }
@@ -138,12 +145,7 @@ pub(super) struct Wanted {
 }
 
 /// Reads a primary sliver and verifies it while it comes in. `moved` is called with every part.
-pub(super) async fn read(
-    parts: &Parts,
-    wanted: Wanted,
-    sink: SliverSink,
-    moved: impl Fn(),
-) -> Result<(CheckedPrimary, Sliver), Trouble> {
+pub(super) async fn read(parts: &Parts, wanted: Wanted, sink: SliverSink, moved: impl Fn()) -> Result<Taken, Trouble> {
     let begun = Instant::now();
     let Wanted { blob, layout, member, shard, .. } = wanted;
     let request = Ask::Read { blob, shard, axis: ReadAxis::Primary, range: ReadRange::Whole };
@@ -174,7 +176,9 @@ pub(super) async fn read(
             Some(after_millis) if reason.may_pass() => Trouble::Later { after_millis },
             _ => Trouble::NotThere,
         }),
-        Ok((_, Answer::Stored | Answer::Confirmation { .. } | Answer::Symbol { .. })) => Err(Trouble::Wrong),
+        Ok((_, Answer::Stored | Answer::Confirmation { .. } | Answer::Symbol { .. } | Answer::Judged { .. })) => {
+            Err(Trouble::Wrong)
+        }
     };
     speeds(parts).failed(member);
     result
@@ -196,7 +200,7 @@ async fn take(
     proof: &[u8],
     mut sink: SliverSink,
     moved: impl Fn(),
-) -> Result<(CheckedPrimary, Sliver), Trouble> {
+) -> Result<Taken, Trouble> {
     let Wanted { blob, layout, pair, .. } = wanted;
     let proof = FragmentProof::decode(proof, &layout).map_err(|_| Trouble::Wrong)?;
     let mut verifier = PrimaryVerifier::new(&blob, &layout, pair, &proof).map_err(|_| Trouble::Wrong)?;
@@ -220,5 +224,5 @@ async fn take(
         (verifier, sink) = parts.files.run(job).await.map_err(|_| Trouble::Broken)??;
     }
     let checked = verifier.finish().map_err(|_| Trouble::Wrong)?;
-    Ok((checked, sink.into_sliver()))
+    Ok(Taken { checked, sliver: sink.into_sliver(), proof: Arc::new(proof) })
 }

@@ -3,11 +3,11 @@
 use super::feed::{Allowed, feed, withheld};
 use super::ingress::BodySender;
 use super::outbound::{self, Wanted};
-use super::slivers::{self, Place, Sliver, Source, Verified};
-use super::{Parts, problems};
+use super::slivers::{self, Place, Source, Taken, Verified};
+use super::{Parts, accuse, problems};
 use floe_api::Problem;
 use floe_api::model::BlobHead;
-use floe_erasure::{CheckedPrimary, Layout, pair_of};
+use floe_erasure::{Layout, pair_of};
 use floe_machines::download::{Candidate, Download, Effect, Input, Trouble};
 use floe_machines::ledger_view::LedgerView;
 use floe_types::{BlobId, NodeId, PairIndex, ShardIndex};
@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// Things that exchanges tell a read.
 enum News {
     Moved(PairIndex),
-    Ended(PairIndex, Result<(CheckedPrimary, Sliver), Trouble>),
+    Ended(PairIndex, Result<Taken, Trouble>),
 }
 
 /// News that wait for a read: each exchange waits for its own to be taken.
@@ -169,9 +169,9 @@ impl Reading {
     fn hear(&mut self, news: News) -> Input {
         match news {
             News::Moved(pair) => Input::Moved { pair },
-            News::Ended(pair, Ok(sliver)) => {
+            News::Ended(pair, Ok(taken)) => {
                 self.exchanges.remove(&pair);
-                self.verified.insert(pair, sliver);
+                self.verified.insert(pair, taken);
                 Input::Verified { pair }
             }
             News::Ended(pair, Err(trouble)) => {
@@ -214,8 +214,9 @@ impl Reading {
         let (layout, into, flag) =
             (self.layout, slivers::decoded_path(&self.parts, &self.place), Arc::clone(&cancel.0));
         let bytes = self.confirmed_from();
-        let verified = self.verified;
-        let assembled = self.parts.coding.run(move || slivers::assemble(&verified, &layout, into, &flag)).await;
+        let verified = Arc::new(self.verified);
+        let from = Arc::clone(&verified);
+        let assembled = self.parts.coding.run(move || slivers::assemble(&from, &layout, into, &flag)).await;
         let source = assembled.map_err(|_| problems::stopping())?;
         let source = source.map_err(|error| problems::internal("decoding", &error))?;
         if bytes > 0 {
@@ -225,6 +226,11 @@ impl Reading {
         let derived = self.parts.coding.run(move || slivers::derive(&from, &layout, &flag)).await;
         let derived = derived.map_err(|_| problems::stopping())?;
         let derived = derived.map_err(|error| problems::internal("deriving the blob id", &error))?;
-        if derived == self.blob { Ok(source) } else { Err(problems::inconsistent(self.blob)) }
+        if derived == self.blob {
+            return Ok(source);
+        }
+        // Whoever reads after this is told by the ledger; this reader is told that it has wrong bytes.
+        accuse::start(&self.parts, verified);
+        Err(problems::inconsistent(self.blob))
     }
 }

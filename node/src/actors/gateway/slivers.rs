@@ -3,7 +3,8 @@
 
 use super::Parts;
 use floe_erasure::{
-    CheckedPrimary, DecodeError, EncodeError, Layout, Options, PairIndex, ReadAt, WriteAt, decode, identify,
+    Axis, CheckedPrimary, CheckedProof, DecodeError, EncodeError, Evidence, FragmentError, FragmentProof,
+    InconsistencyError, Layout, Options, PairIndex, ReadAt, WriteAt, decode, find_inconsistency, identify,
 };
 use floe_types::BlobId;
 use std::collections::BTreeMap;
@@ -35,6 +36,15 @@ impl Place {
         }
         let path = parts.spool.join(format!("{:016x}.{EXTENSION}", parts.fresh_name()));
         Ok(Place::File(Arc::new(unnamed(path)?)))
+    }
+
+    /// A place for one piece of `bytes` bytes.
+    pub(super) fn single(parts: &Parts, bytes: u64) -> io::Result<SliverSink> {
+        if bytes <= parts.config.read_memory_bytes {
+            return Ok(SliverSink::Memory(Vec::new()));
+        }
+        let path = parts.spool.join(format!("{:016x}.{EXTENSION}", parts.fresh_name()));
+        Ok(SliverSink::File { file: Arc::new(unnamed(path)?), start: 0, at: 0 })
     }
 
     /// Where the sliver of `pair` goes.
@@ -83,6 +93,16 @@ impl SliverSink {
     }
 }
 
+impl io::Write for SliverSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        SliverSink::write(self, bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A sliver that is here.
 #[derive(Clone)]
 pub(super) enum Sliver {
@@ -102,8 +122,16 @@ impl ReadAt for Sliver {
     }
 }
 
+/// A sliver that came and was verified.
+pub(super) struct Taken {
+    pub checked: CheckedPrimary,
+    pub sliver: Sliver,
+    /// What it was verified by, for evidence.
+    pub proof: Arc<FragmentProof>,
+}
+
 /// The verified slivers of a read, by pair.
-pub(super) type Verified = BTreeMap<PairIndex, (CheckedPrimary, Sliver)>;
+pub(super) type Verified = BTreeMap<PairIndex, Taken>;
 
 /// Bytes of a blob, as far as they are here.
 #[derive(Clone)]
@@ -137,7 +165,7 @@ impl ReadAt for Source {
 
 /// The first `count` rows of `verified`, all of which are there.
 pub(super) fn rows(verified: &Verified, layout: &Layout, count: u16) -> Source {
-    let rows = (0..count).filter_map(|row| verified.get(&PairIndex(row)).map(|(_, sliver)| sliver.clone())).collect();
+    let rows = (0..count).filter_map(|row| verified.get(&PairIndex(row)).map(|taken| taken.sliver.clone())).collect();
     Source::Rows { rows: Arc::new(rows), row_bytes: layout.primary_bytes() }
 }
 
@@ -163,7 +191,7 @@ pub(super) fn assemble(
         return Ok(rows(verified, layout, layout.rows()));
     }
     let slivers: Vec<(CheckedPrimary, &dyn ReadAt)> =
-        verified.values().map(|(checked, sliver)| (*checked, sliver as &dyn ReadAt)).collect();
+        verified.values().map(|taken| (taken.checked, &taken.sliver as &dyn ReadAt)).collect();
     let options = options(cancel);
     let decoded = match into {
         None => {
@@ -191,6 +219,27 @@ pub(super) fn decoded_path(parts: &Parts, place: &Place) -> Option<PathBuf> {
 /// Derives the blob id from exactly these bytes. Blocks.
 pub(super) fn derive(source: &Source, layout: &Layout, cancel: &AtomicBool) -> Result<BlobId, AssembleError> {
     Ok(identify(source, layout.blob_bytes(), layout.shards(), &options(cancel))?)
+}
+
+/// Evidence that the blob of these slivers is encoded inconsistently, head and body; none when it is not. Blocks.
+pub(super) fn accuse(verified: &Verified, mut body: SliverSink) -> Result<Option<(Evidence, Sliver)>, AccuseError> {
+    let mut slivers: Vec<(CheckedProof, &dyn ReadAt)> = Vec::with_capacity(verified.len());
+    for (pair, taken) in verified {
+        let (blob, layout) = (taken.checked.blob(), taken.checked.layout());
+        let proof = FragmentProof::clone(&taken.proof).check(&blob, &layout, *pair)?;
+        slivers.push((proof, &taken.sliver));
+    }
+    let found = find_inconsistency(Axis::Primary, &slivers, &mut body, &Options::default())?;
+    Ok(found.map(|evidence| (evidence, body.into_sliver())))
+}
+
+/// Why there is no evidence.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AccuseError {
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
+    #[error(transparent)]
+    Inconsistency(#[from] InconsistencyError),
 }
 
 fn options(cancel: &AtomicBool) -> Options<'_> {

@@ -183,6 +183,10 @@ fn declined(answer: Answer) -> Trouble {
             Trouble::Later { after_millis }
         }
         Answer::Refused { .. } => Trouble::NotThere,
-        Answer::Sliver { .. } | Answer::Symbol { .. } | Answer::Stored | Answer::Confirmation { .. } => Trouble::Wrong,
+        Answer::Sliver { .. }
+        | Answer::Symbol { .. }
+        | Answer::Judged { .. }
+        | Answer::Stored
+        | Answer::Confirmation { .. } => Trouble::Wrong,
     }
 }

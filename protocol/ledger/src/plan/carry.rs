@@ -10,7 +10,7 @@
 use super::{Plan, Planned};
 use crate::coverage::{self, Change, Notes, Run};
 use crate::event::Event;
-use crate::repairs::{self, BATCHES_MAX, Batch, Entry, TICKETS_MAX, TicketNumber, Why};
+use crate::repairs::{self, BATCHES_MAX, Batch, Entry, RUNS_IN_ALL_MAX, TICKETS_MAX, TicketNumber, Why};
 use crate::rows::{self, Row, RowId, RowKind, RowSet, Rows};
 use crate::state::{Overlay, StateError};
 use crate::tables::Table;
@@ -77,7 +77,7 @@ impl Carrying<'_> {
             .flat_map(|batch| batch.entries.iter().map(|entry| ((entry.shard, entry.target), entry.since)))
             .collect();
         let mut batches: Vec<Batch> = Vec::new();
-        let mut given = 0usize;
+        let (mut given, mut runs) = (0usize, 0usize);
         for entry in &plan.entries {
             if batches.len() >= BATCHES_MAX {
                 break;
@@ -89,9 +89,11 @@ impl Carrying<'_> {
                 let since = since.get(&(ticket.shard, target)).copied().unwrap_or(self.next);
                 entries.push(Entry { shard: ticket.shard, target, kind, why: why(ticket.why), since });
             }
-            if entries.is_empty() || given + entries.len() > TICKETS_MAX {
+            let more = entry.scope.runs.len();
+            if entries.is_empty() || given + entries.len() > TICKETS_MAX || runs + more > RUNS_IN_ALL_MAX {
                 continue;
             }
+            runs += more;
             for one in entries.iter().filter(|one| one.kind == RowKind::StandIn) {
                 rows.stand_in(one.shard, one.target, self.next);
             }

@@ -90,13 +90,19 @@ impl Scene<'_> {
 
     /// By place, the fragments that nodes keep as stand-ins.
     fn hosted(&self, names: &[NodeId]) -> Vec<u64> {
-        let mut hosted = vec![0u64; names.len()];
+        let places: BTreeMap<NodeId, usize> = names.iter().copied().zip(0..).collect();
         let stand_ins = self.rows.iter().filter(|(_, row)| row.kind == RowKind::StandIn);
-        for (id, row) in stand_ins {
-            let weights = self.classes.iter().filter(|(class, _)| class.contains(id)).map(|(_, weight)| weight);
-            let place = names.iter().position(|name| *name == row.holder);
-            if let Some(sum) = place.and_then(|place| hosted.get_mut(place)) {
-                *sum = sum.saturating_add(super::defended(weights));
+        let hosts: BTreeMap<RowId, usize> =
+            stand_ins.filter_map(|(id, row)| Some((id, *places.get(&row.holder)?))).collect();
+        let mut hosted = vec![0u64; names.len()];
+        if hosts.is_empty() {
+            return hosted;
+        }
+        for (class, weight) in self.classes {
+            for place in class.iter().filter_map(|row| hosts.get(&row)) {
+                if let Some(sum) = hosted.get_mut(*place) {
+                    *sum = sum.saturating_add(weight.blobs);
+                }
             }
         }
         hosted

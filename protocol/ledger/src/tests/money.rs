@@ -3,7 +3,7 @@
 use super::fixture::*;
 use crate::views::BlobStatus;
 use crate::*;
-use floe_types::{AccountId, Epoch, Frost, RegistrationNumber, SequenceNumber, ShardIndex};
+use floe_types::{AccountId, Epoch, Frost, RegistrationNumber, SequenceNumber, ShardIndex, codec};
 
 const RATE: u64 = 43_000;
 
@@ -253,15 +253,24 @@ fn a_budget_renews_a_term_at_a_time_and_the_rest_comes_back() {
         (views::budget(&world.state, number), views::totals(&world.state).unwrap().budgets),
         (Ok(budget), budget)
     );
-    let mut seen = Vec::new();
+    let (mut seen, mut deeds) = (Vec::new(), Vec::new());
     for epoch in 1..=9 {
-        seen.extend(world.boundary(vec![]).events.into_iter().filter_map(|event| match event {
+        let executed = world.boundary(vec![]);
+        let touches = history::entries(&executed).into_iter();
+        deeds.extend(touches.map(|(_, touch)| codec::decode::<history::Touch>(&touch, 1 << 10).unwrap().deed));
+        seen.extend(executed.events.into_iter().filter_map(|event| match event {
             Event::Renewed { from, to, left, .. } => Some((epoch, from.0, to.0, left.0)),
             Event::BudgetReturned { amount, .. } => Some((epoch, 0, 0, amount.0)),
             _ => None,
         }));
     }
     assert_eq!(seen, vec![(2, 2, 6, 3 * RATE + 5), (6, 6, 9, 5), (9, 0, 0, 5)]);
+    let renewed = |to, epochs: u64, left| {
+        let (to, price, left) = (Epoch(to), Frost(epochs * RATE), Frost(left));
+        history::Deed::Renewed { registration: number, blob: blob(1), to, price, left }
+    };
+    deeds.retain(|deed| matches!(deed, history::Deed::Renewed { .. }));
+    assert_eq!(deeds, [renewed(6, 4, 3 * RATE + 5), renewed(9, 3, 5)], "its owner's history has them");
     assert!(matches!(status(&world), BlobStatus::Forgotten { last: Epoch(9), .. }));
     assert_eq!(balance(&world, 1), RICH.0 - 3 * FEE.0 - 9 * RATE);
 }

@@ -105,9 +105,11 @@ impl Gap {
                 Err(Trouble::Later { after_millis })
             }
             Answer::Refused { .. } => Err(Trouble::NotThere),
-            Answer::Sliver { .. } | Answer::Symbol { .. } | Answer::Stored | Answer::Confirmation { .. } => {
-                Err(Trouble::Wrong)
-            }
+            Answer::Sliver { .. }
+            | Answer::Symbol { .. }
+            | Answer::Judged { .. }
+            | Answer::Stored
+            | Answer::Confirmation { .. } => Err(Trouble::Wrong),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! asker                                              holder
 //!   | -- u32 BE length | Request ------------------->  |
 //!   | -- raw bytes of the fragment (Store only) ---->  |
+//!   | -- head and body of evidence (Judge only) ---->  |
 //!   | <------------------- u32 BE length | Answer ---  |
 //!   | <------ raw bytes of the sliver (Sliver), symbol |
 //! ```
@@ -114,6 +115,14 @@ pub enum Ask {
     },
     /// Give a symbol for a fragment that the asker rebuilds.
     Symbol(SymbolRequest),
+    /// Judge this evidence that the blob is encoded inconsistently. Its head follows, then its body, whose length follows
+    /// from the head.
+    Judge {
+        /// The blob.
+        blob: BlobId,
+        /// Bytes of the head: at most [`floe_erasure::Evidence::head_bytes_max`].
+        head_bytes: u32,
+    },
 }
 
 /// What of a recovery symbol is wanted.
@@ -228,6 +237,9 @@ pub enum Refusal {
         /// The holder's epoch.
         epoch: Epoch,
     },
+    /// The evidence does not show what it says, or not of a blob that is defended.
+    #[error("the evidence does not show that the blob is encoded inconsistently")]
+    NotShown,
 }
 
 impl Refusal {
@@ -248,7 +260,8 @@ impl Refusal {
             | Refusal::Lapsed { .. }
             | Refusal::BadFragment
             | Refusal::Inconsistent
-            | Refusal::NotHeld => false,
+            | Refusal::NotHeld
+            | Refusal::NotShown => false,
         }
     }
 }
@@ -298,6 +311,13 @@ pub enum Answer {
         /// The encoded opening; empty when the bytes follow.
         #[serde(with = "serde_bytes")]
         opening: Vec<u8>,
+    },
+    /// The evidence holds.
+    Judged {
+        /// Signed in this term.
+        term: u64,
+        /// Over [`floe_ledger::InconsistencyStatement::message`].
+        signature: BlsSignature,
     },
 }
 

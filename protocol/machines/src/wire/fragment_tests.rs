@@ -27,6 +27,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("opening", of(Ask::Symbol(symbol(SymbolPart::Opening, Right::Trickle)))),
         ("standing", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Standing)))),
+        ("judge", of(Ask::Judge { blob: blob(), head_bytes: 70_000 })),
     ]
 }
 
@@ -62,6 +63,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("no right", refused(Refusal::NoRight { target: ShardIndex(200), epoch: Epoch(7) }, Some(250))),
         ("bare symbol", Answer::Symbol { blob_bytes: 12, proof: vec![1, 2, 3], opening: Vec::new() }),
         ("opened symbol", Answer::Symbol { blob_bytes: 12, proof: vec![1, 2, 3], opening: vec![4; 64] }),
+        ("not shown", refused(Refusal::NotShown, None)),
+        ("judged", Answer::Judged { term: 3, signature }),
     ]
 }
 
@@ -168,6 +171,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("symbol", "c0a27ca8dbe6"),
     ("opening", "831c98a822db"),
     ("standing", "badf044ce906"),
+    ("judge", "5bcdcb361bdd"),
     ("stored", "6667fc344120"),
     ("malformed", "a1b864b06504"),
     ("unknown", "f42a3d9b6679"),
@@ -190,4 +194,6 @@ const FROZEN: &[(&str, &str)] = &[
     ("no right", "72b097648703"),
     ("bare symbol", "d31c677d9f66"),
     ("opened symbol", "5f41a05752ac"),
+    ("not shown", "f4a9806b3048"),
+    ("judged", "9d2dd4c9e516"),
 ];

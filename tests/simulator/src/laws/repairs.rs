@@ -1,7 +1,8 @@
 //! I9 and I13: what a boundary plans to rebuild, and for whom symbols are given.
 //!
-//! Who answered is read off headers, what is covered off the state, and both are compared with tickets one by one. How old a
-//! silence is this checker counts itself: epochs in a row in which a member did not take part, or did not report. Risks are not computed
+//! Who answered is read off headers, who covered when the epoch began off the rows that its verdicts name, and both are
+//! compared with tickets one by one: what was attested since counts from the next boundary on. How old a silence is this
+//! checker counts itself: epochs in a row in which a member did not take part, or did not report. Risks are not computed
 //! here; the planner has an oracle of its own for them.
 
 use super::Violation;
@@ -10,11 +11,11 @@ use floe_ledger::repairs::{Haste, Ticket};
 use floe_ledger::{Block, Decision, MemoryState, RowKind, StateError, views};
 use floe_machines::wire::fragment::{Right, SymbolRequest};
 use floe_types::laws::Law;
-use floe_types::{Committee, Epoch, Genesis, MemberIndex, NodeId, Params, SequenceNumber, ShardIndex};
+use floe_types::{BlobId, Committee, Epoch, Genesis, MemberIndex, NodeId, Params, SequenceNumber, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Who holds which shard of which number.
-type Held = BTreeMap<(ShardIndex, u64), BTreeSet<NodeId>>;
+/// Who holds which shard of a blob.
+type Held = BTreeMap<ShardIndex, BTreeSet<NodeId>>;
 
 /// The checker.
 #[derive(Debug)]
@@ -24,8 +25,6 @@ pub(super) struct Repairs {
     office: Committee,
     /// Epochs in a row without an answer or a report, by member of the committee that was last judged.
     silent: BTreeMap<NodeId, u64>,
-    /// What was covered when the running epoch began.
-    held: Held,
     /// Pairs of tickets and blobs so far.
     planned: u64,
 }
@@ -34,7 +33,7 @@ impl Repairs {
     pub(super) fn new(genesis: &Genesis) -> Repairs {
         let office = genesis.committee().expect("a plan's genesis has a committee");
         let params = genesis.params.clone();
-        Repairs { params, office, silent: BTreeMap::new(), held: Held::new(), planned: 0 }
+        Repairs { params, office, silent: BTreeMap::new(), planned: 0 }
     }
 
     /// Fragments that were planned.
@@ -60,44 +59,39 @@ impl Repairs {
         self.silent = members.map(age).collect();
         let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
         self.office = views::committee(state).map_err(unread)?;
-        let now = self.covered(state).map_err(unread)?;
-        let before = std::mem::replace(&mut self.held, now);
         let tickets = views::tickets(state).map_err(unread)?;
-        self.check(state, &tickets, &before)
+        self.check(state, &tickets, boundary.ended)
     }
 
-    fn covered(&self, state: &MemoryState) -> Result<Held, StateError> {
+    /// Who covered what of a blob when the epoch began that has ended; none when it was certified since.
+    fn covered(state: &MemoryState, blob: &BlobId, ended: Epoch) -> Result<Option<Held>, StateError> {
+        let Some(record) = views::verdict(state, blob, ended)? else { return Ok(None) };
         let mut held = Held::new();
-        for number in 0..views::next_sequence(state)?.0 {
-            let Some(life) = views::sequence(state, SequenceNumber(number))? else { continue };
-            if life.defence != floe_ledger::Defence::Defended {
-                continue;
-            }
-            for holder in views::holders(state, &life.blob)? {
-                held.entry((holder.shard, number)).or_default().insert(holder.node);
-            }
+        for (_, row) in views::rows(state)?.iter().filter(|(id, _)| record.class.contains(*id)) {
+            held.entry(row.shard).or_default().insert(row.holder);
         }
-        Ok(held)
+        Ok(Some(held))
     }
 
-    fn check(&mut self, state: &MemoryState, tickets: &[Ticket], before: &Held) -> Result<(), Violation> {
+    fn check(&mut self, state: &MemoryState, tickets: &[Ticket], ended: Epoch) -> Result<(), Violation> {
         let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
         let constants = views::risk_constants(&self.params);
         let end = views::next_sequence(state).map_err(unread)?.0;
         let (mut planned, mut capped, mut defended) = (BTreeSet::new(), 0u64, 0u64);
         for number in (0..end).map(SequenceNumber) {
             let life = views::sequence(state, number).map_err(unread)?;
-            if life.is_none_or(|life| life.defence != floe_ledger::Defence::Defended) {
-                continue;
-            }
+            let Some(life) = life.filter(|life| life.defence == floe_ledger::Defence::Defended) else { continue };
             defended += 1;
+            let held = Repairs::covered(state, &life.blob, ended).map_err(unread)?;
             for ticket in tickets.iter().filter(|ticket| ticket.scope.contains(&constants, number)) {
                 capped += u64::from(ticket.haste == Haste::Capped);
                 if !planned.insert((ticket.shard, number)) {
                     let words = format!("shard {} of number {number} is planned twice", ticket.shard);
                     return Err(Violation::of(Law::I13, words));
                 }
-                self.ripe(ticket, number, before)?;
+                if let Some(held) = &held {
+                    self.ripe(ticket, number, held)?;
+                }
             }
         }
         self.planned += planned.len() as u64;
@@ -109,30 +103,22 @@ impl Repairs {
         Ok(())
     }
 
-    /// Whether a shard may be planned: at both ends of the ended epoch nobody who answers held it, and who holds it is silent
-    /// for as long as patience lasts, unless hardly enough is held.
-    fn ripe(&self, ticket: &Ticket, number: SequenceNumber, before: &Held) -> Result<(), Violation> {
+    /// Whether a shard may be planned: nobody who answers held it, and who holds it is silent for as long as patience lasts,
+    /// unless hardly enough was held.
+    fn ripe(&self, ticket: &Ticket, number: SequenceNumber, held: &Held) -> Result<(), Violation> {
         let constants = views::risk_constants(&self.params);
         let answers = |node: &NodeId| self.silent.get(node) == Some(&0);
-        let holders = |held: &Held| held.get(&(ticket.shard, number.0)).cloned().unwrap_or_default();
-        let (first, last) = (holders(before), holders(&self.held));
-        if let Some(node) = first.intersection(&last).find(|node| answers(node)) {
+        let holders = held.get(&ticket.shard).cloned().unwrap_or_default();
+        if let Some(node) = holders.iter().find(|node| answers(node)) {
             let words = format!("shard {} of number {number} is planned, which {} holds", ticket.shard, node.short());
             return Err(Violation::of(Law::I9, words));
         }
-        if last.iter().any(answers) {
-            // It was attested while the epoch ran, by which the plan does not go yet; the target will find nothing to do.
-            return Ok(());
-        }
         let faulty = (u64::from(self.params.shards) - 1) / 3;
         let edge = u64::from(self.params.shards) - 2 * faulty + faulty / 2;
-        let shards = (0..self.params.shards).map(ShardIndex);
-        let is_held =
-            |shard: &ShardIndex| self.held.get(&(*shard, number.0)).is_some_and(|held| held.iter().any(answers));
-        let held = shards.filter(is_held).count() as u64;
-        let age = last.iter().filter_map(|node| self.silent.get(node)).min();
+        let answering = held.values().filter(|holders| holders.iter().any(answers)).count() as u64;
+        let age = holders.iter().filter_map(|node| self.silent.get(node)).min();
         match age {
-            Some(age) if *age < constants.repair.patience.0 && held > edge => {
+            Some(age) if *age < constants.repair.patience.0 && answering > edge => {
                 let words = format!("shard {} of number {number} is planned after {age} silent epochs", ticket.shard);
                 Err(Violation::of(Law::I9, words))
             }

@@ -80,6 +80,11 @@ impl World {
                 let held = record(&request.blob, pair).map(|record| record.blob_bytes);
                 Input::SymbolAsked { stream, peer, request, held }
             }
+            // Nobody here encodes inconsistently: real sockets show that (`tests/tests/inconsistent.rs`).
+            Ask::Judge { .. } => {
+                let answer = Answer::Refused { reason: Refusal::NotShown, retry_after_millis: None };
+                return self.answer_stream(stream, fragment::frame_answer(&answer));
+            }
         };
         live.serving.insert(stream, serving);
         self.custody_step(node, input);

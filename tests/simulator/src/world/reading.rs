@@ -202,7 +202,9 @@ fn verified(read: &Read, pair: PairIndex, answered: Option<Answered>) -> Result<
             return Err(Trouble::Later { after_millis: retry_after_millis });
         }
         Answer::Refused { .. } => return Err(Trouble::NotThere),
-        Answer::Stored | Answer::Confirmation { .. } | Answer::Symbol { .. } => return Err(Trouble::Wrong),
+        Answer::Stored | Answer::Confirmation { .. } | Answer::Symbol { .. } | Answer::Judged { .. } => {
+            return Err(Trouble::Wrong);
+        }
     };
     if blob_bytes != read.layout.blob_bytes() {
         return Err(Trouble::Wrong);

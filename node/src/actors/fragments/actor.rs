@@ -143,8 +143,7 @@ impl FragmentsActor {
             | Answer::Sliver { .. }
             | Answer::Symbol { .. }
             | Answer::Judged { .. }
-            | Answer::QuietRetry { .. } => {
-            }
+            | Answer::QuietRetry { .. } => {}
         }
     }
 

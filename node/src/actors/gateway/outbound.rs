@@ -51,9 +51,7 @@ fn ended<T>(answer: Answer, done: Option<T>) -> Outcome<T> {
             | Answer::Symbol { .. }
             | Answer::Judged { .. },
             None,
-        ) => {
-            Outcome::Broken
-        }
+        ) => Outcome::Broken,
     }
 }
 

@@ -105,7 +105,7 @@ impl Exchange<'_> {
             Answer::Symbol { blob_bytes, proof, opening } if blob_bytes == self.rebuild.blob_bytes => {
                 Ok(Symbol { pipe, proof, opening })
             }
-            answer => Err(declined(answer)),
+            answer => Err(Trouble::of_answer(&answer)),
         }
     }
 
@@ -125,7 +125,7 @@ impl Exchange<'_> {
         let (mut pipe, answer) = self.ask(ask).await?;
         let proof = match answer {
             Answer::Sliver { blob_bytes, proof } if blob_bytes == self.rebuild.blob_bytes => proof,
-            answer => return Err(declined(answer)),
+            answer => return Err(Trouble::of_answer(&answer)),
         };
         self.pour(&mut pipe, slot).await?;
         self.at_bench(move |bench| bench.took_line(shard, slot, &proof, &Options::default())).await
@@ -172,21 +172,4 @@ struct Symbol {
     pipe: BoxedPipe,
     proof: Vec<u8>,
     opening: Vec<u8>,
-}
-
-fn declined(answer: Answer) -> Trouble {
-    match answer {
-        Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
-            Trouble::Later { after_millis }
-        }
-        Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
-            Trouble::Later { after_millis }
-        }
-        Answer::Refused { .. } => Trouble::NotThere,
-        Answer::Sliver { .. }
-        | Answer::Symbol { .. }
-        | Answer::Judged { .. }
-        | Answer::Stored
-        | Answer::Confirmation { .. } => Trouble::Wrong,
-    }
 }

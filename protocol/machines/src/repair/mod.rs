@@ -171,9 +171,11 @@ impl Trouble {
                 Trouble::Later { after_millis: *after_millis }
             }
             Answer::Refused { .. } => Trouble::NotThere,
-            Answer::Stored | Answer::Confirmation { .. } | Answer::Sliver { .. } | Answer::Symbol { .. } => {
-                Trouble::Wrong
-            }
+            Answer::Stored
+            | Answer::Confirmation { .. }
+            | Answer::Judged { .. }
+            | Answer::Sliver { .. }
+            | Answer::Symbol { .. } => Trouble::Wrong,
         }
     }
 }

@@ -130,7 +130,7 @@ impl Look<'_> {
     }
 
     fn planned(record: Option<&EpochRecord>) -> PlannedView {
-        let planned = record.map(|record| record.boundary.planned.clone()).unwrap_or_default();
+        let planned = record.map(|record| record.boundary.planned).unwrap_or_default();
         PlannedView {
             tickets: planned.tickets,
             fragments: planned.pairs,

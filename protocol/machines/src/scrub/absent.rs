@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// Blobs looked up in one call, whatever is found: a walk over a million goes page by page.
 pub const LOOKED_AT_MAX: usize = 4_096;
 
+/// What is missing, by shard, and where to go on.
+pub type Absent = (Vec<(ShardIndex, Run)>, Option<Place>);
+
 /// Runs of defended blobs that a row of `node` covers and `store` has not, from `from` on, shard after shard: at most
 /// `limit`, and where to go on. Forgotten numbers inside a run belong to it; both its ends are defended.
 ///
@@ -22,7 +25,7 @@ pub fn absent(
     node: &NodeId,
     from: Place,
     limit: usize,
-) -> Result<(Vec<(ShardIndex, Run)>, Option<Place>), StateError> {
+) -> Result<Absent, StateError> {
     let shards = views::committee(state)?.shards();
     let epoch = views::head(state)?.epoch;
     let mut mine: BTreeMap<ShardIndex, Vec<Run>> = BTreeMap::new();

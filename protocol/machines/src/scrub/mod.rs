@@ -26,7 +26,7 @@ mod absent;
 #[cfg(test)]
 mod tests;
 
-pub use absent::absent;
+pub use absent::{Absent, absent};
 
 use crate::fragments::FragmentKey;
 use crate::handover::Place;

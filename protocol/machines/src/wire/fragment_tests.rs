@@ -171,7 +171,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("symbol", "c0a27ca8dbe6"),
     ("opening", "831c98a822db"),
     ("standing", "badf044ce906"),
-    ("judge", "5bcdcb361bdd"),
+    ("judge", "d11111f351f4"),
     ("stored", "6667fc344120"),
     ("malformed", "a1b864b06504"),
     ("unknown", "f42a3d9b6679"),
@@ -194,6 +194,6 @@ const FROZEN: &[(&str, &str)] = &[
     ("no right", "72b097648703"),
     ("bare symbol", "d31c677d9f66"),
     ("opened symbol", "5f41a05752ac"),
-    ("not shown", "f4a9806b3048"),
-    ("judged", "9d2dd4c9e516"),
+    ("not shown", "c97a5f47cf82"),
+    ("judged", "3af4a28c8850"),
 ];

@@ -2,11 +2,12 @@
 //!
 //! Who answered is read off headers, who covered when the epoch began off the rows that its verdicts name, and both are
 //! compared with tickets one by one: what was attested since counts from the next boundary on. How old a silence is this
-//! checker counts itself: epochs in a row in which a member did not take part, or did not report. Risks are not computed
+//! checker counts itself: epochs in a row in which a member did not take part, or did not report; who is excluded is gone. Risks are not computed
 //! here; the planner has an oracle of its own for them.
 
 use super::Violation;
 use crate::node::Node;
+use floe_ledger::candidates::Standing;
 use floe_ledger::repairs::{Haste, Ticket};
 use floe_ledger::{Block, Decision, MemoryState, RowKind, StateError, views};
 use floe_machines::wire::fragment::{Right, SymbolRequest};
@@ -58,6 +59,14 @@ impl Repairs {
         };
         self.silent = members.map(age).collect();
         let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
+        // Who is excluded keeps its vote and nothing else: what it holds counts for nobody.
+        let members: Vec<NodeId> = self.silent.keys().copied().collect();
+        for node in members {
+            let candidate = views::candidate(state, &node).map_err(unread)?;
+            if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
+                self.silent.remove(&node);
+            }
+        }
         self.office = views::committee(state).map_err(unread)?;
         let tickets = views::tickets(state).map_err(unread)?;
         self.check(state, &tickets, boundary.ended)

@@ -314,6 +314,14 @@ impl Mempool {
         Ok(chosen)
     }
 
+    /// Whether commitments or reports wait that a block of time `at` could execute.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn has_reports(&self, state: &dyn StateRead, context: &Context, at: BlockTime) -> Result<bool, StateError> {
+        Ok(!self.due(state, context, at)?.is_empty())
+    }
+
     /// The commitments or reports that a block of time `now` could execute.
     fn due(
         &self,

@@ -42,6 +42,10 @@ pub fn decide(shards: Shards, own: u32, spoke: u32, shown: u32) -> Sample {
     }
 }
 
+/// Epochs after that of a trip in which missing samples are not counted: who lost its data hears of it, withdraws, and the
+/// withdrawal is in force from the boundary after.
+pub const REST: EpochCount = EpochCount(1);
+
 /// What a sample did to a gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -69,6 +73,8 @@ impl Gauge {
         match sample {
             Sample::Unknown => return Outcome::Quiet,
             Sample::Shown => self.level = self.level.saturating_sub(params.good),
+            // What is missing was said to be, or a withdrawal of it is on its way: the same loss is not counted twice.
+            Sample::Missing if self.rests_in(epoch) => return Outcome::Quiet,
             Sample::Missing => self.level = self.level.saturating_add(params.missing),
         }
         if self.level < params.trip {
@@ -79,6 +85,11 @@ impl Gauge {
         let again = self.tripped.is_some_and(recent);
         self.tripped = Some(epoch);
         if again { Outcome::Convicted } else { Outcome::Tripped }
+    }
+
+    /// Whether what is missing in `epoch` counts for nothing: the gauge has just tripped.
+    fn rests_in(&self, epoch: Epoch) -> bool {
+        self.tripped.is_some_and(|before| epoch.0.saturating_sub(before.0) <= REST.0)
     }
 
     /// Takes in `count` good samples at once: the answers of an epoch that nobody disputed.
@@ -119,6 +130,18 @@ mod tests {
 
     fn ten() -> Shards {
         Shards::of(10).unwrap()
+    }
+
+    #[test]
+    fn a_disk_that_dies_at_once_trips_and_is_convicted_only_if_nothing_is_said_of_it() {
+        let (params, mut gauge) = (crate::Params::standard().gauge, Gauge::default());
+        let mut epoch = |epoch: u64| {
+            let seen = (0..100).map(|_| gauge.observe(&params, Epoch(epoch), Sample::Missing));
+            seen.filter(|outcome| *outcome != Outcome::Quiet).collect::<Vec<_>>()
+        };
+        assert_eq!(epoch(7), [Outcome::Tripped]);
+        assert_eq!(epoch(8), []);
+        assert_eq!(epoch(9).first(), Some(&Outcome::Convicted));
     }
 
     #[test]

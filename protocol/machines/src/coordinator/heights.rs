@@ -228,13 +228,22 @@ impl Coordinator {
         if ledger_height(height) != self.head.height.next() {
             return Ok(None);
         }
-        let candidates = self.mempool.candidates(work.state, &self.context, BlockTime(work.now), BLOCK_BYTES_MAX)?;
-        let now = BlockTime(work.now);
+        let now = self.block_time(work)?;
+        let candidates = self.mempool.candidates(work.state, &self.context, now, BLOCK_BYTES_MAX)?;
         let executed = floe_ledger::build_block(work.state, &self.context, self.node, now, candidates)?;
         self.mempool.remove_refused(&executed.refused);
         let bytes = Bytes::from(executed.block.encode());
         remember(&mut self.executed, ValueId::of(&bytes), executed);
         Ok(Some(bytes))
+    }
+
+    /// The time of a block made now: this moment, but the epoch's last millisecond while reports wait that came in time and
+    /// found no block. A proposer or two that are gone would else make the epoch undecided; there is one such block at most.
+    fn block_time(&self, work: &Work<'_>) -> Result<BlockTime, Error> {
+        let last = BlockTime(self.epoch_ends_at().saturating_sub(1));
+        let is_late = work.now > last.0 && self.head.time < last;
+        let waits = is_late && self.mempool.has_reports(work.state, &self.context, last)?;
+        Ok(if waits { last } else { BlockTime(work.now) })
     }
 
     fn decided(

@@ -7,7 +7,8 @@
 //! 2. **over the ledger**, at the start and before each pass: what this node's rows cover and the store does not have is
 //!    withdrawn. So a lost withdrawal, a file that went, a disk that was swapped are found without being asked.
 //!
-//! A reader or a challenge that meets damage makes the fragment a *suspect*, which is looked at next.
+//! A reader or a challenge that meets damage makes the fragment a *suspect*, which is looked at next. Damage seldom comes alone: once
+//! some was found, the walk goes as fast as it may until a pass has found none.
 //!
 //! Withdrawing is honest and not dear: what is withdrawn is not paid for a while. Being caught costs the standing.
 //!
@@ -212,6 +213,8 @@ pub struct Scrub {
     /// Where the walk over the ledger goes on; none when it is done for this pass.
     place: Option<Place>,
     pass: Pass,
+    /// Damage was found, and no pass since has found none.
+    hurries: bool,
     found: BTreeSet<(ShardIndex, Run)>,
     found_at: Option<u64>,
 }
@@ -232,6 +235,7 @@ impl Scrub {
             suspects: BTreeSet::new(),
             place: None,
             pass: Pass::default(),
+            hurries: false,
             found: BTreeSet::new(),
             found_at: None,
         }
@@ -317,6 +321,7 @@ impl Scrub {
             effects.push(Effect::Check { key });
         } else if self.at_end {
             effects.push(Effect::PassEnded(self.pass));
+            self.hurries = self.pass.damaged > 0;
             let idle = if self.pass.fragments == 0 { self.config.idle_millis } else { 0 };
             self.begin_pass();
             self.step = Step::Rest(now.saturating_add(idle.max(self.config.pause_millis_min)));
@@ -343,6 +348,7 @@ impl Scrub {
         self.step = match condition {
             Condition::Damaged => {
                 self.pass.damaged = self.pass.damaged.saturating_add(1);
+                self.hurries = true;
                 effects.push(Effect::Discard { key });
                 Step::Discarding
             }
@@ -359,7 +365,10 @@ impl Scrub {
             let millis = u128::from(bytes).saturating_mul(u128::from(whole)) / u128::from(of.max(1));
             u64::try_from(millis).unwrap_or(u64::MAX)
         };
-        let even = share(self.config.period_millis, self.stored_bytes).min(self.config.period_millis);
+        let even = match self.hurries {
+            true => 0,
+            false => share(self.config.period_millis, self.stored_bytes).min(self.config.period_millis),
+        };
         even.max(share(1_000, self.config.bytes_per_second_max)).max(self.config.pause_millis_min)
     }
 

@@ -190,3 +190,17 @@ fn a_thousand_runs_are_said_in_parts_that_a_transaction_holds() {
     assert!(world.withdrawn.iter().all(|(_, runs)| runs.len() <= 256));
     assert!(world.withdrawn.iter().all(|(_, runs)| Run::are_canonical(runs)));
 }
+
+#[test]
+fn once_damage_is_found_the_rest_is_read_at_once_until_a_pass_finds_none() {
+    let mut world = world(20);
+    world.kept.insert(key(19), Condition::Damaged);
+    world.step(Input::Started);
+    world.run_until(100);
+    world.step(Input::Suspected { key: key(19) });
+    world.run_until(1_000);
+    assert!(world.read.len() > 20, "{} were read within a second", world.read.len());
+    let passes = world.passes.len();
+    world.run_until(9_000);
+    assert!(world.passes.len() <= passes + 2, "and then at an even pace again: {} passes", world.passes.len());
+}

@@ -26,6 +26,8 @@ pub(super) struct Repairs {
     office: Committee,
     /// Epochs in a row without an answer or a report, by member of the committee that was last judged.
     silent: BTreeMap<NodeId, u64>,
+    /// Members that were excluded at some block of the running epoch.
+    excluded: BTreeSet<NodeId>,
     /// Pairs of tickets and blobs so far.
     planned: u64,
 }
@@ -34,7 +36,7 @@ impl Repairs {
     pub(super) fn new(genesis: &Genesis) -> Repairs {
         let office = genesis.committee().expect("a plan's genesis has a committee");
         let params = genesis.params.clone();
-        Repairs { params, office, silent: BTreeMap::new(), planned: 0 }
+        Repairs { params, office, silent: BTreeMap::new(), excluded: BTreeSet::new(), planned: 0 }
     }
 
     /// Fragments that were planned.
@@ -44,6 +46,9 @@ impl Repairs {
 
     /// A block was decided, after which the state is this.
     pub(super) fn decided(&mut self, block: &Block, state: &MemoryState) -> Result<(), Violation> {
+        let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
+        let now_excluded = self.now_excluded(state).map_err(unread)?;
+        self.excluded.extend(&now_excluded);
         let Some(boundary) = &block.header.boundary else { return Ok(()) };
         let members = (0..).map(MemberIndex).zip(self.office.members());
         let age = |(index, member): (MemberIndex, &floe_types::Member)| {
@@ -58,18 +63,23 @@ impl Repairs {
             (member.node, age)
         };
         self.silent = members.map(age).collect();
-        let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
         // Who is excluded keeps its vote and nothing else: what it holds counts for nobody.
-        let members: Vec<NodeId> = self.silent.keys().copied().collect();
-        for node in members {
-            let candidate = views::candidate(state, &node).map_err(unread)?;
-            if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
-                self.silent.remove(&node);
-            }
-        }
+        self.silent.retain(|node, _| !self.excluded.contains(node));
+        self.excluded = now_excluded;
         self.office = views::committee(state).map_err(unread)?;
         let tickets = views::tickets(state).map_err(unread)?;
         self.check(state, &tickets, boundary.ended)
+    }
+
+    fn now_excluded(&self, state: &MemoryState) -> Result<BTreeSet<NodeId>, StateError> {
+        let mut found = BTreeSet::new();
+        for member in self.office.members() {
+            let candidate = views::candidate(state, &member.node)?;
+            if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
+                found.insert(member.node);
+            }
+        }
+        Ok(found)
     }
 
     /// Who covered what of a blob when the epoch began that has ended; none when it was certified since.
@@ -98,7 +108,8 @@ impl Repairs {
                     let words = format!("shard {} of number {number} is planned twice", ticket.shard);
                     return Err(Violation::of(Law::I13, words));
                 }
-                if let Some(held) = &held {
+                // A ticket of before goes on while nothing is decided: it was looked at when it was given.
+                if let Some(held) = held.as_ref().filter(|_| ticket.issued == ended.next()) {
                     self.ripe(ticket, number, held)?;
                 }
             }

@@ -356,8 +356,10 @@ impl Chain {
         let is_needed = |row: &Holding| {
             let covers = |class: &&BTreeSet<Holding>| class.contains(row);
             let otherwise = |class: &BTreeSet<Holding>| {
-                let lasting =
-                    |one: &&Holding| one.0 == row.0 && matches!(kind(one), Some(RowKind::Seat | RowKind::Incoming));
+                let lasting = |one: &&Holding| {
+                    let lasts = matches!(kind(one), Some(RowKind::Seat | RowKind::Incoming | RowKind::StandIn));
+                    one.0 == row.0 && lasts
+                };
                 class.iter().any(|one| lasting(&one))
             };
             classes.iter().filter(covers).any(|class| !otherwise(class))

@@ -1,10 +1,12 @@
 //! I16: a change of committee moves at most `f` seats, at most half of `f` of them by choice, and every seat is held.
 //!
-//! Committees are compared as they stand in the state, seat by seat; who was excluded is read off the evidence in blocks.
+//! Committees are compared as they stand in the state, seat by seat; who was excluded is read off the evidence in blocks, and
+//! off the candidates for what absence and missing samples cost.
 //! Nobody holds more than `f` seats unless it held as many before, and the domain of those who may fail none above `f`.
 
 use super::Violation;
 use crate::identity::DEN;
+use floe_ledger::candidates::Standing;
 use floe_ledger::{Action, Block, MemoryState, views};
 use floe_types::laws::Law;
 use floe_types::{Committee, Genesis, NodeId, ShardIndex};
@@ -46,6 +48,13 @@ impl Seats {
         for signed in &block.transactions {
             if let Action::Evidence(votes) = &signed.transaction.action {
                 self.excluded.extend(self.keys.get(&votes.key.0));
+            }
+        }
+        for member in self.office.members() {
+            let candidate = views::candidate(state, &member.node);
+            let candidate = candidate.map_err(|error| Violation::of(Law::I16, error.to_string()))?;
+            if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
+                self.excluded.insert(member.node);
             }
         }
         let Some(boundary) = &block.header.boundary else { return Ok(()) };

@@ -31,8 +31,7 @@ pub(super) fn new(args: &args::GenesisNew, output: &Output) -> Done {
     }
     let mut params = Params::standard(args.shards);
     if let Some(epoch) = args.epoch {
-        params.epoch_millis = u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX);
-        params.closing_millis = params.closing_millis.min(params.epoch_millis / 5).max(1);
+        params = params.with_epoch(u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX));
     }
     let balance = Frost(FROST_PER_WAL).checked_mul(args.wal);
     let balance = balance.ok_or_else(|| Problem::bad_request("wal", "that is more WAL than there can be"))?;

@@ -146,6 +146,16 @@ impl Params {
         }
     }
 
+    /// The same with epochs of another length: closing and deadlines of answers are shortened where they would not fit.
+    #[must_use]
+    pub fn with_epoch(self, epoch_millis: u64) -> Params {
+        let closing_millis = self.closing_millis.min(epoch_millis / 5).max(1);
+        let slot = epoch_millis.saturating_sub(closing_millis) / u64::from(SLOTS);
+        let soft_millis = self.soft_millis.min(slot / 4).max(1);
+        let hard_millis = self.hard_millis.min(slot / 4 * 3).max(2);
+        Params { epoch_millis, closing_millis, soft_millis, hard_millis, ..self }
+    }
+
     /// Checks every range and relation.
     ///
     /// # Errors
@@ -360,6 +370,13 @@ mod tests {
             assert_eq!(Params::standard(shards).check(), Ok(()));
             assert_eq!(Params::devnet(shards, 3_000).check(), Ok(()));
             assert_eq!(Params::devnet(shards, 1_000).check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn whatever_the_epoch_what_happens_in_it_fits() {
+        for epoch_millis in [1_000, 3_000, 6_000, 60_000, 3_600_000, 86_400_000] {
+            assert_eq!(Params::standard(28).with_epoch(epoch_millis).check(), Ok(()), "{epoch_millis}");
         }
     }
 

@@ -12,8 +12,9 @@ pub use scrape::{Scrape, StoreFigures};
 use std::io::IsTerminal;
 
 /// Ours from `info` up; of others' libraries only what an operator would want read aloud. The consensus core's `info` is a
-/// line a vote.
-const QUIET: &str = "warn,floe=info,floe_node=info,floe_network=info,floe_api=info,floe_storage=info";
+/// line a vote; what is published twice on purpose is a warning of gossip's.
+const QUIET: &str =
+    "warn,libp2p_gossipsub=error,floe=info,floe_node=info,floe_network=info,floe_api=info,floe_storage=info";
 
 /// Sets up the process's log on stderr: `info` unless `FLOE_LOG` says otherwise, as JSON when `FLOE_LOG_FORMAT=json`.
 pub fn start_log() {

@@ -38,8 +38,10 @@ fn a_file_comes_back_with_two_of_seven_nodes_killed_and_all_agree_on_every_verdi
         let ruler = devnet.client(1).blob_status(&id).ok().and_then(|status| status.ruler);
         ruler.is_some_and(|ruler| (ruler.held, ruler.absent, ruler.uncovered) == (20, 8, 0))
     });
+    // Their last answers may have counted for the epoch they died in: then the first verdict that misses them comes when
+    // patience is over, and rebuilding has begun.
     let said = devnet.floe_ok(&["status", &id]);
-    assert!(said.contains("TOLERATED"), "{said}");
+    assert!(said.contains("TOLERATED") || said.contains("REPAIRING"), "{said}");
 
     devnet.floe_ok(&["devnet", "start", "node-7", "node-6"]);
     let last = epoch_of(&devnet, 1);

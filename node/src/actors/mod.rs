@@ -22,4 +22,6 @@ mod pipe;
 pub mod rebuilder;
 pub mod repairer;
 pub mod scrubber;
+mod unnamed;
+mod wake;
 mod workers;

@@ -28,6 +28,9 @@ const ONE_Q32: f64 = 4_294_967_296.0;
 /// 1.0 in Q63: what risks are counted in.
 const ONE_Q63: f64 = 9_223_372_036_854_775_808.0;
 
+/// How nodes stand, by node.
+type Standings = BTreeMap<NodeId, views::NodeStanding>;
+
 fn sentence(label: &str, text: impl Into<String>) -> Sentence {
     Sentence { label: label.to_owned(), text: text.into() }
 }
@@ -160,12 +163,10 @@ impl Look<'_> {
         views::epoch_record(self.state, floe_types::Epoch(before)).map_err(internal)
     }
 
-    fn node_standing(&self, node: &NodeId) -> Result<Option<views::NodeStanding>, Problem> {
-        views::node_standing(self.state, &self.context.params, node).map_err(internal)
-    }
-
-    fn silent_epochs(&self, node: &NodeId) -> Result<u64, Problem> {
-        Ok(self.node_standing(node)?.map_or(0, |standing| standing.silent.0))
+    /// How nodes stand, by node: looked up once for all that are shown.
+    fn standings(&self) -> Result<Standings, Problem> {
+        let all = views::standings(self.state, &self.context.params).map_err(internal)?;
+        Ok(all.into_iter().map(|standing| (standing.node, standing)).collect())
     }
 
     fn answered(&self, node: &NodeId, record: Option<&EpochRecord>) -> bool {
@@ -174,22 +175,20 @@ impl Look<'_> {
     }
 
     fn holders_of(&self, blob: &BlobId) -> Result<Vec<HolderView>, Problem> {
-        let record = self.latest_ended()?;
+        let (record, standings) = (self.latest_ended()?, self.standings()?);
         let mut by_node: BTreeMap<(NodeId, floe_ledger::RowKind), Vec<ShardIndex>> = BTreeMap::new();
         for holder in views::holders(self.state, blob).map_err(internal)? {
             by_node.entry((holder.node, holder.kind)).or_default().push(holder.shard);
         }
-        let view = |((node, kind), shards): ((NodeId, floe_ledger::RowKind), Vec<ShardIndex>)| {
-            Ok(HolderView {
-                node,
-                name: self.name_of(&node),
-                kind: kind.name().to_owned(),
-                shards,
-                answered: self.answered(&node, record.as_ref()),
-                silent_epochs: self.silent_epochs(&node)?,
-            })
+        let view = |((node, kind), shards): ((NodeId, floe_ledger::RowKind), Vec<ShardIndex>)| HolderView {
+            node,
+            name: self.name_of(&node),
+            kind: kind.name().to_owned(),
+            shards,
+            answered: self.answered(&node, record.as_ref()),
+            silent_epochs: standings.get(&node).map_or(0, |standing| standing.silent.0),
         };
-        by_node.into_iter().map(view).collect()
+        Ok(by_node.into_iter().map(view).collect())
     }
 
     /// Why a blob's verdict is what it is.
@@ -241,9 +240,14 @@ impl Look<'_> {
         self.tickets_for(|ticket| ticket.scope.contains(&constants, number))
     }
 
-    fn node_facts(&self, member: &Member, record: Option<&EpochRecord>) -> Result<NodeFacts, Problem> {
+    fn node_facts(
+        &self,
+        member: &Member,
+        standings: &Standings,
+        record: Option<&EpochRecord>,
+    ) -> Result<NodeFacts, Problem> {
         let constants = self.constants();
-        let standing = self.node_standing(&member.node)?;
+        let standing = standings.get(&member.node);
         let average = standing.map_or(ONE_Q32, |standing| standing.reliability.bits() as f64);
         let level = standing.map_or(0.0, |standing| standing.integrity as f64);
         Ok(NodeFacts {
@@ -284,7 +288,7 @@ impl Look<'_> {
             return Err(Problem::bad_request("node", detail).hint("floe committee show"));
         };
         let record = self.latest_ended()?;
-        let mut facts = self.node_facts(member, record.as_ref())?;
+        let mut facts = self.node_facts(member, &self.standings()?, record.as_ref())?;
         facts.tickets = self.tickets_for(|ticket| ticket.target == *node)?;
         let lines = node_reasons(&facts, &self.constants());
         let state = match (facts.rank, facts.answered) {
@@ -305,9 +309,9 @@ impl Look<'_> {
     /// # Errors
     /// [`floe_api::Code::Internal`].
     pub(super) fn explain_network(&self, name: &str) -> Result<Explanation, Problem> {
-        let record = self.latest_ended()?;
+        let (record, standings) = (self.latest_ended()?, self.standings()?);
         let members = self.committee.members().iter();
-        let members = members.map(|member| self.node_facts(member, record.as_ref()));
+        let members = members.map(|member| self.node_facts(member, &standings, record.as_ref()));
         let members = members.collect::<Result<Vec<_>, Problem>>()?;
         let facts = NetworkFacts {
             answering_now: self.answering().shards,

@@ -11,6 +11,7 @@
 
 use floe_types::{BlobId, Epoch, PairIndex, RegistrationNumber};
 use serde::{Deserialize, Serialize};
+use std::io;
 
 /// Where a fragment lies: group, blob, pair. Ordered, so that a group is one range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,6 +102,16 @@ pub enum StoreError {
     /// The disk or database said no.
     #[error("fragment store: {0}")]
     Io(String),
+}
+
+impl From<StoreError> for io::Error {
+    /// For a coder that reads out of a store: bytes that are not there end the source.
+    fn from(error: StoreError) -> io::Error {
+        match error {
+            StoreError::Beyond { .. } => io::ErrorKind::UnexpectedEof.into(),
+            other => io::Error::other(other.to_string()),
+        }
+    }
 }
 
 /// A fragment on its way in. Dropping it without [`FragmentStore::keep`] abandons it.

@@ -1,9 +1,9 @@
 //! The loop: inputs in, effects handed out. Nothing here waits but for a report to be durable.
 
 use super::{Asked, Parts};
+use crate::actors::wake::{self, Wake};
 use crate::clock::unix_millis;
-use actix::fut::wrap_future;
-use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
+use actix::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use bytes::Bytes;
 use floe_ledger::challenges::Slip;
 use floe_machines::challenges::{AskId, Challenger, Config, Effect, ExchangeId, Input, ObservationToken, show};
@@ -12,7 +12,6 @@ use floe_network::{Event, GossipVerdict, Offence, Reply, Topic};
 use floe_types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -33,7 +32,7 @@ pub(super) struct ChallengerActor {
     /// The observation being stepped.
     verdict: Option<GossipVerdict>,
     next_token: u64,
-    timer: Option<(u64, SpawnHandle)>,
+    wake: Wake,
 }
 
 impl ChallengerActor {
@@ -53,7 +52,7 @@ impl ChallengerActor {
             next_exchange: 0,
             verdict: None,
             next_token: 0,
-            timer: None,
+            wake: Wake::default(),
         }
     }
 
@@ -152,31 +151,15 @@ impl ChallengerActor {
     }
 
     fn then_tell(&self, context: &mut Context<Self>, work: impl Future<Output = Option<Input>> + 'static) {
-        let address = context.address();
-        context.spawn(wrap_future(async move {
-            if let Some(input) = work.await {
-                // Closed: the node is stopping.
-                let _ = address.send(Told(input)).await;
-            }
-        }));
+        wake::then_tell(context, async move { work.await.map(Told) });
     }
 
     fn set_timer(&mut self, context: &mut Context<Self>) {
-        let wanted = self.machine.wake_at();
-        if wanted == self.timer.as_ref().map(|(at, _)| *at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            context.cancel_future(handle);
-        }
-        if let Some(at) = wanted {
-            let after = Duration::from_millis(at.saturating_sub(unix_millis()).max(1));
-            let handle = context.run_later(after, |actor, context| {
-                actor.timer = None;
-                actor.input(Input::Tick, context);
-            });
-            self.timer = Some((at, handle));
-        }
+        let now = unix_millis();
+        self.wake.follow(self.machine.wake_at(), now, context, |actor, context| {
+            actor.wake.rang();
+            actor.input(Input::Tick, context);
+        });
     }
 }
 

@@ -4,9 +4,10 @@ use super::Parts;
 use super::exchange::{Exchange, INSTRUCTIONS_MAX, Instruction};
 use super::ingress::{Asked, Incoming, Ledger as LedgerNews, Over, Staged, Told};
 use crate::actors::coordinator::Committed;
+use crate::actors::wake::Wake;
 use crate::run::Shared;
 use actix::fut::wrap_future;
-use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler};
 use floe_ledger::{Event, StateError, views};
 use floe_machines::custody::{Custody, Effect, Input, Room, StreamId};
 use floe_machines::ledger_view::LedgerAt;
@@ -51,14 +52,14 @@ pub(super) struct FragmentsActor {
     open: BTreeMap<StreamId, Open>,
     next_stream: u64,
     started: Instant,
-    timer: Option<(u64, SpawnHandle)>,
+    wake: Wake,
 }
 
 impl FragmentsActor {
     pub(super) fn new(parts: Arc<Parts>, ledger: Ledger) -> FragmentsActor {
         let machine = Custody::new(parts.shared.node, parts.config.custody.clone());
         let (open, started) = (BTreeMap::new(), Instant::now());
-        FragmentsActor { parts, machine, ledger, open, next_stream: 0, started, timer: None }
+        FragmentsActor { parts, machine, ledger, open, next_stream: 0, started, wake: Wake::default() }
     }
 
     fn now(&self) -> u64 {
@@ -79,21 +80,11 @@ impl FragmentsActor {
     }
 
     fn set_timer(&mut self, context: &mut Context<Self>) {
-        let wanted = self.machine.wake_at();
-        if wanted == self.timer.as_ref().map(|(at, _)| *at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            context.cancel_future(handle);
-        }
-        if let Some(at) = wanted {
-            let after = Duration::from_millis(at.saturating_sub(self.now()).max(1));
-            let handle = context.run_later(after, |actor, context| {
-                actor.timer = None;
-                actor.input(Input::Tick, context);
-            });
-            self.timer = Some((at, handle));
-        }
+        let now = self.now();
+        self.wake.follow(self.machine.wake_at(), now, context, |actor, context| {
+            actor.wake.rang();
+            actor.input(Input::Tick, context);
+        });
     }
 
     fn hand_out(&mut self, effect: Effect, context: &mut Context<Self>) {

@@ -4,8 +4,8 @@ use super::Parts;
 use super::actor::FragmentsActor;
 use super::exchange::store_failure;
 use super::ingress::{Staged, Told};
-use actix::fut::wrap_future;
-use actix::{AsyncContext, Context};
+use crate::actors::wake;
+use actix::Context;
 use floe_ledger::{Action, Run, ShardSet};
 use floe_machines::custody::{Effect, Input, KeepId, ReceiveFailure, StoreFailure};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StoreError};
@@ -21,15 +21,8 @@ const CHECK_PAGE: usize = 1_000;
 const COPY_BYTES: usize = 1 << 20;
 
 impl FragmentsActor {
-    /// Spawns `work`, whose result is told to the machine.
     fn then_tell(&self, context: &mut Context<Self>, work: impl Future<Output = Option<Input>> + 'static) {
-        let address = context.address();
-        let told = async move {
-            if let Some(input) = work.await {
-                let _ = address.send(Told::of(input)).await;
-            }
-        };
-        context.spawn(wrap_future(told));
+        wake::then_tell(context, async move { work.await.map(Told::of) });
     }
 
     pub(super) fn keep(&self, keep: KeepId, staged: Vec<Staged>, context: &mut Context<Self>) {

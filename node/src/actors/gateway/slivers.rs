@@ -2,6 +2,7 @@
 //! without a name, which the system removes whatever happens.
 
 use super::Parts;
+use crate::actors::unnamed::unnamed;
 use floe_erasure::{
     Axis, CheckedPrimary, CheckedProof, DecodeError, EncodeError, Evidence, FragmentError, FragmentProof,
     InconsistencyError, Layout, Options, PairIndex, ReadAt, WriteAt, decode, find_inconsistency, identify,
@@ -17,6 +18,11 @@ use std::sync::atomic::AtomicBool;
 
 /// The extension of a file in the moment before it loses its name.
 const EXTENSION: &str = "read";
+
+/// A name in the spool that no file has.
+fn fresh_path(parts: &Parts) -> PathBuf {
+    parts.spool.join(format!("{:016x}.{EXTENSION}", parts.fresh_name()))
+}
 
 /// The place for one read's slivers.
 #[derive(Clone)]
@@ -34,8 +40,7 @@ impl Place {
         if bytes <= parts.config.read_memory_bytes {
             return Ok(Place::Memory);
         }
-        let path = parts.spool.join(format!("{:016x}.{EXTENSION}", parts.fresh_name()));
-        Ok(Place::File(Arc::new(unnamed(path)?)))
+        Ok(Place::File(Arc::new(unnamed(&fresh_path(parts))?)))
     }
 
     /// A place for one piece of `bytes` bytes.
@@ -43,8 +48,7 @@ impl Place {
         if bytes <= parts.config.read_memory_bytes {
             return Ok(SliverSink::Memory(Vec::new()));
         }
-        let path = parts.spool.join(format!("{:016x}.{EXTENSION}", parts.fresh_name()));
-        Ok(SliverSink::File { file: Arc::new(unnamed(path)?), start: 0, at: 0 })
+        Ok(SliverSink::File { file: Arc::new(unnamed(&fresh_path(parts))?), start: 0, at: 0 })
     }
 
     /// Where the sliver of `pair` goes.
@@ -57,12 +61,6 @@ impl Place {
             }
         }
     }
-}
-
-fn unnamed(path: PathBuf) -> io::Result<File> {
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
 }
 
 /// A sliver on its way in.
@@ -200,7 +198,7 @@ pub(super) fn assemble(
             Sliver::Memory(Arc::new(blob))
         }
         Some(path) => {
-            let mut file = unnamed(path)?;
+            let mut file = unnamed(&path)?;
             decode(layout, &slivers, &mut file, &options)?;
             Sliver::File { file: Arc::new(file), start: 0 }
         }
@@ -212,7 +210,7 @@ pub(super) fn assemble(
 pub(super) fn decoded_path(parts: &Parts, place: &Place) -> Option<PathBuf> {
     match place {
         Place::Memory => None,
-        Place::File(_) => Some(parts.spool.join(format!("{:016x}.{EXTENSION}", parts.fresh_name()))),
+        Place::File(_) => Some(fresh_path(parts)),
     }
 }
 

@@ -3,8 +3,9 @@
 use super::Parts;
 use super::fetch::{self, Fetch};
 use super::scratch::scratch;
+use crate::actors::wake::{self, Wake};
 use actix::fut::wrap_future;
-use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use floe_erasure::{Layout, Options};
 use floe_ledger::{Action, Run, ShardSet};
 use floe_machines::fragments::FragmentStore;
@@ -15,7 +16,7 @@ use floe_storage::Store;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 
 /// A bench: its job's fetches and attempts take turns at it.
@@ -29,18 +30,24 @@ struct Told {
     bench: Option<(JobId, SharedBench)>,
 }
 
+impl Told {
+    fn of(input: Input) -> Told {
+        Told { input, bench: None }
+    }
+}
+
 pub(super) struct RebuilderActor {
     parts: Arc<Parts>,
     machine: Repair,
     benches: BTreeMap<JobId, SharedBench>,
     started: Instant,
-    timer: Option<(u64, SpawnHandle)>,
+    wake: Wake,
 }
 
 impl RebuilderActor {
     pub(super) fn new(parts: Arc<Parts>, config: Config) -> RebuilderActor {
         let machine = Repair::new(parts.shared.node, config);
-        RebuilderActor { parts, machine, benches: BTreeMap::new(), started: Instant::now(), timer: None }
+        RebuilderActor { parts, machine, benches: BTreeMap::new(), started: Instant::now(), wake: Wake::default() }
     }
 
     fn now(&self) -> u64 {
@@ -120,10 +127,10 @@ impl RebuilderActor {
                 Ok(Some(bench)) => {
                     Told { input: Input::Prepared { job, outcome: Ok(Ready::Bench) }, bench: Some((job, bench)) }
                 }
-                Ok(None) => Told { input: Input::Prepared { job, outcome: Ok(Ready::Held) }, bench: None },
+                Ok(None) => Told::of(Input::Prepared { job, outcome: Ok(Ready::Held) }),
                 Err(error) => {
                     tracing::warn!(%error, "there is no room to rebuild in");
-                    Told { input: Input::Prepared { job, outcome: Err(Trouble::NoRoom) }, bench: None }
+                    Told::of(Input::Prepared { job, outcome: Err(Trouble::NoRoom) })
                 }
             };
             let _ = address.send(told).await;
@@ -174,31 +181,15 @@ impl RebuilderActor {
     }
 
     fn then_tell(&self, context: &mut Context<Self>, work: impl Future<Output = Option<Input>> + 'static) {
-        let address = context.address();
-        context.spawn(wrap_future(async move {
-            if let Some(input) = work.await {
-                // Closed: the node is stopping.
-                let _ = address.send(Told { input, bench: None }).await;
-            }
-        }));
+        wake::then_tell(context, async move { work.await.map(Told::of) });
     }
 
     fn set_timer(&mut self, context: &mut Context<Self>) {
-        let wanted = self.machine.wake_at();
-        if wanted == self.timer.as_ref().map(|(at, _)| *at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            context.cancel_future(handle);
-        }
-        if let Some(at) = wanted {
-            let after = Duration::from_millis(at.saturating_sub(self.now()).max(1));
-            let handle = context.run_later(after, |actor, context| {
-                actor.timer = None;
-                actor.input(Input::Tick, context);
-            });
-            self.timer = Some((at, handle));
-        }
+        let now = self.now();
+        self.wake.follow(self.machine.wake_at(), now, context, |actor, context| {
+            actor.wake.rang();
+            actor.input(Input::Tick, context);
+        });
     }
 }
 
@@ -252,7 +243,7 @@ impl Actor for RebuilderActor {
                     Err(RecvError::Lagged(_)) => true,
                     Err(RecvError::Closed) => return,
                 };
-                let begin = Told { input: Input::Begin, bench: None };
+                let begin = Told::of(Input::Begin);
                 if begins && address.send(begin).await.is_err() {
                     return;
                 }

@@ -2,22 +2,15 @@
 
 use super::Parts;
 use super::actor::SharedBench;
-use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
+use crate::actors::pipe::BoxedPipe;
+use crate::actors::repairer::chunk;
 use floe_erasure::{Axis, Layout, Options};
-use floe_machines::handover::{Gap, Trouble as WholeTrouble};
+use floe_machines::handover::Gap;
 use floe_machines::repair::{Bench, BenchError, Rebuild, Slot, SlotWriter, Trouble, Wanted};
-use floe_machines::wire::fragment::{
-    Answer, Ask, ReadAxis, ReadRange, Request, SymbolPart, SymbolRequest, decode_answer, frame_request,
-};
-use floe_network::Offence;
+use floe_machines::wire::fragment::{Answer, Ask, ReadAxis, ReadRange, SymbolPart, SymbolRequest};
 use floe_types::{NodeId, ShardIndex};
-use futures::AsyncReadExt;
 use std::io::{self, Write};
 use std::sync::PoisonError;
-use std::time::Duration;
-
-/// How long a holder may take for its answer, and for each part of what follows.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is fetched, and the bench it is for; none for a whole fragment, which is fetched before there is a bench.
 pub(super) struct Fetch {
@@ -57,13 +50,7 @@ async fn whole(parts: &Parts, from: NodeId, rebuild: Rebuild) -> Result<(), Trou
         sources: Vec::new(),
     };
     parts.shared.metrics.repair_bytes.inc_by(gap.bytes);
-    parts.whole.fetch(from, gap).await.map_err(|trouble| match trouble {
-        WholeTrouble::Wrong => Trouble::Wrong,
-        WholeTrouble::NotThere => Trouble::NotThere,
-        WholeTrouble::Later { after_millis } => Trouble::Later { after_millis },
-        WholeTrouble::Broken => Trouble::Broken,
-        WholeTrouble::NoRoom => Trouble::NoRoom,
-    })
+    parts.holders.fetch(from, gap).await
 }
 
 /// What a fetch from one holder needs.
@@ -75,32 +62,10 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn ask(&self, ask: Ask) -> Result<(BoxedPipe, Answer), Trouble> {
-        let exchange = async {
-            let opened = self.parts.fragments.open(self.from).await;
-            let mut pipe = opened.map_err(|error| PipeError::Io(io::Error::other(error.to_string())))?;
-            let request = Request { network: self.parts.shared.context.network, ask };
-            write_frame(&mut pipe, &frame_request(&request)).await?;
-            let answer = read_header(&mut pipe).await.and_then(|header| Ok(decode_answer(&header)?))?;
-            Ok::<_, PipeError>((pipe, answer))
-        };
-        match tokio::time::timeout(PATIENCE, exchange).await {
-            Ok(Ok(asked)) => Ok(asked),
-            Ok(Err(error)) => {
-                if let PipeError::Header(_) = &error {
-                    self.parts.shared.network.report(self.from, Offence::Garbage);
-                }
-                tracing::debug!(from = %self.from.short(), %error, "nothing came for a rebuild");
-                Err(Trouble::Broken)
-            }
-            Err(_) => Err(Trouble::Broken),
-        }
-    }
-
     async fn ask_symbol(&self, shard: ShardIndex, axis: Axis, part: SymbolPart) -> Result<Symbol, Trouble> {
         let Rebuild { blob, shard: target, right, .. } = self.rebuild;
         let request = SymbolRequest { blob, shard, target, axis, part, right };
-        let (pipe, answer) = self.ask(Ask::Symbol(request)).await?;
+        let (pipe, answer) = self.parts.holders.ask(self.from, Ask::Symbol(request)).await?;
         match answer {
             Answer::Symbol { blob_bytes, proof, opening } if blob_bytes == self.rebuild.blob_bytes => {
                 Ok(Symbol { pipe, proof, opening })
@@ -122,7 +87,7 @@ impl Exchange<'_> {
 
     async fn line(self, shard: ShardIndex, slot: Slot) -> Result<(), Trouble> {
         let ask = Ask::Read { blob: self.rebuild.blob, shard, axis: ReadAxis::Primary, range: ReadRange::Whole };
-        let (mut pipe, answer) = self.ask(ask).await?;
+        let (mut pipe, answer) = self.parts.holders.ask(self.from, ask).await?;
         let proof = match answer {
             Answer::Sliver { blob_bytes, proof } if blob_bytes == self.rebuild.blob_bytes => proof,
             answer => return Err(Trouble::of_answer(&answer)),
@@ -135,11 +100,8 @@ impl Exchange<'_> {
     async fn pour(&self, pipe: &mut BoxedPipe, slot: Slot) -> Result<(), Trouble> {
         let mut writer = self.bench.lock().unwrap_or_else(PoisonError::into_inner).slot(slot);
         while writer.left() > 0 {
-            let length = usize::try_from(writer.left()).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let mut chunk = vec![0u8; length];
-            let read = tokio::time::timeout(PATIENCE, pipe.read_exact(&mut chunk)).await;
-            read.map_err(|_| Trouble::Broken)?.map_err(|_| Trouble::Broken)?;
-            self.parts.shared.metrics.repair_bytes.inc_by(length as u64);
+            let chunk = chunk(pipe, writer.left()).await?;
+            self.parts.shared.metrics.repair_bytes.inc_by(chunk.len() as u64);
             let job = move || -> io::Result<SlotWriter> {
                 writer.write_all(&chunk)?;
                 Ok(writer)

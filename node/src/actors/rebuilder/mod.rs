@@ -39,10 +39,9 @@ const MAILBOX_MAX: usize = 64;
 /// What every effect needs.
 struct Parts {
     shared: Shared,
-    fragments: FragmentsHandle,
     workers: Workers,
-    /// How whole fragments are fetched.
-    whole: repairer::Fetcher,
+    /// How holders are asked.
+    holders: repairer::Fetcher,
     scratch: PathBuf,
 }
 
@@ -55,8 +54,8 @@ pub fn start(shared: &Shared, fragments: FragmentsHandle, scratch: PathBuf) -> R
     std::fs::create_dir_all(&scratch).map_err(system)?;
     let config = Config::default();
     let workers = Workers::start("rebuilder", THREADS, config.fetches_max).map_err(system)?;
-    let whole = repairer::Fetcher::new(shared, fragments.clone(), workers.clone());
-    let parts = Arc::new(Parts { shared: shared.clone(), fragments, workers, whole, scratch });
+    let holders = repairer::Fetcher::new(shared, fragments, workers.clone());
+    let parts = Arc::new(Parts { shared: shared.clone(), workers, holders, scratch });
     let arbiter = Arbiter::new();
     let _address: actix::Addr<_> = actor::RebuilderActor::start_in_arbiter(&arbiter.handle(), move |context| {
         context.set_mailbox_capacity(MAILBOX_MAX);

@@ -1,7 +1,7 @@
-//! Files without a name: room for what a rebuild works on, gone with the process whatever happens to it.
+//! Room for what a rebuild works on, in files without a name.
 
+use crate::actors::unnamed::unnamed;
 use floe_machines::repair::Scratch;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +16,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(super) fn scratch(folder: &Path, bytes: u64) -> io::Result<Arc<dyn Scratch>> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("{}-{number}.rebuild", std::process::id()));
-    let file: File = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
+    let file = unnamed(&path)?;
     file.set_len(bytes)?;
     Ok(Arc::new(file))
 }

@@ -2,11 +2,11 @@
 
 use super::Parts;
 use super::fetch;
-use actix::fut::wrap_future;
-use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
+use crate::actors::wake::{self, Wake};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use floe_machines::handover::{self, Config, Effect, Handover, Input, Place};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 
 /// What the machine is told.
@@ -18,12 +18,12 @@ pub(super) struct RepairerActor {
     parts: Arc<Parts>,
     machine: Handover,
     started: Instant,
-    timer: Option<(u64, SpawnHandle)>,
+    wake: Wake,
 }
 
 impl RepairerActor {
     pub(super) fn new(parts: Arc<Parts>, config: Config) -> RepairerActor {
-        RepairerActor { parts, machine: Handover::new(config), started: Instant::now(), timer: None }
+        RepairerActor { parts, machine: Handover::new(config), started: Instant::now(), wake: Wake::default() }
     }
 
     fn now(&self) -> u64 {
@@ -62,31 +62,15 @@ impl RepairerActor {
     }
 
     fn then_tell(&self, context: &mut Context<Self>, work: impl Future<Output = Option<Input>> + 'static) {
-        let address = context.address();
-        context.spawn(wrap_future(async move {
-            if let Some(input) = work.await {
-                // Closed: the node is stopping.
-                let _ = address.send(Told(input)).await;
-            }
-        }));
+        wake::then_tell(context, async move { work.await.map(Told) });
     }
 
     fn set_timer(&mut self, context: &mut Context<Self>) {
-        let wanted = self.machine.wake_at();
-        if wanted == self.timer.as_ref().map(|(at, _)| *at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            context.cancel_future(handle);
-        }
-        if let Some(at) = wanted {
-            let after = Duration::from_millis(at.saturating_sub(self.now()).max(1));
-            let handle = context.run_later(after, |actor, context| {
-                actor.timer = None;
-                actor.input(Input::Tick, context);
-            });
-            self.timer = Some((at, handle));
-        }
+        let now = self.now();
+        self.wake.follow(self.machine.wake_at(), now, context, |actor, context| {
+            actor.wake.rang();
+            actor.input(Input::Tick, context);
+        });
     }
 }
 

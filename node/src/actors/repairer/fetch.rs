@@ -18,15 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fetches `gap` from `from`.
 pub(super) async fn run(parts: &Parts, from: NodeId, gap: Gap) -> Result<(), Trouble> {
-    let asked = tokio::time::timeout(PATIENCE, ask(parts, from, &gap)).await;
-    let (mut pipe, answer) = match asked {
-        Ok(Ok(asked)) => asked,
-        Ok(Err(error)) => {
-            tracing::debug!(from = %from.short(), %error, "no fragment");
-            return Err(Trouble::Broken);
-        }
-        Err(_) => return Err(Trouble::Broken),
-    };
+    let wanted = Ask::Read { blob: gap.blob, shard: gap.shard, axis: ReadAxis::Pair, range: ReadRange::Whole };
+    let (mut pipe, answer) = ask(parts, from, wanted).await?;
     let proof = gap.proof_in(answer)?;
     take(parts, &mut pipe, &gap, proof).await?;
     parts.fragments.fragment_came(gap.blob).await;
@@ -34,17 +27,33 @@ pub(super) async fn run(parts: &Parts, from: NodeId, gap: Gap) -> Result<(), Tro
     Ok(())
 }
 
-async fn ask(parts: &Parts, from: NodeId, gap: &Gap) -> Result<(BoxedPipe, Answer), PipeError> {
-    let opened = parts.fragments.open(from).await;
-    let mut pipe = opened.map_err(|error| PipeError::Io(io::Error::other(error.to_string())))?;
-    let ask = Ask::Read { blob: gap.blob, shard: gap.shard, axis: ReadAxis::Pair, range: ReadRange::Whole };
-    let request = Request { network: parts.shared.context.network, ask };
-    write_frame(&mut pipe, &frame_request(&request)).await?;
-    let answer = read_header(&mut pipe).await.and_then(|header| Ok(decode_answer(&header)?));
-    if let Err(PipeError::Header(_)) = &answer {
-        parts.shared.network.report(from, Offence::Garbage);
-    }
-    Ok((pipe, answer?))
+/// Asks `from`, and waits for its answer, after which bytes may come.
+pub(super) async fn ask(parts: &Parts, from: NodeId, ask: Ask) -> Result<(BoxedPipe, Answer), Trouble> {
+    let exchange = async {
+        let opened = parts.fragments.open(from).await;
+        let mut pipe = opened.map_err(|error| PipeError::Io(io::Error::other(error.to_string())))?;
+        let request = Request { network: parts.shared.context.network, ask };
+        write_frame(&mut pipe, &frame_request(&request)).await?;
+        let answer = read_header(&mut pipe).await.and_then(|header| Ok(decode_answer(&header)?))?;
+        Ok::<_, PipeError>((pipe, answer))
+    };
+    let asked = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| Trouble::Broken)?;
+    asked.map_err(|error| {
+        if let PipeError::Header(_) = &error {
+            parts.shared.network.report(from, Offence::Garbage);
+        }
+        tracing::debug!(from = %from.short(), %error, "a holder gave no answer");
+        Trouble::Broken
+    })
+}
+
+/// The next of `left` bytes: a chunk at most.
+pub(in crate::actors) async fn chunk(pipe: &mut BoxedPipe, left: u64) -> Result<Vec<u8>, Trouble> {
+    let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+    let mut chunk = vec![0u8; length];
+    let read = tokio::time::timeout(PATIENCE, pipe.read_exact(&mut chunk)).await;
+    read.map_err(|_| Trouble::Broken)?.map_err(|_| Trouble::Broken)?;
+    Ok(chunk)
 }
 
 /// Stages the bytes, checks them where they lie, and keeps them. One visit to the workers for each part.
@@ -55,11 +64,8 @@ async fn take(parts: &Parts, pipe: &mut BoxedPipe, gap: &Gap, proof: Vec<u8>) ->
     let mut staged: Option<Box<dyn StagedFragment>> = None;
     let mut left = bytes;
     loop {
-        let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        let mut chunk = vec![0u8; length];
-        let read = tokio::time::timeout(PATIENCE, pipe.read_exact(&mut chunk)).await;
-        read.map_err(|_| Trouble::Broken)?.map_err(|_| Trouble::Broken)?;
-        left -= length as u64;
+        let chunk = chunk(pipe, left).await?;
+        left -= chunk.len() as u64;
         let (store, offer, before) = (parts.shared.store.clone(), offer.clone(), staged.take());
         let is_last = left == 0;
         let job = move || -> Result<Option<Box<dyn StagedFragment>>, Trouble> {

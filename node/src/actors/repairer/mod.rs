@@ -19,11 +19,15 @@
 mod actor;
 mod fetch;
 
+pub(super) use fetch::chunk;
+
 use super::fragments::FragmentsHandle;
+use super::pipe::BoxedPipe;
 use super::workers::Workers;
 use crate::run::{RunError, Shared};
 use actix::{Actor, Arbiter};
 use floe_machines::handover::{Config, Gap, Trouble};
+use floe_machines::wire::fragment::{Answer, Ask};
 use floe_types::NodeId;
 use std::sync::Arc;
 
@@ -39,7 +43,8 @@ struct Parts {
     workers: Workers,
 }
 
-/// Fetches whole fragments for others who need one: asked for, staged, checked, kept, told to custody. Cheap to clone.
+/// Asks holders for others who fetch too: for whole fragments, which are staged, checked, kept and told to custody, and for
+/// whatever else. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::actors) struct Fetcher(Arc<Parts>);
 
@@ -47,6 +52,11 @@ impl Fetcher {
     /// Fetches with `workers` for disk and checks.
     pub(in crate::actors) fn new(shared: &Shared, fragments: FragmentsHandle, workers: Workers) -> Fetcher {
         Fetcher(Arc::new(Parts { shared: shared.clone(), fragments, workers }))
+    }
+
+    /// Asks `from`, and waits for its answer, after which bytes may come: see [`chunk`].
+    pub(in crate::actors) async fn ask(&self, from: NodeId, ask: Ask) -> Result<(BoxedPipe, Answer), Trouble> {
+        fetch::ask(&self.0, from, ask).await
     }
 
     /// Fetches `gap` from `from`.

@@ -1,15 +1,15 @@
 //! The loop: inputs in, effects handed out. No work here.
 
 use super::Parts;
-use actix::fut::wrap_future;
-use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
+use crate::actors::wake::{self, Wake};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use floe_ledger::{Action, Run, ShardSet, StateError, views};
 use floe_machines::fragments::{FragmentKey, FragmentStore, StoreError};
 use floe_machines::ledger_view::LedgerAt;
 use floe_machines::scrub::{Condition, Config, Effect, Input, Pass, Scrub, absent};
 use floe_storage::Store;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 /// What the machine is told.
@@ -23,13 +23,13 @@ pub(super) struct ScrubberActor {
     /// Taken by the task that reads it.
     suspected: Option<mpsc::Receiver<FragmentKey>>,
     started: Instant,
-    timer: Option<(u64, SpawnHandle)>,
+    wake: Wake,
 }
 
 impl ScrubberActor {
     pub(super) fn new(parts: Arc<Parts>, config: Config, suspected: mpsc::Receiver<FragmentKey>) -> ScrubberActor {
         let machine = Scrub::new(config, parts.shared.node);
-        ScrubberActor { parts, machine, suspected: Some(suspected), started: Instant::now(), timer: None }
+        ScrubberActor { parts, machine, suspected: Some(suspected), started: Instant::now(), wake: Wake::default() }
     }
 
     fn now(&self) -> u64 {
@@ -93,31 +93,15 @@ impl ScrubberActor {
     }
 
     fn then_tell(&self, context: &mut Context<Self>, work: impl Future<Output = Option<Input>> + 'static) {
-        let address = context.address();
-        context.spawn(wrap_future(async move {
-            if let Some(input) = work.await {
-                // Closed: the node is stopping.
-                let _ = address.send(Told(input)).await;
-            }
-        }));
+        wake::then_tell(context, async move { work.await.map(Told) });
     }
 
     fn set_timer(&mut self, context: &mut Context<Self>) {
-        let wanted = self.machine.wake_at();
-        if wanted == self.timer.as_ref().map(|(at, _)| *at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            context.cancel_future(handle);
-        }
-        if let Some(at) = wanted {
-            let after = Duration::from_millis(at.saturating_sub(self.now()).max(1));
-            let handle = context.run_later(after, |actor, context| {
-                actor.timer = None;
-                actor.input(Input::Tick, context);
-            });
-            self.timer = Some((at, handle));
-        }
+        let now = self.now();
+        self.wake.follow(self.machine.wake_at(), now, context, |actor, context| {
+            actor.wake.rang();
+            actor.input(Input::Tick, context);
+        });
     }
 }
 

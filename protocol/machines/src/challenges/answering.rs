@@ -9,16 +9,16 @@
 
 use super::interface::{Effect, ExchangeId};
 use super::machine::{Challenger, Step};
-use crate::fragments::{FragmentRecord, FragmentStore, StoreError};
+use crate::custody::KeptFragment;
+use crate::fragments::FragmentStore;
 use crate::wire::challenge::{Denial, Reply, Request};
 use bytes::Bytes;
-use floe_erasure::{Axis, ChunkOpening, FragmentProof, Options, Part, ReadAt, SliverHashes, open_chunk, pair_of};
+use floe_erasure::{Axis, ChunkOpening, FragmentProof, Options, Part, SliverHashes, open_chunk, pair_of};
 use floe_ledger::challenges::{Answer, Question, Sample, Slip};
 use floe_types::keys::SecretKey;
 use floe_types::params::challenges_per_slot;
 use floe_types::{BlobId, Layout, NetworkId, NodeId, PairIndex};
 use std::collections::BTreeMap;
-use std::io;
 
 /// Who is being answered, and how much each has asked of late.
 #[derive(Debug, Default)]
@@ -123,21 +123,6 @@ impl KeptHashes for NoHashes {
     fn keep(&self, _sliver: &SliverKey, _hashes: (&Layout, &SliverHashes)) {}
 }
 
-/// A kept fragment as a source of bytes.
-struct Kept<'a> {
-    store: &'a dyn FragmentStore,
-    record: &'a FragmentRecord,
-}
-
-impl ReadAt for Kept<'_> {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.store.read_at(self.record, buffer, offset).map_err(|error| match error {
-            StoreError::Beyond { .. } => io::ErrorKind::UnexpectedEof.into(),
-            other => io::Error::other(other.to_string()),
-        })
-    }
-}
-
 /// Makes the reply to `slip` from what the store has, signed with this node's network identity. Blocks.
 ///
 /// `shards` is `n`. Whatever the store cannot give is not held: nobody is the wiser for a reason.
@@ -170,7 +155,7 @@ fn open(shards: u16, sample: &Sample, store: &dyn FragmentStore, kept: &dyn Kept
     }
     let layout = Layout::new(shards, record.blob_bytes).ok()?;
     let proof = FragmentProof::decode(&record.proof, &layout).ok()?;
-    let fragment = Kept { store, record: &record };
+    let fragment = KeptFragment::new(store, &record);
     let start = match sample.axis {
         Axis::Primary => 0,
         Axis::Secondary => layout.primary_bytes(),

@@ -9,7 +9,7 @@
 //! bytes on the wire and one pass over a sliver for the holder, so it counts as that sliver.
 
 use super::{Custody, Effect, StreamId};
-use crate::fragments::{FragmentRecord, FragmentStore, StoreError};
+use crate::fragments::{FragmentRecord, FragmentStore};
 use crate::ledger_view::LedgerView;
 use crate::wire::fragment::{Answer, Refusal, SymbolPart, SymbolRequest};
 use floe_erasure::{
@@ -35,10 +35,7 @@ impl<'a> KeptFragment<'a> {
 
 impl ReadAt for KeptFragment<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.store.read_at(self.record, buffer, offset).map_err(|error| match error {
-            StoreError::Beyond { .. } => io::ErrorKind::UnexpectedEof.into(),
-            other => io::Error::other(other.to_string()),
-        })
+        Ok(self.store.read_at(self.record, buffer, offset)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks a staged fragment where it lies, as a pure function of its bytes.
 
 use super::{Offer, StoreFailure};
-use crate::fragments::{StagedFragment, StoreError};
+use crate::fragments::StagedFragment;
 use floe_erasure::{FragmentError, FragmentProof, Layout, Options, ReadAt, pair_of, verify_fragment};
 use std::io;
 
@@ -23,10 +23,7 @@ struct Staged<'a>(&'a dyn StagedFragment);
 
 impl ReadAt for Staged<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buffer, offset).map_err(|error| match error {
-            StoreError::Beyond { .. } => io::ErrorKind::UnexpectedEof.into(),
-            other => io::Error::other(other.to_string()),
-        })
+        Ok(self.0.read_at(buffer, offset)?)
     }
 }
 

@@ -98,30 +98,19 @@ impl Gap {
     pub fn proof_in(&self, answer: Answer) -> Result<Vec<u8>, Trouble> {
         match answer {
             Answer::Sliver { blob_bytes, proof } if blob_bytes == self.blob_bytes => Ok(proof),
-            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
-                Err(Trouble::Later { after_millis })
-            }
-            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
-                Err(Trouble::Later { after_millis })
-            }
-            Answer::Refused { .. } => Err(Trouble::NotThere),
-            Answer::Sliver { .. }
-            | Answer::Symbol { .. }
-            | Answer::Judged { .. }
-            | Answer::Stored
-            | Answer::Confirmation { .. } => Err(Trouble::Wrong),
+            other => Err(Trouble::of_answer(&other)),
         }
     }
 }
 
-/// Why a fragment did not come.
+/// Why something that was asked of a holder did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The bytes or the proof are not of this fragment.
+    /// The bytes or the proof are not what the blob commits to.
     Wrong,
-    /// The source does not hold it.
+    /// The holder does not have it, or will not give it.
     NotThere,
-    /// The source is busy.
+    /// The holder is busy, or its ledger does not show the asker's right.
     Later {
         /// When to ask again.
         after_millis: u32,
@@ -130,6 +119,27 @@ pub enum Trouble {
     Broken,
     /// This node has no room, or its store failed: nobody else's fault.
     NoRoom,
+}
+
+impl Trouble {
+    /// What an answer that is not what was asked for comes to.
+    #[must_use]
+    pub fn of_answer(answer: &Answer) -> Trouble {
+        match answer {
+            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { .. } => Trouble::NotThere,
+            Answer::Stored
+            | Answer::Confirmation { .. }
+            | Answer::Judged { .. }
+            | Answer::Sliver { .. }
+            | Answer::Symbol { .. } => Trouble::Wrong,
+        }
+    }
 }
 
 impl From<ReceiveFailure> for Trouble {

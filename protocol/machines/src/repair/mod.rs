@@ -53,7 +53,8 @@ use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, SequenceN
 pub use machine::Repair;
 pub use work::{Place, Work, work};
 
-use crate::wire::fragment::{Answer, Right};
+pub use crate::handover::Trouble;
+use crate::wire::fragment::Right;
 
 /// A node that covers a shard of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,45 +140,6 @@ pub enum Ready {
     Bench,
     /// The fragment is here: somebody delivered it.
     Held,
-}
-
-/// Why something did not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The bytes or the proof are not what the blob commits to.
-    Wrong,
-    /// The node does not have it, or will not give it.
-    NotThere,
-    /// The node is busy, or its ledger does not show the right.
-    Later {
-        /// When to ask again.
-        after_millis: u32,
-    },
-    /// No connection, or it broke.
-    Broken,
-    /// This node has no room, or its disk failed: nobody else's fault.
-    NoRoom,
-}
-
-impl Trouble {
-    /// What an answer that is not what was asked for comes to.
-    #[must_use]
-    pub fn of_answer(answer: &Answer) -> Trouble {
-        match answer {
-            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
-                Trouble::Later { after_millis: *after_millis }
-            }
-            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
-                Trouble::Later { after_millis: *after_millis }
-            }
-            Answer::Refused { .. } => Trouble::NotThere,
-            Answer::Stored
-            | Answer::Confirmation { .. }
-            | Answer::Judged { .. }
-            | Answer::Sliver { .. }
-            | Answer::Symbol { .. } => Trouble::Wrong,
-        }
-    }
 }
 
 /// How an attempt to rebuild a sliver ended.

@@ -17,13 +17,14 @@ use crate::node::Node;
 use crate::plan::Plan;
 use bytes::Bytes;
 use floe_consensus::ValidatorKey;
-use floe_ledger::{Block, BoundaryHeader, Verdict, Weight};
+use floe_ledger::candidates::Standing;
+use floe_ledger::{Block, BoundaryHeader, MemoryState, StateError, Verdict, Weight, views};
 use floe_machines::coordinator::{Commit, Topic};
 use floe_machines::wire::fragment::SymbolRequest;
 use floe_machines::wire::sync::DecidedBlock;
 use floe_types::laws::Law;
-use floe_types::{BlobId, Epoch, Genesis, NodeId};
-use std::collections::BTreeMap;
+use floe_types::{BlobId, Committee, Epoch, Genesis, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +60,18 @@ impl fmt::Display for Violation {
             None => write!(f, "no honest machine stops: {}", self.words),
         }
     }
+}
+
+/// Who of `office` is excluded in `state`.
+fn excluded(state: &MemoryState, office: &Committee) -> Result<BTreeSet<NodeId>, StateError> {
+    let mut found = BTreeSet::new();
+    for member in office.members() {
+        let candidate = views::candidate(state, &member.node)?;
+        if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
+            found.insert(member.node);
+        }
+    }
+    Ok(found)
 }
 
 /// All checkers of a run.

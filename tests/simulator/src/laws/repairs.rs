@@ -5,9 +5,8 @@
 //! checker counts itself: epochs in a row in which a member did not take part, or did not report; who is excluded is gone. Risks are not computed
 //! here; the planner has an oracle of its own for them.
 
-use super::Violation;
+use super::{Violation, excluded};
 use crate::node::Node;
-use floe_ledger::candidates::Standing;
 use floe_ledger::repairs::{Haste, Ticket};
 use floe_ledger::{Block, Decision, MemoryState, RowKind, StateError, views};
 use floe_machines::wire::fragment::{Right, SymbolRequest};
@@ -47,7 +46,7 @@ impl Repairs {
     /// A block was decided, after which the state is this.
     pub(super) fn decided(&mut self, block: &Block, state: &MemoryState) -> Result<(), Violation> {
         let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
-        let now_excluded = self.now_excluded(state).map_err(unread)?;
+        let now_excluded = excluded(state, &self.office).map_err(unread)?;
         self.excluded.extend(&now_excluded);
         let Some(boundary) = &block.header.boundary else { return Ok(()) };
         let members = (0..).map(MemberIndex).zip(self.office.members());
@@ -69,17 +68,6 @@ impl Repairs {
         self.office = views::committee(state).map_err(unread)?;
         let tickets = views::tickets(state).map_err(unread)?;
         self.check(state, &tickets, boundary.ended)
-    }
-
-    fn now_excluded(&self, state: &MemoryState) -> Result<BTreeSet<NodeId>, StateError> {
-        let mut found = BTreeSet::new();
-        for member in self.office.members() {
-            let candidate = views::candidate(state, &member.node)?;
-            if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
-                found.insert(member.node);
-            }
-        }
-        Ok(found)
     }
 
     /// Who covered what of a blob when the epoch began that has ended; none when it was certified since.

@@ -4,9 +4,8 @@
 //! off the candidates for what absence and missing samples cost.
 //! Nobody holds more than `f` seats unless it held as many before, and the domain of those who may fail none above `f`.
 
-use super::Violation;
+use super::{Violation, excluded};
 use crate::identity::DEN;
-use floe_ledger::candidates::Standing;
 use floe_ledger::{Action, Block, MemoryState, views};
 use floe_types::laws::Law;
 use floe_types::{Committee, Genesis, NodeId, ShardIndex};
@@ -50,13 +49,8 @@ impl Seats {
                 self.excluded.extend(self.keys.get(&votes.key.0));
             }
         }
-        for member in self.office.members() {
-            let candidate = views::candidate(state, &member.node);
-            let candidate = candidate.map_err(|error| Violation::of(Law::I16, error.to_string()))?;
-            if candidate.is_some_and(|one| matches!(one.standing, Standing::Excluded { .. })) {
-                self.excluded.insert(member.node);
-            }
-        }
+        let excluded = excluded(state, &self.office);
+        self.excluded.extend(excluded.map_err(|error| Violation::of(Law::I16, error.to_string()))?);
         let Some(boundary) = &block.header.boundary else { return Ok(()) };
         if boundary.term == self.office.term() {
             return Ok(());

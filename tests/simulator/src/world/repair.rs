@@ -8,7 +8,7 @@ use crate::node::Role;
 use floe_erasure::{Layout, MemorySink, Options, pair_of};
 use floe_ledger::repairs::TicketNumber;
 use floe_ledger::{Action, RowId, RowKind, views};
-use floe_machines::custody::{KeptFragment, Offer, ReceiveFailure, StreamId, give_symbol, open_symbol, verify_staged};
+use floe_machines::custody::{KeptFragment, Offer, StreamId, give_symbol, open_symbol, verify_staged};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore};
 use floe_machines::repair::{
     Attempted, Bench, Config, Effect, FetchId, Helper, Input, JobId, Place, Ready, Rebuild, Repair, Trouble, Wanted,
@@ -369,12 +369,7 @@ impl World {
         let mut staged = store.stage(key, body.len() as u64).map_err(|_| Trouble::NoRoom)?;
         staged.append(body).map_err(|_| Trouble::NoRoom)?;
         let offer = Offer { registration, blob, blob_bytes, shard, proof: proof.to_vec() };
-        verify_staged(staged.as_ref(), &offer, shards, &Options::default()).map_err(|failure| match failure {
-            ReceiveFailure::Cut => Trouble::Broken,
-            ReceiveFailure::Bad => Trouble::Wrong,
-            ReceiveFailure::Inconsistent => Trouble::NotThere,
-            ReceiveFailure::Store(_) => Trouble::NoRoom,
-        })?;
+        verify_staged(staged.as_ref(), &offer, shards, &Options::default())?;
         let record = FragmentRecord { key, registration, blob_bytes, proof: offer.proof };
         store.keep(vec![(record, staged)]).map_err(|_| Trouble::NoRoom)
     }

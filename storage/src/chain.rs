@@ -112,16 +112,21 @@ impl Store {
     /// # Errors
     /// What the disk says.
     pub fn memory(&self) -> Result<Memory, StorageError> {
-        let noted = self.inner.get(Column::Meta, meta::MEMORY_LOST, "reading the note of lost memory")?.is_some();
-        Ok(if noted || self.opening().lost_writes > 0 { Memory::Lost } else { Memory::Kept })
+        let noted = self.inner.get(Column::Meta, meta::MEMORY_LOST, "reading the note of lost memory")?;
+        Ok(match noted {
+            None => Memory::Kept,
+            // Nothing beside the note: nobody has said yet how far others were.
+            Some(below) => number_of(&below).map_or(Memory::Lost, |below| Memory::LostBelow(Height(below))),
+        })
     }
 
-    /// Notes that votes may have been cast that this store does not remember. Durable when it returns.
+    /// Notes that votes may have been cast, at heights below this one, that this store does not remember. Durable when it
+    /// returns.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn memory_is_lost(&self) -> Result<(), StorageError> {
-        self.inner.note_lost_memory()
+    pub fn memory_is_lost(&self, below: Height) -> Result<(), StorageError> {
+        self.inner.note_lost_memory(Some(below))
     }
 
     /// What was forgotten cannot matter any more. Durable when it returns.

@@ -55,7 +55,8 @@ pub(crate) mod meta {
     pub const OLDEST: &[u8] = b"oldest height";
     /// What this node is to report of an epoch: the challenger's, at most [`crate::REPORT_BYTES_MAX`]. Absent before the first.
     pub const REPORT: &[u8] = b"report";
-    /// Nothing: votes may have been cast that this store does not remember. Absent when its memory is whole.
+    /// Votes may have been cast that this store does not remember: the first height of which all is remembered, 8 bytes, or
+    /// nothing while that is not known. Absent when its memory is whole.
     pub const MEMORY_LOST: &[u8] = b"memory lost";
     /// Nothing: the snapshot that has arrived is being put in place of the state. Absent otherwise.
     pub const RESTORING: &[u8] = b"restoring";

@@ -331,10 +331,12 @@ impl Inner {
         Sealed::of(&stored.block, &stored.certificate).map(Some).map_err(|error| damaged(DURING, error))
     }
 
-    /// Notes that votes may be forgotten, in a store that has lost writes.
-    pub fn note_lost_memory(&self) -> Result<(), StorageError> {
+    /// Notes that votes may be forgotten, in a store that has lost writes or is an old copy: at heights below `below`, or nobody
+    /// knows which.
+    pub fn note_lost_memory(&self, below: Option<Height>) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
-        batch.put_cf(self.column(Column::Meta), meta::MEMORY_LOST, []);
+        let value = below.map(|height| number(height.0).to_vec()).unwrap_or_default();
+        batch.put_cf(self.column(Column::Meta), meta::MEMORY_LOST, value);
         self.write_synced(batch, "noting that memory is lost")
     }
 
@@ -392,17 +394,19 @@ impl Inner {
         self.write_unsynced(batch, DURING)
     }
 
-    /// The last step: from here on the store stands after the block at `height`, and remembers none before it.
+    /// The last step: from here on the store stands after the block at `height`, and remembers none before it. Of its votes it knows
+    /// what it knew: those at heights that are decided are of no use to anybody, and those above stay.
     fn end_restoring(&self, mut batch: WriteBatch, height: Height) -> Result<(), StorageError> {
         let (meta_column, blocks) = (self.column(Column::Meta), self.column(Column::Blocks));
         batch.put_cf(meta_column, meta::LAST_HEIGHT, number(height.0));
         batch.put_cf(meta_column, meta::BASE_HEIGHT, number(height.0));
         batch.put_cf(meta_column, meta::OLDEST, number(height.0.saturating_add(1)));
-        batch.put_cf(meta_column, meta::MEMORY_LOST, []);
+        if self.get(Column::Meta, meta::LAST_HEIGHT, "ending the restoring of a snapshot")?.is_none() {
+            batch.put_cf(meta_column, meta::MEMORY_LOST, []);
+        }
         batch.delete_cf(meta_column, meta::RESTORING);
         batch.delete_range_cf(blocks, number(0), number(u64::MAX));
         batch.delete_range_cf(self.column(Column::History), [0u8].as_slice(), [255u8].as_slice());
-        // Votes at heights up to this one are of no use to anybody; of later ones there may be some, and they stay.
         let journal_end = crate::columns::journal_key(height.next(), 0);
         batch.delete_range_cf(self.column(Column::Journal), crate::columns::journal_key(Height(0), 0), journal_end);
         let (from, to) = piece_range(Whose::Arriving);

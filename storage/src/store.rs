@@ -114,7 +114,7 @@ impl Store {
         let store = Store { inner: Arc::new(inner) };
         store.inner.finish_restoring(|| store.arriving()).map_err(corrupt)?;
         if store.inner.report.lost_writes > 0 {
-            store.inner.note_lost_memory().map_err(corrupt)?;
+            store.inner.note_lost_memory(None).map_err(corrupt)?;
         }
         *locked(&store.inner.chain) = store.inner.load_chain().map_err(corrupt)?;
         Ok(store)

@@ -7,6 +7,7 @@ use common::config;
 use floe_ledger::evidence::{Headers, Sealed};
 use floe_ledger::snapshot::{self, Part};
 use floe_ledger::{Context, MemoryState, StateRead, build_block, views};
+use floe_machines::coordinator::Memory;
 use floe_storage::{Identity, Store};
 use floe_types::bls::BlsSecretKey;
 use floe_types::committee::deal;
@@ -102,9 +103,11 @@ fn a_store_starts_over_from_a_snapshot_and_goes_on_as_the_one_it_was_cut_from() 
     taker.arriving_chunk(1, &chunk).unwrap();
     taker.restore_at_next_opening(&[]).unwrap();
     assert_eq!(taker.last_height(), Some(Height(2)), "until it is opened again nothing changes");
+    taker.memory_is_lost(Height(7)).unwrap();
     drop(taker);
 
     let taker = open(two.path(), &genesis);
+    assert_eq!(taker.memory().unwrap(), Memory::LostBelow(Height(7)), "a snapshot forgets no vote that can matter");
     assert_eq!((taker.last_height(), taker.oldest_height().unwrap()), (Some(Height(5)), Height(6)));
     assert!(entries(&taker) == then, "the state is the same to the byte");
     assert_eq!(taker.arriving().unwrap(), None);
@@ -164,9 +167,9 @@ fn old_blocks_go_at_a_pace_and_headers_of_boundaries_stay() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &genesis);
     grow(&store, &genesis, 20);
-    assert_eq!(store.memory().unwrap(), floe_machines::coordinator::Memory::Lost, "until others have said otherwise");
+    assert_eq!(store.memory().unwrap(), Memory::Lost, "until others have said otherwise");
     store.memory_is_whole().unwrap();
-    assert_eq!(store.memory().unwrap(), floe_machines::coordinator::Memory::Kept);
+    assert_eq!(store.memory().unwrap(), Memory::Kept);
     assert_eq!(store.prune_blocks(Height(15), 10).unwrap(), 10);
     assert_eq!(store.oldest_height().unwrap(), Height(11));
     assert_eq!(store.prune_blocks(Height(15), 10).unwrap(), 4);

@@ -288,14 +288,8 @@ impl Mempool {
         now: BlockTime,
         bytes_max: usize,
     ) -> Result<Vec<CheckedTransaction>, StateError> {
-        let mut chosen = Vec::new();
-        let mut room = bytes_max;
-        for report in self.due(state, context, now)? {
-            if let Some(left) = room.checked_sub(report.bytes()) {
-                room = left;
-                chosen.push(report.clone());
-            }
-        }
+        let mut chosen = self.reports(state, context, now, bytes_max)?;
+        let mut room = bytes_max.saturating_sub(chosen.iter().map(CheckedTransaction::bytes).sum());
         // The next transaction of each sender, the dearest on top; equal ones in the order of senders.
         let mut heads = BinaryHeap::new();
         for (sender, queue) in &self.paid {
@@ -314,12 +308,24 @@ impl Mempool {
         Ok(chosen)
     }
 
-    /// Whether commitments or reports wait that a block of time `at` could execute.
+    /// The commitments or reports that a block of time `at` could execute, in at most `bytes_max` bytes.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn has_reports(&self, state: &dyn StateRead, context: &Context, at: BlockTime) -> Result<bool, StateError> {
-        Ok(!self.due(state, context, at)?.is_empty())
+    pub fn reports(
+        &self,
+        state: &dyn StateRead,
+        context: &Context,
+        at: BlockTime,
+        bytes_max: usize,
+    ) -> Result<Vec<CheckedTransaction>, StateError> {
+        let mut room = bytes_max;
+        let mut fits = |report: &&CheckedTransaction| {
+            let left = room.checked_sub(report.bytes());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        Ok(self.due(state, context, at)?.into_iter().filter(|report| fits(report)).cloned().collect())
     }
 
     /// The commitments or reports that a block of time `now` could execute.

@@ -17,6 +17,7 @@ use floe_ledger::evidence::{Sealed, TermLink, links};
 use floe_ledger::snapshot::Outline;
 use floe_ledger::{ChangeSet, MemoryState, StateRead, views};
 use floe_machines::certificates::CommitCertificates;
+use floe_machines::coordinator::Memory;
 use floe_machines::wire::sync::{DecidedBlock, DecidedBlocks, Served};
 use floe_types::{Epoch, Height, NetworkId};
 use std::collections::BTreeMap;
@@ -41,8 +42,8 @@ pub struct Disk {
     pub network: NetworkId,
     /// What was kept for the closing of an epoch. Synced when it is written.
     pub sealed: Option<Vec<u8>>,
-    /// The note that votes may have been forgotten with what was here before.
-    pub memory_lost: bool,
+    /// What is noted of votes that may have been forgotten with what was here before.
+    pub memory: Memory,
 }
 
 /// Whether a write waits until it is durable.
@@ -78,8 +79,8 @@ impl Disk {
         let (blocks, spools) = (BTreeMap::new(), BTreeMap::new());
         let (journal, unsynced) = (Vec::new(), Vec::new());
         let (snapshots, network) = (Snapshots::default(), NetworkId([0; 32]));
-        let (sealed, memory_lost) = (None, false);
-        Disk { state, blocks, journal, unsynced, fragments, spools, snapshots, network, sealed, memory_lost }
+        let (sealed, memory) = (None, Memory::Kept);
+        Disk { state, blocks, journal, unsynced, fragments, spools, snapshots, network, sealed, memory }
     }
 
     /// The newest height.
@@ -105,9 +106,10 @@ impl Disk {
         let (_, sealed, state) = self.snapshots.restored(network)?;
         self.state = state;
         self.blocks.clear();
-        self.journal.clear();
+        // What was voted above stays, and with it what is known of that memory.
+        let height = self.height();
+        self.journal.retain(|entry| entry.height.0 > height.0);
         self.unsynced.clear();
-        self.memory_lost = true;
         terms.iter().map(|link| link.sealed.clone()).chain([sealed]).for_each(|one| self.snapshots.keep_header(one));
         Ok(())
     }
@@ -125,7 +127,7 @@ impl Disk {
             snapshots: self.snapshots.clone(),
             network: self.network,
             sealed: self.sealed.clone(),
-            memory_lost: self.memory_lost,
+            memory: self.memory,
         }
     }
 

@@ -161,6 +161,16 @@ impl Node {
         self.is_honest() && self.role != Role::Lazy
     }
 
+    /// Who has seats as far as it knows, with how many and under which vote key: for the trace.
+    pub fn seats_and_keys(&self) -> String {
+        let Ok(committee) = floe_ledger::views::committee(&self.disk.state) else { return "nobody".to_owned() };
+        let member = |member: &floe_types::Member| {
+            let key = member.vote_key.0;
+            format!("{} {} by {:02x}{:02x}", member.node.short(), member.shards.len(), key[0], key[1])
+        };
+        committee.members().iter().map(member).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether it runs.
     pub fn is_up(&self) -> bool {
         self.live.is_some()

@@ -169,7 +169,7 @@ impl CoordinatorActor {
                 }
             }
             Effect::FarBehind { height } => tracing::info!(height = height.0, "far behind: looking for a snapshot"),
-            Effect::MemoryLost => self.parts.store.memory_is_lost()?,
+            Effect::MemoryLost { below } => self.parts.store.memory_is_lost(below)?,
             Effect::MemoryWhole => self.parts.store.memory_is_whole()?,
             Effect::Blame { node, cause } => tracing::warn!(node = %node.short(), cause, "a member misbehaved"),
         }

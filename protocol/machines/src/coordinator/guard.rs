@@ -29,6 +29,12 @@
 //! memory was lost after all. How far others are counts by what members with more than `f` shards say: liars alone hold nobody
 //! up.
 //!
+//! # Across starts
+//! How far others were is asked once for one loss. The first height to vote at is noted beside the loss, and a later start keeps
+//! it: nothing was forgotten since. Otherwise a newcomer that is started anew now and then never gets to its distance in a quiet
+//! network, and an election that gives several such more than `f` shards leaves nobody to decide the next height. A height that a
+//! liar put there ends with the next start: what others say then counts when it is less.
+//!
 //! When everybody stands at genesis and nobody has heard the key, a lost memory holds nothing: that is how a network begins.
 //!
 //! # Laws
@@ -54,6 +60,9 @@ pub enum Memory {
     Kept,
     /// The directory is new, began with a snapshot, or lost writes.
     Lost,
+    /// It was lost, and others have said how far since: no forgotten vote stands at this height or above, and what was
+    /// signed after that is remembered as in a directory that was kept.
+    LostBelow(Height),
 }
 
 /// The guard of one node.
@@ -152,19 +161,32 @@ impl Guard {
     }
 
     /// A block of `height` came with this certificate. One that this node signed and does not remember says that it has
-    /// forgotten more: true when that is news, to be noted.
-    pub fn saw(&mut self, height: Height, certificate: &Certificate) -> bool {
-        let (Some(held), Some(from), Memory::Kept) = (&self.held, self.from, self.memory) else { return false };
+    /// forgotten more: the height below which, when that is news, to be noted.
+    pub fn saw(&mut self, height: Height, certificate: &Certificate) -> Option<Height> {
+        let (Some(held), Some(from), Some(whole)) = (&self.held, self.from, self.whole_from()) else { return None };
+        if height < whole {
+            return None;
+        }
         let is_own = |key: &ValidatorKey| held.iter().any(|own| own.public() == *key);
         let own = certificate.signatures.iter().find(|(key, _)| is_own(key));
         let forgot = own.is_some_and(|(_, signature)| !holds(&self.journal, &signature.0));
-        if forgot {
-            let known = self.heights.values().copied().max().unwrap_or_default().max(height);
-            self.from = Some(from.max(self.safe_from(known)));
-            // Once is enough: what others say grows while this node catches up.
-            self.forgot();
+        if !forgot {
+            return None;
         }
-        forgot
+        let known = self.heights.values().copied().max().unwrap_or_default().max(height);
+        self.from = Some(from.max(self.safe_from(known)));
+        // Once is enough: what others say grows while this node catches up.
+        self.forgot();
+        self.from
+    }
+
+    /// The first height of which nothing is forgotten, if the directory is what it seems.
+    fn whole_from(&self) -> Option<Height> {
+        match self.memory {
+            Memory::Kept => Some(Height(0)),
+            Memory::LostBelow(height) => Some(height),
+            Memory::Certain | Memory::Lost => None,
+        }
     }
 
     /// Memory that was taken for kept is an older one.
@@ -191,25 +213,32 @@ impl Guard {
         }
         let known = self.heights.values().copied().max().unwrap_or_default().max(tip);
         let from = self.safe_from(known);
-        if self.memory == Memory::Lost {
-            let begins = known == Height(0) && self.heard == Height(0);
+        let begins = known == Height(0) && self.heard == Height(0);
+        let Some(whole) = self.whole_from().filter(|_| !begins) else {
             return if begins { Leave::GoOn } else { Leave::Observe { from } };
-        }
+        };
         let is_forgotten = |(height, signature): &(Height, [u8; SIGNATURE_BYTES])| {
-            *height > tip.next() || (*height == tip.next() && !holds(journal, signature))
+            *height >= whole && (*height > tip.next() || (*height == tip.next() && !holds(journal, signature)))
         };
         if self.shown.values().any(is_forgotten) {
             return Leave::Forgot { from };
         }
-        match self.vouched(committee) {
-            ahead if ahead > tip => Leave::Observe { from: ahead.next() },
+        let ahead = self.vouched(committee);
+        let first = if ahead > tip { ahead.next() } else { tip.next() };
+        match first.max(whole.min(from)) {
+            first if first > tip.next() => Leave::Observe { from: first },
             _ => Leave::GoOn,
         }
     }
 
+    /// Whether it is not noted yet from where on memory is whole.
+    pub fn is_lost(&self) -> bool {
+        self.memory == Memory::Lost
+    }
+
     /// Whether the shell keeps a note that memory was lost.
     pub fn is_in_doubt(&self) -> bool {
-        self.memory == Memory::Lost
+        matches!(self.memory, Memory::Lost | Memory::LostBelow(_))
     }
 
     /// Holds the keys until `from`; `journal` is what there was at the start.
@@ -301,6 +330,26 @@ mod tests {
         others.into_iter().for_each(|seed| guard.answered(node(seed), Height(height), None));
     }
 
+    /// A vote at `height` with the key of [`guard`].
+    fn vote_at(height: u64) -> Vec<u8> {
+        let key = VoteSigningKey::from_secret([1; 32]);
+        let validators = vec![floe_consensus::Validator { key: key.public(), power: 1 }];
+        let validators = floe_consensus::ValidatorSet::new(validators).unwrap();
+        let mut machine = floe_consensus::Machine::new(floe_consensus::Config::new([7; 32]), Some(key));
+        let height = floe_consensus::Height(height);
+        let start = floe_consensus::Input::StartHeight { height, validators };
+        let mut valid = |_: floe_consensus::Height, _: &[u8]| floe_consensus::Verdict::Valid;
+        machine.step(start, &mut valid).unwrap();
+        let (round, kind) = (floe_consensus::Round(0), floe_consensus::TimerKind::Propose);
+        let timer = floe_consensus::Timer { height, round, kind };
+        let said = machine.step(floe_consensus::Input::TimerFired(timer), &mut valid).unwrap();
+        let vote = said.into_iter().find_map(|effect| match effect {
+            floe_consensus::Effect::Publish(message) => Some(message.encode()),
+            _ => None,
+        });
+        vote.unwrap().to_vec()
+    }
+
     #[test]
     fn a_lost_memory_waits_for_a_quorum_of_others_and_then_for_a_safe_distance() {
         // Seven of four shards each, n - f = 19: four others of six.
@@ -322,30 +371,11 @@ mod tests {
     fn a_vote_that_is_shown_counts_as_it_is_and_not_as_a_height_that_was_decided() {
         // Lost disks of several members with together f shards: each height more for which they wait is one at which the
         // next committee may give them more, and then nobody is left to decide it.
-        let (committee, key) = (committee(7, 28, 1), VoteSigningKey::from_secret([1; 32]));
-        let shown = |height: u64| {
-            let validators = vec![floe_consensus::Validator { key: key.public(), power: 1 }];
-            let validators = floe_consensus::ValidatorSet::new(validators).unwrap();
-            let config = floe_consensus::Config::new([7; 32]);
-            let mut machine = floe_consensus::Machine::new(config, Some(VoteSigningKey::from_secret([1; 32])));
-            let height = floe_consensus::Height(height);
-            let start = floe_consensus::Input::StartHeight { height, validators };
-            let mut valid = |_: floe_consensus::Height, _: &[u8]| floe_consensus::Verdict::Valid;
-            machine.step(start, &mut valid).unwrap();
-            let round = floe_consensus::Round(0);
-            let kind = floe_consensus::TimerKind::Propose;
-            let timer = floe_consensus::Timer { height, round, kind };
-            let said = machine.step(floe_consensus::Input::TimerFired(timer), &mut valid).unwrap();
-            let vote = said.into_iter().find_map(|effect| match effect {
-                floe_consensus::Effect::Publish(message) => Some(message.encode()),
-                _ => None,
-            });
-            vote.unwrap()
-        };
+        let committee = committee(7, 28, 1);
         for (voted, first) in [(40, 43), (41, 43), (42, 43), (43, 44), (50, 51)] {
             let mut guard = guard(Memory::Lost);
             told(&mut guard, [2, 3, 4, 6], 40);
-            guard.answered(node(5), Height(40), Some(&shown(voted)));
+            guard.answered(node(5), Height(40), Some(&vote_at(voted)));
             let leave = guard.leave(&committee, &node(1), (Height(0), &[]));
             assert_eq!(leave, Leave::Observe { from: Height(first) }, "a vote at height {voted}");
         }
@@ -395,11 +425,40 @@ mod tests {
             JournalEntry { height: floe_consensus::Height(41), bytes }
         };
         guard.hold(vec![VoteSigningKey::from_secret([1; 32])], Height(51), vec![entry([7; 64])]);
-        assert!(!guard.saw(Height(41), &signed([7; 64])));
+        assert_eq!(guard.saw(Height(41), &signed([7; 64])), None);
         assert_eq!(guard.holds_until(), Some(Height(51)));
-        assert!(guard.saw(Height(42), &signed([8; 64])));
+        assert_eq!(guard.saw(Height(42), &signed([8; 64])), Some(Height(53)));
         assert_eq!(guard.holds_until(), Some(Height(53)));
-        assert!(!guard.saw(Height(43), &signed([9; 64])), "noted already");
+        assert_eq!(guard.saw(Height(43), &signed([9; 64])), None, "noted already");
+    }
+
+    #[test]
+    fn a_distance_that_was_found_once_holds_for_later_starts_and_no_longer() {
+        let committee = committee(7, 28, 1);
+        let begun = |noted: u64, others: u64, tip: u64| {
+            let mut guard = guard(Memory::LostBelow(Height(noted)));
+            told(&mut guard, [2, 3, 4, 6], others);
+            guard.leave(&committee, &node(1), (Height(tip), &[]))
+        };
+        assert_eq!(begun(44, 42, 42), Leave::Observe { from: Height(44) }, "not 45, though others are further");
+        assert_eq!(begun(44, 43, 43), Leave::GoOn);
+        assert_eq!(begun(44, 50, 43), Leave::Observe { from: Height(51) }, "behind, as with any directory");
+        assert_eq!(
+            begun(u64::MAX, 43, 43),
+            Leave::Observe { from: Height(46) },
+            "a liar's height ends with this start"
+        );
+    }
+
+    #[test]
+    fn a_vote_above_the_noted_height_that_the_journal_does_not_know_says_that_the_directory_is_old() {
+        let committee = committee(7, 28, 1);
+        for (height, leave) in [(43, Leave::GoOn), (44, Leave::Forgot { from: Height(46) })] {
+            let mut guard = guard(Memory::LostBelow(Height(44)));
+            told(&mut guard, [2, 3, 4, 6], 43);
+            guard.answered(node(5), Height(43), Some(&vote_at(height)));
+            assert_eq!(guard.leave(&committee, &node(1), (Height(43), &[])), leave, "a vote at {height}");
+        }
     }
 
     #[test]

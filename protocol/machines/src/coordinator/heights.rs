@@ -8,7 +8,8 @@ use floe_consensus::{
     Certificate, CheckValue, DropReason, Equivocation, Input, JournalEntry, Message, SyncFault, Validator,
     ValidatorKey, ValidatorSet, ValueId, Verdict,
 };
-use floe_ledger::{Block, Context, Executed, StateRead, views};
+use floe_ledger::challenges::Timetable;
+use floe_ledger::{Block, CheckedTransaction, Context, Executed, StateRead, views};
 use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{BlockTime, Committee, Height};
 use std::collections::{BTreeMap, VecDeque};
@@ -88,9 +89,11 @@ impl Coordinator {
         let (keys, journal) = self.waiting.take().unwrap_or_default();
         if let Leave::Forgot { .. } = leave {
             self.guard.forgot();
-            work.out.push(Effect::MemoryLost);
         }
         if let Leave::Observe { from } | Leave::Forgot { from } = leave {
+            if self.guard.is_lost() {
+                work.out.push(Effect::MemoryLost { below: from });
+            }
             // What the journal says was voted here before is of a height that will not be voted at.
             self.guard.hold(keys, from, journal);
             self.look_after_vote_keys(work)?;
@@ -228,8 +231,13 @@ impl Coordinator {
         if ledger_height(height) != self.head.height.next() {
             return Ok(None);
         }
-        let now = self.block_time(work)?;
-        let candidates = self.mempool.candidates(work.state, &self.context, now, BLOCK_BYTES_MAX)?;
+        let (now, candidates) = match self.late_reports(work)? {
+            Some(late) => late,
+            None => {
+                let now = BlockTime(work.now);
+                (now, self.mempool.candidates(work.state, &self.context, now, BLOCK_BYTES_MAX)?)
+            }
+        };
         let executed = floe_ledger::build_block(work.state, &self.context, self.node, now, candidates)?;
         self.mempool.remove_refused(&executed.refused);
         let bytes = Bytes::from(executed.block.encode());
@@ -237,13 +245,20 @@ impl Coordinator {
         Ok(Some(bytes))
     }
 
-    /// The time of a block made now: this moment, but the epoch's last millisecond while reports wait that came in time and
-    /// found no block. A proposer or two that are gone would else make the epoch undecided; there is one such block at most.
-    fn block_time(&self, work: &Work<'_>) -> Result<BlockTime, Error> {
-        let last = BlockTime(self.epoch_ends_at().saturating_sub(1));
-        let is_late = work.now > last.0 && self.head.time < last;
-        let waits = is_late && self.mempool.has_reports(work.state, &self.context, last)?;
-        Ok(if waits { last } else { BlockTime(work.now) })
+    /// Commitments or reports that came in time and found no block, for a block of the last millisecond of their half of the closing
+    /// (decision 031). A proposer or two that are gone would else make the epoch undecided; there is one such block at most in
+    /// each half, and nothing else is in it.
+    fn late_reports(&self, work: &Work<'_>) -> Result<Option<(BlockTime, Vec<CheckedTransaction>)>, Error> {
+        let times = Timetable::of(&self.context.params, self.head.epoch_began);
+        for last in [times.middle(), times.end()].map(|end| BlockTime(end.0.saturating_sub(1))) {
+            if work.now > last.0 && self.head.time < last {
+                let reports = self.mempool.reports(work.state, &self.context, last, BLOCK_BYTES_MAX)?;
+                if !reports.is_empty() {
+                    return Ok(Some((last, reports)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn decided(
@@ -325,6 +340,9 @@ impl Coordinator {
         if self.mempool.is_empty() {
             return Ok(false);
         }
+        if self.late_reports(work)?.is_some() {
+            return Ok(true);
+        }
         let now = BlockTime(work.now);
         let candidates = self.mempool.candidates(work.state, &self.context, now, BLOCK_BYTES_MAX)?;
         if candidates.is_empty() || !self.last_was_empty {
@@ -385,8 +403,8 @@ impl Coordinator {
             if certificate.height.0 <= self.head.height.0 {
                 continue;
             }
-            if self.guard.saw(Height(certificate.height.0), &certificate) {
-                work.out.push(Effect::MemoryLost);
+            if let Some(below) = self.guard.saw(Height(certificate.height.0), &certificate) {
+                work.out.push(Effect::MemoryLost { below });
             }
             if self.running.is_none() {
                 self.begin_height(work)?;

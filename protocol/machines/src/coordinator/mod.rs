@@ -278,9 +278,13 @@ pub enum Effect {
     /// Nothing that was forgotten can matter any more: the note that memory was lost can go. Durable before any later
     /// publish. Safe twice.
     MemoryWhole,
-    /// What the disk remembers is older than what this node has signed: the note that memory was lost is kept until
-    /// [`Effect::MemoryWhole`]. Durable before any later publish. Safe twice.
-    MemoryLost,
+    /// What the disk remembers may be less than what this node has signed, at heights below this one and at no other. The note is
+    /// kept until [`Effect::MemoryWhole`] and is given back at the next start ([`Memory::LostBelow`]). Durable before any later
+    /// publish. Safe twice, the newest counts.
+    MemoryLost {
+        /// The first height of which all is remembered.
+        below: Height,
+    },
     /// A member gave what it should not have. For peer scores and logs.
     Blame {
         /// Who.

@@ -8,6 +8,7 @@ use crate::challenges::{self, Challenger};
 use crate::wire::sync::{self, DecidedBlock, DecidedBlocks, Served};
 use bytes::Bytes;
 use floe_consensus::{JournalEntry, Message, MessageKind, VoteSigningKey};
+use floe_ledger::challenges::Timetable;
 use floe_ledger::{
     Action, Context, Decision, MemoryState, MempoolError, Refusal, SignedTransaction, StateRead, Transaction, views,
 };
@@ -33,6 +34,7 @@ struct Node {
     up: bool,
     far_behind: u32,
     whole: u32,
+    lost_below: Option<Height>,
 }
 
 /// The blocks that a node gives.
@@ -69,6 +71,8 @@ struct World {
     exchanges: BTreeMap<challenges::ExchangeId, (usize, challenges::AskId)>,
     genesis: Genesis,
     refused: usize,
+    /// Whether no message of consensus arrives.
+    is_hushed: bool,
     /// What was signed at a height, round and step, by whom: nothing else may be (I15).
     signed: BTreeMap<(floe_consensus::ValidatorKey, u64, u32, MessageKind), Bytes>,
     memory: Memory,
@@ -136,6 +140,7 @@ impl World {
             exchanges: BTreeMap::new(),
             genesis,
             refused: 0,
+            is_hushed: false,
             signed: BTreeMap::new(),
             memory,
             oldest: Height(1),
@@ -158,6 +163,7 @@ impl World {
                 up: true,
                 far_behind: 0,
                 whole: 0,
+                lost_below: None,
             });
             world.queue.push_back((place, Input::Started { journal: Vec::new() }));
             world.told.push_back((place, challenges::Input::Started { kept: None }));
@@ -255,6 +261,9 @@ impl World {
             Effect::Journal(entry) => self.nodes[place].journal.push(entry),
             Effect::Publish { topic, bytes } => {
                 self.sign(topic, &bytes);
+                if self.is_hushed && topic == Topic::Consensus {
+                    return;
+                }
                 for other in (0..self.nodes.len()).filter(|other| *other != place) {
                     let (token, bytes) = (GossipToken(0), bytes.clone());
                     let input = match topic {
@@ -311,7 +320,7 @@ impl World {
                 self.vote_secrets[place].retain(is_kept);
             }
             Effect::FarBehind { .. } => self.nodes[place].far_behind += 1,
-            Effect::MemoryLost => {}
+            Effect::MemoryLost { below } => self.nodes[place].lost_below = Some(below),
             Effect::MemoryWhole => self.nodes[place].whole += 1,
             Effect::Blame { cause, .. } => panic!("nobody misbehaves here: {cause}"),
         }
@@ -388,6 +397,23 @@ fn an_idle_network_decides_epochs_on_time_and_little_else() {
     }
     let states: BTreeSet<_> = world.nodes.iter().map(|node| format!("{:?}", node.machine.head().state_root)).collect();
     assert_eq!(states.len(), 1);
+}
+
+#[test]
+fn commitments_that_came_in_time_find_a_block_though_none_was_decided_in_their_half() {
+    let mut world = World::new(4, 60_000);
+    world.run_until(START + 61_000);
+    let epoch = world.nodes[0].machine.head().epoch;
+    let times = Timetable::of(&world.genesis.params, views::head(&world.nodes[0].state).unwrap().epoch_began);
+    let height = world.nodes[0].machine.head().height;
+    world.run_until(times.closing().0 - 1);
+    world.is_hushed = true;
+    world.run_until(times.middle().0 + 20);
+    world.is_hushed = false;
+    world.run_until(times.end().0 + 8_000);
+    assert!(world.nodes[0].machine.head().height > height);
+    let record = views::epoch_record(&world.nodes[0].state, epoch).unwrap().unwrap();
+    assert_eq!((record.boundary.decision, record.boundary.answered.len()), (Decision::Decided, 4));
 }
 
 #[test]
@@ -710,6 +736,28 @@ fn a_node_with_an_empty_directory_votes_again_only_a_safe_distance_beyond_all_it
     assert!(again.iter().all(|at| *at > height + SAFE_DISTANCE), "{again:?} after {height}");
     assert!(!again.is_empty(), "it votes again");
     assert_eq!((world.nodes[3].whole, world.nodes[3].machine.votes_from()), (1, None));
+}
+
+#[test]
+fn a_newcomer_that_is_started_again_and_again_still_gets_to_its_distance() {
+    let mut world = World::new(4, 3_000);
+    world.run_until(START + 10_100);
+    world.nodes[3].up = false;
+    let (voted, height) = (world.voted(3), world.nodes[0].machine.head().height.0);
+    let state = world.fresh();
+    world.come_back(3, state, Vec::new(), Memory::Lost);
+    world.run_until(START + 12_000);
+    let noted = world.nodes[3].lost_below.expect("others have said how far they are");
+    assert!(noted.0 > height + SAFE_DISTANCE);
+    while world.nodes[0].machine.head().height < noted.next() {
+        let (state, journal) = (world.nodes[3].state.clone(), world.nodes[3].journal.clone());
+        world.come_back(3, state, journal, Memory::LostBelow(noted));
+        world.run_until(world.now + 2_000);
+    }
+    world.run_until(world.now + 4_000);
+    let again: Vec<_> = world.voted(3).difference(&voted).copied().collect();
+    assert!(again.iter().all(|at| *at >= noted.0), "{again:?} though noted {noted}");
+    assert!(again.iter().any(|at| *at <= noted.0 + 2), "{again:?}, and not later and later: {noted}");
 }
 
 #[test]

@@ -34,8 +34,13 @@ pub(crate) struct Calm {
     /// When this step has failed.
     until: u64,
     began: u64,
-    /// The first epoch that is calm from its beginning.
-    clear_from: Option<Epoch>,
+    /// Block time from which everybody moves. An epoch that began before is not calm from its beginning, whenever the block that began
+    /// it was decided: one that was proposed in the storm may be locked and decided late.
+    clear_from: Option<u64>,
+    /// The newest boundary that was looked at: the epoch that it began, and its block time.
+    boundary: Option<(Epoch, u64)>,
+    /// The newest epoch in which a height took more than one round.
+    hindered: Option<Epoch>,
     /// Epochs of calm that were looked at.
     counted: u64,
 }
@@ -64,7 +69,8 @@ impl World {
         let (height, epoch) = self.furthest();
         let step = Step::Settling { height, epoch };
         let until = self.now + SETTLE_MILLIS_MAX;
-        self.calm = Some(Calm { step, until, began: self.now, clear_from: None, counted: 0 });
+        self.calm =
+            Some(Calm { step, until, began: self.now, clear_from: None, boundary: None, hindered: None, counted: 0 });
         self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
     }
 
@@ -129,7 +135,7 @@ impl World {
                     self.stats.settle_millis_max = took;
                     self.trace.say(self.now, || format!("everybody moves again after {took} ms"));
                     let from = self.furthest().1;
-                    calm.clear_from = Some(from.next());
+                    calm.clear_from = Some(self.now);
                     calm.until = self.now + (STORE_EPOCHS_MAX + 1) * self.plan.epoch_millis * 2;
                     let wanted = self.want_stored();
                     calm.step = Step::Storing { wanted, from };
@@ -159,11 +165,30 @@ impl World {
         }
     }
 
+    /// A height took more than one round. A closing here is shorter than two turns of a proposer that lies or is gone, so the epoch may
+    /// remain undecided; epochs of an hour have closings of minutes.
+    pub(super) fn rounds_passed(&mut self, epoch: Epoch) {
+        if let Some(calm) = self.calm.as_mut() {
+            calm.hindered = calm.hindered.max(Some(epoch));
+        }
+    }
+
     /// A boundary was decided. In an epoch that was calm from its beginning everybody who serves is there, and who is gone is not.
     pub(super) fn count_heads(&mut self, block: &[u8]) {
         let Some(calm) = self.calm.as_mut() else { return };
-        let Some(header) = Block::decode(block).ok().and_then(|block| block.header.boundary) else { return };
-        if calm.clear_from.is_none_or(|from| header.ended < from) {
+        let Some(header) = Block::decode(block).ok().map(|block| block.header) else { return };
+        let (time, Some(header)) = (header.time.0, header.boundary) else { return };
+        let before = calm.boundary;
+        if before.is_some_and(|(epoch, _)| header.ended < epoch) {
+            // Somebody else has decided the same.
+            return;
+        }
+        calm.boundary = Some((header.ended.next(), time));
+        let began = before.and_then(|(epoch, time)| (epoch == header.ended).then_some(time));
+        if calm.clear_from.is_none_or(|clear| began.is_none_or(|began| began < clear)) {
+            return;
+        }
+        if header.decision == Decision::Undecided && calm.hindered == Some(header.ended) {
             return;
         }
         calm.counted += 1;

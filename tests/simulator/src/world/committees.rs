@@ -8,7 +8,7 @@ use super::World;
 use crate::identity;
 use crate::node::{Presence, Role};
 use floe_ledger::{Event as LedgerEvent, MemoryState, views};
-use floe_machines::coordinator::Commit;
+use floe_machines::coordinator::{Commit, Memory};
 use floe_types::{BlobId, Committee, NodeId, ShardIndex};
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ impl World {
         match it.presence {
             Presence::NotYet => false,
             Presence::Gone => seats,
-            Presence::Here => seats && (holds || it.disk.memory_lost),
+            Presence::Here => seats && (holds || it.disk.memory != Memory::Kept),
         }
     }
 
@@ -125,6 +125,7 @@ impl World {
             }
             self.committees.term = *term;
             self.stats.terms += 1;
+            self.trace.say(self.now, || format!("term {term} begins: {}", self.nodes[node].seats_and_keys()));
             self.mark_villains();
             self.term_began();
         }

@@ -12,7 +12,7 @@ use crate::plan::FaultClass;
 use bytes::Bytes;
 use floe_consensus::Message;
 use floe_ledger::{Event as LedgerEvent, SignedTransaction};
-use floe_machines::coordinator::{Commit, Effect, Input, Timer, Topic};
+use floe_machines::coordinator::{Commit, Effect, Input, Memory, Timer, Topic};
 use floe_machines::wire::sync::DecidedBlock;
 use floe_types::{BlobId, RegistrationNumber, TransactionId};
 use std::collections::VecDeque;
@@ -126,13 +126,13 @@ impl World {
                 self.trace.say(self.now, || format!("{node} is far behind height {height}"));
                 self.far_behind(node);
             }
-            Effect::MemoryLost => {
-                self.trace.say(self.now, || format!("{node} finds that its disk is an old one"));
-                self.nodes[node].disk.memory_lost = true;
+            Effect::MemoryLost { below } => {
+                self.trace.say(self.now, || format!("{node} may have forgotten votes below height {below}"));
+                self.nodes[node].disk.memory = Memory::LostBelow(below);
             }
             Effect::MemoryWhole => {
                 self.trace.say(self.now, || format!("{node} has nothing to remember any more"));
-                self.nodes[node].disk.memory_lost = false;
+                self.nodes[node].disk.memory = Memory::Kept;
             }
             Effect::Blame { node: blamed, cause } => {
                 self.stats.blames += 1;
@@ -198,6 +198,11 @@ impl World {
     /// One batch: block, certificate, changes, end of the journal. Then the laws look at it.
     fn commit(&mut self, node: usize, mut commit: Commit) {
         self.meddle(node, &mut commit);
+        if commit.round > 0
+            && let Ok(head) = floe_ledger::views::head(&self.nodes[node].disk.state)
+        {
+            self.rounds_passed(head.epoch);
+        }
         let it = &mut self.nodes[node];
         if let Some(live) = it.live.as_mut() {
             live.journal.retain(|entry| entry.height.0 > commit.height.0);

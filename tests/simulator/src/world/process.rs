@@ -104,7 +104,7 @@ impl World {
                 falls_after: None,
             });
             // Who founds the network has said nothing yet; nobody else can know that of itself.
-            self.nodes[index].disk.memory_lost = !founds;
+            self.nodes[index].disk.memory = if founds { Memory::Kept } else { Memory::Lost };
             self.nodes[index].disk.snapshots.is_wanted = !founds;
         }
         for villain in self.plan.villains.clone() {
@@ -313,7 +313,9 @@ impl World {
         self.fall(node, down);
         let fresh = self.empty_disk(self.beginning.clone());
         let before = std::mem::replace(&mut self.nodes[node].disk, fresh);
-        self.nodes[node].disk.memory_lost = self.mutant != Some(Mutant::TrustEmptyDisk);
+        if self.mutant != Some(Mutant::TrustEmptyDisk) {
+            self.nodes[node].disk.memory = Memory::Lost;
+        }
         self.nodes[node].disk.snapshots.is_wanted = true;
         self.disk_was_changed(node, before.spools);
     }
@@ -330,11 +332,7 @@ impl World {
     fn memory_of(&self, node: usize) -> Memory {
         let it = &self.nodes[node];
         let founds = it.life == 0 && it.who < self.plan.members;
-        match it.disk.memory_lost {
-            _ if founds || !it.is_honest() => Memory::Certain,
-            true => Memory::Lost,
-            false => Memory::Kept,
-        }
+        if founds || !it.is_honest() { Memory::Certain } else { it.disk.memory }
     }
 
     pub(super) fn rise(&mut self, node: usize) {

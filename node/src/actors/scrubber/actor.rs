@@ -3,6 +3,7 @@
 use super::Parts;
 use crate::actors::wake::{self, Wake};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
+use floe_ledger::records::Head;
 use floe_ledger::{Action, Run, ShardSet, StateError, views};
 use floe_machines::fragments::{FragmentKey, FragmentStore, StoreError};
 use floe_machines::ledger_view::LedgerAt;
@@ -92,6 +93,28 @@ impl ScrubberActor {
         }
     }
 
+    /// Tells the machine whenever the ledger here comes to be that of now, after it was of long ago: epochs are as long as they are
+    /// due to be at the head, and over in a moment behind it.
+    fn watch_the_ledger(&self, context: &mut Context<Self>) {
+        let mut live = self.parts.shared.coordinator.watch_live();
+        let epoch_millis = self.parts.shared.context.params.epoch_millis;
+        let is_of_now = move |head: &Head| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            now < u128::from(head.epoch_began.0.saturating_add(epoch_millis.saturating_mul(2)))
+        };
+        let address = context.address();
+        actix::spawn(async move {
+            let mut was_of_now = is_of_now(&live.borrow_and_update().head);
+            while live.changed().await.is_ok() {
+                let is_of_now = is_of_now(&live.borrow_and_update().head);
+                if is_of_now && !was_of_now && address.send(Told(Input::CaughtUp)).await.is_err() {
+                    return;
+                }
+                was_of_now = is_of_now;
+            }
+        });
+    }
+
     fn then_tell(&self, context: &mut Context<Self>, work: impl Future<Output = Option<Input>> + 'static) {
         wake::then_tell(context, async move { work.await.map(Told) });
     }
@@ -163,6 +186,7 @@ impl Actor for ScrubberActor {
                 }
             });
         }
+        self.watch_the_ledger(context);
         self.input(Input::Started, context);
     }
 }

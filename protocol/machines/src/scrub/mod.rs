@@ -4,8 +4,9 @@
 //! 1. **over the store**, fragment after fragment in the order of keys, each read from end to end against its checksums. The
 //!    pace follows from the period and what is stored, so that a disk is never busy with this. What is damaged is removed
 //!    first, so that nothing is served, refiled or counted from it, and then withdrawn;
-//! 2. **over the ledger**, at the start and before each pass: what this node's rows cover and the store does not have is
-//!    withdrawn. So a lost withdrawal, a file that went, a disk that was swapped are found without being asked.
+//! 2. **over the ledger**, at the start, when the ledger has caught up with the present, and before each pass: what this node's
+//!    rows cover and the store does not have is withdrawn. So a lost withdrawal, a file that went, a disk that was swapped are
+//!    found without being asked.
 //!
 //! A reader or a challenge that meets damage makes the fragment a *suspect*, which is looked at next. Damage seldom comes alone: once
 //! some was found, the walk goes as fast as it may until a pass has found none.
@@ -127,6 +128,9 @@ pub enum Input {
         /// Which.
         key: FragmentKey,
     },
+    /// The ledger is of now, after it was of long ago. A node whose whole disk was swapped starts with a ledger that says nothing of
+    /// what it covers.
+    CaughtUp,
     /// Time passed; see [`Scrub::wake_at`].
     Tick,
 }
@@ -212,6 +216,8 @@ pub struct Scrub {
     suspects: BTreeSet<FragmentKey>,
     /// Where the walk over the ledger goes on; none when it is done for this pass.
     place: Option<Place>,
+    /// Whether that walk begins anew after the page that is looked up.
+    again: bool,
     pass: Pass,
     /// Damage was found, and no pass since has found none.
     hurries: bool,
@@ -234,6 +240,7 @@ impl Scrub {
             reading: 0,
             suspects: BTreeSet::new(),
             place: None,
+            again: false,
             pass: Pass::default(),
             hurries: false,
             found: BTreeSet::new(),
@@ -273,18 +280,20 @@ impl Scrub {
             }
             Input::Looked { runs, next } if self.step == Step::Looking => {
                 runs.into_iter().for_each(|(shard, run)| self.note(now, shard, run));
-                self.place = next;
+                self.place = if std::mem::take(&mut self.again) { Some(Place::START) } else { next };
                 self.step = Step::Rest(now.saturating_add(self.config.pause_millis_min));
             }
             Input::Suspected { key } => {
                 if self.suspects.len() < SUSPECTS_MAX {
                     self.suspects.insert(key);
                 }
-                if let Step::Rest(at) = self.step
-                    && at != u64::MAX
-                {
-                    self.step = Step::Rest(at.min(now));
-                }
+                self.hastens(now);
+            }
+            Input::CaughtUp if self.step != Step::Rest(u64::MAX) => {
+                self.place = Some(Place::START);
+                // A page of the ledger of long ago is on its way.
+                self.again = self.step == Step::Looking;
+                self.hastens(now);
             }
             // An answer that nobody waits for, or only time.
             _ => {}
@@ -292,6 +301,15 @@ impl Scrub {
         self.go_on(now, &mut effects);
         self.say(now, &mut effects);
         effects
+    }
+
+    /// What it rests for is less urgent than what has come; before the start there is nothing yet.
+    fn hastens(&mut self, now: u64) {
+        if let Step::Rest(at) = self.step
+            && at != u64::MAX
+        {
+            self.step = Step::Rest(at.min(now));
+        }
     }
 
     fn begin_pass(&mut self) {

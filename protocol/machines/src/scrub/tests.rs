@@ -144,6 +144,20 @@ fn what_is_covered_and_not_there_is_withdrawn_at_the_start_in_one_word_for_all_s
 }
 
 #[test]
+fn a_swapped_disk_is_withdrawn_as_soon_as_the_ledger_says_what_was_on_it() {
+    // An idle time of a minute: the ledger of the start knows of nothing.
+    let mut world = world(0);
+    world.scrub = Scrub::new(Config::for_period(10_000_000), node(1));
+    world.step(Input::Started);
+    world.run_until(1_000);
+    assert_eq!(world.withdrawn, []);
+    world.absent = vec![(ShardIndex(3), run(0, 40))];
+    world.step(Input::CaughtUp);
+    world.run_until(2_000);
+    assert_eq!(world.withdrawn, [(vec![ShardIndex(3)], vec![run(0, 40)])]);
+}
+
+#[test]
 fn a_fragment_that_could_not_be_read_for_another_reason_stays() {
     let mut world = world(5);
     world.kept.insert(key(3), Condition::Unread);

@@ -19,6 +19,11 @@
 //! A row that is past covers nothing from the epoch on with which it ended. Earlier epochs are judged with it, also when
 //! they are looked up later: [`as_of`] gives the rows as they stood.
 
+#[path = "rows_known.rs"]
+mod known;
+
+pub(crate) use known::ByRow;
+
 use crate::sets::ShardSet;
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
@@ -101,6 +106,11 @@ impl RowSet {
     pub fn contains(&self, row: RowId) -> bool {
         let at = self.0.partition_point(|(_, last)| *last < row.0);
         self.0.get(at).is_some_and(|(first, _)| *first <= row.0)
+    }
+
+    /// Its runs, ascending.
+    fn runs(&self) -> &[(u32, u32)] {
+        &self.0
     }
 
     /// What is in it, ascending.

@@ -21,7 +21,7 @@
 //! that, and what a boundary decided is looked up in its list of verdicts, not computed again. That a blob is `invalid` follows from its life ([`crate::invalid`]), not from its class.
 
 use crate::merkle::Weight;
-use crate::rows::{Row, RowId, RowSet};
+use crate::rows::{ByRow, Row, RowId, RowSet};
 use crate::sets::{MemberSet, ShardSet};
 use floe_risk::Probability;
 use floe_types::{Committee, Epoch, MemberIndex, ShardIndex};
@@ -239,9 +239,10 @@ pub struct Judge<'a> {
     committee: &'a Committee,
     decision: Decision,
     epoch: Epoch,
-    /// The rows from the first number on; none where a number was past in the epoch.
-    places: Vec<Option<Place>>,
-    first: u32,
+    /// The rows that were not past in the epoch.
+    places: ByRow<Place>,
+    /// Their numbers.
+    present: RowSet,
     answering: u16,
 }
 
@@ -267,26 +268,15 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        let rows: Vec<(RowId, Row)> = rows.into_iter().collect();
-        let first = rows.first().map_or(0, |(id, _)| id.0);
-        let end = rows.last().map_or(0, |(id, _)| id.0 - first + 1);
-        let mut places = vec![None; end as usize];
-        for (id, row) in rows {
+        let place = |(id, row): (RowId, Row)| {
             let index = committee.index_of(&row.holder);
-            let place = Place {
-                shard: row.shard,
-                answering: index.filter(|index| participation.answered.contains(*index)),
-                is_seat: index.is_some() && seats.get(usize::from(row.shard.0)).copied().flatten() == index,
-            };
-            if let Some(entry) = id.0.checked_sub(first).and_then(|at| places.get_mut(at as usize)) {
-                *entry = Some(place);
-            }
-        }
-        Judge { committee, decision: participation.decision, epoch, places, first, answering }
-    }
-
-    fn place(&self, row: RowId) -> Option<Place> {
-        self.places.get(row.0.checked_sub(self.first)? as usize).copied().flatten()
+            let is_seat = index.is_some() && seats.get(usize::from(row.shard.0)).copied().flatten() == index;
+            let answering = index.filter(|index| participation.answered.contains(*index));
+            (id, Place { shard: row.shard, answering, is_seat })
+        };
+        let places: ByRow<Place> = rows.into_iter().map(place).collect();
+        let present = places.iter().map(|(id, _)| id).collect();
+        Judge { committee, decision: participation.decision, epoch, places, present, answering }
     }
 
     /// The verdict on the blobs that `rows` cover.
@@ -296,12 +286,7 @@ impl<'a> Judge<'a> {
         let needed = shards - 2 * self.committee.faulty();
         let mut covering = ShardSet::new();
         let mut holders: Vec<Option<MemberIndex>> = vec![None; usize::from(shards)];
-        let mut past = Vec::new();
-        for row in rows.iter() {
-            let Some(place) = self.place(row) else {
-                past.push(row);
-                continue;
-            };
+        for (_, place) in self.places.within(rows) {
             covering.insert(place.shard);
             let Some(holder) = holders.get_mut(usize::from(place.shard.0)) else { continue };
             if place.answering.is_some() && (holder.is_none() || place.is_seat) {
@@ -326,7 +311,7 @@ impl<'a> Judge<'a> {
         };
         VerdictRecord {
             epoch: self.epoch,
-            class: rows.difference(&past.into_iter().collect()),
+            class: rows.difference(&rows.difference(&self.present)),
             shards: covering,
             verdict,
             held,

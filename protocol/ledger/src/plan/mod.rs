@@ -35,7 +35,7 @@ use crate::classes;
 use crate::coverage::{self, Run};
 use crate::merkle::Weight;
 use crate::repairs::{self, Batch, Haste, Scope};
-use crate::rows::{self, RowId, RowSet, Rows};
+use crate::rows::{self, ByRow, RowId, RowSet, Rows};
 use crate::standing::{self, Assembly};
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
@@ -69,7 +69,7 @@ pub(crate) struct Desk<'a> {
     network: Network,
     /// By place in the network.
     nodes: Vec<NodeId>,
-    rows: BTreeMap<RowId, CoveringRow>,
+    rows: ByRow<CoveringRow>,
     gaps: BTreeMap<RowSet, Vec<Gap>>,
     /// Of the epoch that ended.
     batches: Vec<Batch>,
@@ -136,7 +136,7 @@ impl<'a> Desk<'a> {
 
     /// A class as the planner knows it.
     fn class(&self, key: &RowSet, turn: Turn, groups: Vec<planner::Group>) -> Class {
-        let rows: Vec<CoveringRow> = key.iter().filter_map(|row| self.rows.get(&row)).copied().collect();
+        let rows = rows_of(&self.rows, key);
         let flag = if self.scene.rows.is_under_repair(key) { Flag::Repairing } else { Flag::Calm };
         let open = self.open(key, &rows, turn);
         Class { rows, gaps: self.gaps.get(key).cloned().unwrap_or_default(), open, flag, groups }
@@ -254,10 +254,13 @@ impl<'a> Desk<'a> {
 
     /// The rows of stand-ins that a class has and that are not dropped for it.
     fn needed(&self) -> BTreeSet<RowId> {
+        let stands_in = |of: &CoveringRow| of.kind == planner::RowKind::StandIn;
         let mut needed = BTreeSet::new();
+        if !self.rows.iter().any(|(_, of)| stands_in(of)) {
+            return needed;
+        }
         for (key, outcome) in &self.outcomes {
-            for row in key.iter() {
-                let Some(of) = self.rows.get(&row).filter(|of| of.kind == planner::RowKind::StandIn) else { continue };
+            for (row, of) in self.rows.within(key).filter(|(_, of)| stands_in(of)) {
                 let dropped = outcome.drops.iter().any(|drop| drop.shard == of.shard && drop.target == of.holder);
                 if !dropped {
                     needed.insert(row);
@@ -340,10 +343,17 @@ pub(crate) fn ruler(
     let rows = scene.covering_rows(&nodes);
     let key = covered.difference(scene.idle);
     let flag = if scene.rows.is_under_repair(&key) { Flag::Repairing } else { Flag::Calm };
-    let rows = key.iter().filter_map(|row| rows.get(&row)).copied().collect();
+    let rows = rows_of(&rows, &key);
     let class = Class { rows, gaps: Vec::new(), open: Vec::new(), flag, groups: Vec::new() };
     let ruler = planner::ruler(&network, &class).map_err(|error| Table::Rows.damaged(error.to_string()))?;
     Ok(Some(ruler))
+}
+
+/// The rows of a class as the planner knows them.
+fn rows_of(rows: &ByRow<CoveringRow>, class: &RowSet) -> Vec<CoveringRow> {
+    let mut found = Vec::with_capacity(class.len());
+    found.extend(rows.within(class).map(|(_, row)| *row));
+    found
 }
 
 /// Which turns of the rotation are meant.

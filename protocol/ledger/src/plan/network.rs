@@ -1,7 +1,7 @@
 //! What the planner is told: members and other holders as places of a network, rows, gaps.
 
 use crate::merkle::Weight;
-use crate::rows::{RowId, RowKind, RowSet, Rows};
+use crate::rows::{ByRow, RowId, RowKind, RowSet, Rows};
 use crate::standing::Assembly;
 use crate::state::StateError;
 use crate::tables::Table;
@@ -109,7 +109,7 @@ impl Scene<'_> {
     }
 
     /// The rows as the planner knows them.
-    pub(super) fn covering_rows(&self, names: &[NodeId]) -> BTreeMap<RowId, CoveringRow> {
+    pub(super) fn covering_rows(&self, names: &[NodeId]) -> ByRow<CoveringRow> {
         let places: BTreeMap<NodeId, u16> = names.iter().copied().zip(0u16..).collect();
         let rows = self.rows.iter().filter_map(|(id, row)| {
             let kind = match row.kind {

@@ -70,11 +70,12 @@ pub(crate) struct Judge<'a> {
     pub network: &'a Network,
     scratch: Scratch,
     knapsack: Vec<u32>,
+    before: Vec<u32>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(network: &'a Network) -> Judge<'a> {
-        Judge { network, scratch: Scratch::new(), knapsack: Vec::new() }
+        Judge { network, scratch: Scratch::new(), knapsack: Vec::new(), before: Vec::new() }
     }
 
     /// `b` of a spread.
@@ -93,9 +94,12 @@ impl<'a> Judge<'a> {
                 outside += worth;
                 continue;
             }
-            for room in (cost..=seats).rev() {
-                let with = self.knapsack[room - cost] + worth;
-                self.knapsack[room] = self.knapsack[room].max(with);
+            // From a copy, so that no cell waits for another one: there are `f` for each member of each class.
+            self.before.clone_from(&self.knapsack);
+            if let Some(cells) = self.knapsack.get_mut(cost..) {
+                for (cell, without) in cells.iter_mut().zip(&self.before) {
+                    *cell = (*cell).max(without.saturating_add(worth));
+                }
             }
         }
         outside + self.knapsack.last().copied().unwrap_or(0)

@@ -160,7 +160,7 @@ pub fn decide(network: &Network, decision: Decision, now: Epoch, classes: &[Clas
     for class in classes {
         judged.push(judge_class(&mut judge, &mut hosts, class, decision, now));
     }
-    let mut order: Vec<usize> = (0..classes.len()).filter(|at| judged[*at].wants).collect();
+    let mut order: Vec<usize> = (0..classes.len()).filter(|at| judged[*at].wants.is_some()).collect();
     order.sort_by_key(|at| (std::cmp::Reverse(judged[*at].outcome.urgency), *at));
     let mut desk = Desk { judge, hosts, budget: Budget { cap, capped: 0, uncapped: 0 }, now };
     for at in order {
@@ -184,8 +184,12 @@ pub fn ruler(network: &Network, class: &Class) -> Result<Ruler, Error> {
 /// A class between judgement and plan.
 struct Judged {
     outcome: Outcome,
-    /// Whether a plan is to be made.
-    wants: bool,
+    /// What a plan is made of, when one is to be made: of few classes among thousands.
+    wants: Option<Wants>,
+}
+
+/// A class that may be repaired.
+struct Wants {
     spread: Spread,
     candidates: Vec<Candidate>,
 }
@@ -222,24 +226,25 @@ fn judge_class(judge: &mut Judge<'_>, hosts: &mut Hosts, class: &Class, decision
         drops: Vec::new(),
     };
     aside(network, class, now, &mut outcome);
-    let mut judged = Judged { outcome, wants: false, spread, candidates: Vec::new() };
+    let mut judged = Judged { outcome, wants: None };
+    let earlier = under_way(network, class, &spread);
     match verdict {
         Verdict::Intact | Verdict::Lost => judged.outcome.flag = Flag::Calm,
         Verdict::Tolerated if class.flag == Flag::Repairing || passes(&risks, &network.bounds) => {
-            judged.candidates = repair::candidates(network, class, &judged.spread, now);
+            let candidates = repair::candidates(network, class, &spread, now);
             // One blob: who has no room at all is out of reach.
             let whom = For { rotation: 0, blobs: 1 };
-            let mut builder = Builder::new(network, class, judged.spread.clone(), hosts, whom);
-            let reach = repair::reach(judge, &mut builder, &judged.candidates);
+            let mut builder = Builder::new(network, class, spread.clone(), hosts, whom);
+            let reach = repair::reach(judge, &mut builder, &candidates);
             judged.outcome.lines = Lines::of(network, &reach);
             let lines = &judged.outcome.lines;
             let line = if class.flag == Flag::Repairing { &lines.stop } else { &lines.trigger };
-            judged.wants = passes(&risks, line);
+            judged.wants = passes(&risks, line).then_some(Wants { spread, candidates });
             judged.outcome.flag = Flag::Calm;
         }
         _ => {}
     }
-    if judged.outcome.verdict == Verdict::Tolerated && under_way(network, class, &judged.spread) {
+    if judged.outcome.verdict == Verdict::Tolerated && earlier {
         judged.outcome.verdict = Verdict::Repairing;
     }
     judged
@@ -317,21 +322,21 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn repair(&mut self, class: &Class, judged: &mut Judged) {
+        let Judged { outcome, wants: Some(Wants { spread, candidates }) } = judged else { return };
         let network = self.judge.network;
-        let (repair, counts) = (&network.params.repair, judged.outcome.counts);
+        let (repair, counts) = (&network.params.repair, outcome.counts);
         let edge = network.shards.readable() + network.shards.faulty() / 2;
         let patience = if counts.held <= edge { EpochCount(0) } else { repair.patience };
-        let ripe = judged.candidates.iter().copied().filter(|candidate| candidate.waits(patience) == 0);
+        let ripe = candidates.iter().copied().filter(|candidate| candidate.waits(patience) == 0);
         let ripe: Vec<Candidate> = ripe.collect();
-        let far = judged.outcome.urgency > repair.uncapped_above.saturating_mul(1_000);
+        let far = outcome.urgency > repair.uncapped_above.saturating_mul(1_000);
         let capped = if far || counts.held <= edge { Capped::No } else { Capped::Yes };
-        let outcome = &mut judged.outcome;
         for (at, group) in class.groups.iter().enumerate() {
             if group.life == Life::Over || group.blobs == 0 {
                 continue;
             }
             let whom = For { rotation: group.rotation, blobs: group.blobs };
-            let builder = Builder::new(network, class, judged.spread.clone(), &mut self.hosts, whom);
+            let builder = Builder::new(network, class, spread.clone(), &mut self.hosts, whom);
             let tickets = repair::plan(&mut self.judge, builder, &ripe, &outcome.risks, &outcome.lines);
             if tickets.is_empty() {
                 continue;
@@ -347,7 +352,7 @@ impl Desk<'_> {
             }
         }
         if outcome.groups.is_empty() {
-            let waits = judged.candidates.iter().map(|candidate| candidate.waits(patience)).filter(|waits| *waits > 0);
+            let waits = candidates.iter().map(|candidate| candidate.waits(patience)).filter(|waits| *waits > 0);
             let ripens = waits.min().map(|waits| Epoch(self.now.0.saturating_add(waits)));
             outcome.starts = outcome.starts.or(ripens);
         } else {

@@ -63,24 +63,26 @@ impl Default for Expander {
 }
 
 impl Expander {
-    fn expand(&mut self, key: &[u8], value: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    fn expand(&mut self, key: &[u8], value: &[u8]) -> &[[u8; 2]] {
         let mut hasher = self.start.clone();
         // The key's length first: no two entries give the same bytes.
         hasher.update(&(key.len() as u64).to_be_bytes()).update(key).update(value);
         hasher.finalize_xof().fill(&mut self.bytes[..]);
-        self.bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        self.bytes.as_chunks().0
     }
 
     /// Adds an entry to `sum`.
     pub fn put(&mut self, sum: &mut Sum, key: &[u8], value: &[u8]) {
-        let lanes = sum.0.iter_mut().zip(self.expand(key, value));
-        lanes.for_each(|(lane, more)| *lane = lane.wrapping_add(more));
+        for (lane, more) in sum.0.iter_mut().zip(self.expand(key, value)) {
+            *lane = lane.wrapping_add(u16::from_le_bytes(*more));
+        }
     }
 
     /// Takes an entry out of `sum`.
     pub fn take(&mut self, sum: &mut Sum, key: &[u8], value: &[u8]) {
-        let lanes = sum.0.iter_mut().zip(self.expand(key, value));
-        lanes.for_each(|(lane, less)| *lane = lane.wrapping_sub(less));
+        for (lane, less) in sum.0.iter_mut().zip(self.expand(key, value)) {
+            *lane = lane.wrapping_sub(u16::from_le_bytes(*less));
+        }
     }
 }
 

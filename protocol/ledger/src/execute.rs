@@ -29,6 +29,7 @@ use crate::merkle::Map;
 use crate::money;
 use crate::pages;
 use crate::prices;
+use crate::recall::Recalling;
 use crate::records::{Account, Counters, FundRates, Head, Load, Prices, Totals};
 use crate::refusal::{BlockError, Halt, Refusal};
 use crate::reports;
@@ -160,6 +161,7 @@ pub fn build_block(
     now: BlockTime,
     candidates: Vec<CheckedTransaction>,
 ) -> Result<Executed, StateError> {
+    let state = &Recalling::new(state);
     let head = crate::views::head(state)?;
     let time = now.max(head.time.plus_millis(1));
     let mut execution = Execution::start(state, context, head, time)?;
@@ -200,6 +202,7 @@ pub fn check_block(
 /// # Errors
 /// [`BlockError`] with the first thing that is wrong. State is as before in any case.
 pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -> Result<Executed, BlockError> {
+    let state = &Recalling::new(state);
     let head = crate::views::head(state)?;
     check_place(&head, context, &block)?;
     let Block { header, transactions } = block;

@@ -75,6 +75,7 @@ mod pages;
 pub mod plan;
 pub mod prices;
 pub mod quotes;
+mod recall;
 pub mod records;
 pub mod refusal;
 pub mod repairs;

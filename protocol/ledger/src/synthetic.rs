@@ -3,9 +3,10 @@
 //! What is made is what executing blocks would have made, through the same functions, but for the money: registrations are
 //! priced at one FROST an epoch, so that one account can pay for ten million of them.
 
+use crate::digest::{self, Expander, Sum};
 use crate::money::{self, Pot};
 use crate::pages;
-use crate::records::{Registration, RegistrationStatus};
+use crate::records::{Head, Registration, RegistrationStatus};
 use crate::reports::Opened;
 use crate::rows::RowSet;
 use crate::sets::MemberSet;
@@ -50,6 +51,12 @@ pub fn member_key(at: usize) -> SecretKey {
     SecretKey::from_bytes(seed("member", at))
 }
 
+/// The key with which that member votes in the first term.
+#[must_use]
+pub fn vote_key(at: usize) -> SecretKey {
+    SecretKey::from_bytes(seed("vote", at))
+}
+
 /// A network of `shards` shards dealt to `members`, with `users` accounts.
 #[must_use]
 pub fn genesis(shards: u16, members: usize, users: usize) -> Genesis {
@@ -62,7 +69,7 @@ pub fn genesis(shards: u16, members: usize, users: usize) -> Genesis {
             node: NodeId(node),
             name: format!("node-{}", at + 1),
             account: AccountId(member_key(at).public()),
-            vote_key: VoteKey(seed("vote", at)),
+            vote_key: VoteKey(vote_key(at).public()),
             bls_key: key.public(),
             possession: key.prove_possession(),
             addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
@@ -133,6 +140,23 @@ pub fn store(
         state.apply(&changes);
         at = end;
     }
+    Ok(())
+}
+
+/// Brings the sum over all entries up to date, which [`store`] leaves as it was: needed where a snapshot is cut.
+///
+/// # Errors
+/// [`StateError`] when the state is not one.
+pub fn seal(state: &mut MemoryState, context: &Context) -> Result<(), StateError> {
+    let (mut sum, mut expander) = (Sum::default(), Expander::default());
+    let counted = state.entries().filter(|(key, _)| digest::is_counted(key));
+    counted.for_each(|(key, value)| expander.put(&mut sum, key, value));
+    let head = Head { state_root: sum.root(&context.network), ..crate::views::head(state)? };
+    let mut overlay = Overlay::new(state);
+    digest::put_sum(&mut overlay, &sum);
+    Table::Head.store(&mut overlay, Table::Head.key(&[]), &head);
+    let changes = overlay.into_changes();
+    state.apply(&changes);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! The loop: inputs in, effects handed out. No work here.
 
 use super::Parts;
+use crate::actors::coordinator::Live;
 use crate::actors::wake::{self, Wake};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
-use floe_ledger::records::Head;
 use floe_ledger::{Action, Run, ShardSet, StateError, views};
 use floe_machines::fragments::{FragmentKey, FragmentStore, StoreError};
 use floe_machines::ledger_view::LedgerAt;
@@ -93,24 +93,26 @@ impl ScrubberActor {
         }
     }
 
-    /// Tells the machine whenever the ledger here comes to be that of now, after it was of long ago: epochs are as long as they are
-    /// due to be at the head, and over in a moment behind it.
+    /// Tells the machine whenever the ledger here comes to be that of now, after others were ahead, or its epoch was over long since,
+    /// or epochs went by without a look at them: a young network's genesis is not old.
     fn watch_the_ledger(&self, context: &mut Context<Self>) {
         let mut live = self.parts.shared.coordinator.watch_live();
         let epoch_millis = self.parts.shared.context.params.epoch_millis;
-        let is_of_now = move |head: &Head| {
+        let look = move |live: &Live| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-            now < u128::from(head.epoch_began.0.saturating_add(epoch_millis.saturating_mul(2)))
+            let over = live.head.epoch_began.0.saturating_add(epoch_millis.saturating_mul(2));
+            (live.behind || now >= u128::from(over), live.head.epoch)
         };
         let address = context.address();
         actix::spawn(async move {
-            let mut was_of_now = is_of_now(&live.borrow_and_update().head);
+            let mut before = look(&live.borrow_and_update());
             while live.changed().await.is_ok() {
-                let is_of_now = is_of_now(&live.borrow_and_update().head);
-                if is_of_now && !was_of_now && address.send(Told(Input::CaughtUp)).await.is_err() {
+                let (is_of_old, epoch) = look(&live.borrow_and_update());
+                let (was_of_old, epoch_before) = std::mem::replace(&mut before, (is_of_old, epoch));
+                let has_come = was_of_old || epoch > epoch_before.next();
+                if has_come && !is_of_old && address.send(Told(Input::CaughtUp)).await.is_err() {
                     return;
                 }
-                was_of_now = is_of_now;
             }
         });
     }

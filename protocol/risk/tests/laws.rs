@@ -12,8 +12,8 @@ use floe_risk::holding::{Report, Shards, Slots, attend, held};
 use floe_risk::loss::Load;
 use floe_risk::params::Life;
 use floe_risk::planner::{
-    Class, CoveringRow, Decision, Flag, Gap, GapCause, Group, Network, NodeIndex, Outcome, Plan, Precision, RowKind,
-    Verdict, Why, decide,
+    Class, CoveringRow, Decision, Flag, Gap, GapCause, Group, Network, NodeIndex, OpenTicket, Outcome, Plan, Precision,
+    RowKind, Verdict, Why, decide,
 };
 use floe_risk::reliability::Reliability;
 use floe_risk::{Params, Probability};
@@ -263,6 +263,28 @@ fn one_outage_of_a_day_costs_nothing_in_committees_of_seven_and_more() {
             assert!(outcome.groups.is_empty() && outcome.refill.is_empty(), "I10: {members} x {each} at {age}");
         }
     }
+}
+
+#[test]
+fn a_seat_that_answers_and_never_fills_its_gap_gives_it_up_to_a_stand_in() {
+    // Two of seven withdrew what they had of four seats each: within a day there is a plan for it.
+    let mut setting = committee(Params::devnet(), &[4; 7]);
+    setting.class.rows.retain(|row| row.holder.0 > 1);
+    let gap = |shard| Gap { shard: ShardIndex(shard), cause: GapCause::Withdrawn, since: Epoch(NOW - 20) };
+    setting.class.gaps = (0..8).map(gap).collect();
+    setting.class.flag = Flag::Repairing;
+    let long = 2 * setting.params.repair.patience.0;
+    let targets = |since: u64| {
+        let open =
+            |shard: u16| OpenTicket { shard: ShardIndex(shard), target: NodeIndex(shard / 4), since: Epoch(since) };
+        let class = Class { open: (0..8).map(open).collect(), ..setting.class.clone() };
+        let plan = decide(&setting.network(), Decision::Decided, Epoch(NOW), &[class]).unwrap();
+        let tickets: Vec<_> = plan.classes[0].groups.iter().flat_map(|group| group.tickets.clone()).collect();
+        assert!(!tickets.is_empty());
+        tickets.into_iter().map(|ticket| (ticket.target.0, ticket.row)).collect::<Vec<_>>()
+    };
+    assert!(targets(NOW - long + 1).iter().all(|(target, row)| *target < 2 && *row == RowKind::Seat));
+    assert!(targets(NOW - long).iter().all(|(target, row)| *target > 1 && *row == RowKind::StandIn));
 }
 
 #[test]

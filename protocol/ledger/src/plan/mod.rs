@@ -34,6 +34,7 @@ pub(crate) use network::Scene;
 use crate::classes;
 use crate::coverage::{self, Run};
 use crate::merkle::Weight;
+use crate::pages;
 use crate::repairs::{self, Batch, Haste, Scope};
 use crate::rows::{self, ByRow, RowId, RowSet, Rows};
 use crate::standing::{self, Assembly};
@@ -157,11 +158,11 @@ impl<'a> Desk<'a> {
                 let Some(target) = self.nodes.iter().position(|node| *node == entry.target) else { continue };
                 let target = NodeIndex(target as u16);
                 if !rows.iter().any(|row| row.shard == entry.shard && row.holder == target) {
-                    open.insert((entry.shard, target));
+                    open.insert((entry.shard, target, entry.since));
                 }
             }
         }
-        open.into_iter().map(|(shard, target)| OpenTicket { shard, target }).collect()
+        open.into_iter().map(|(shard, target, since)| OpenTicket { shard, target, since }).collect()
     }
 
     /// Whether something may have to be rebuilt of a class.
@@ -192,8 +193,9 @@ impl<'a> Desk<'a> {
                 parts.push((key, rotation, pieces));
             }
         }
-        // What else is defended counts towards the cap: a class that is lost is never planned for.
-        let rest = self.scene.defended.saturating_sub(blocks.blobs());
+        // What else is still defended counts towards the cap: a class that is lost is never planned for.
+        let left = pages::weights(state, &[0, self.scene.end])?.first().map_or(0, |weight| weight.blobs);
+        let rest = left.saturating_sub(blocks.blobs());
         classes.push(groups::bystanders(rest));
         let decided = self.decide(&classes)?;
         let (pairs, uncapped, cap) = (decided.pairs, decided.uncapped, decided.cap);
@@ -261,7 +263,7 @@ impl<'a> Desk<'a> {
         }
         for (key, outcome) in &self.outcomes {
             for (row, of) in self.rows.within(key).filter(|(_, of)| stands_in(of)) {
-                let dropped = outcome.drops.iter().any(|drop| drop.shard == of.shard && drop.target == of.holder);
+                let dropped = outcome.drops.iter().any(|drop| drop.shard == of.shard && drop.holder == of.holder);
                 if !dropped {
                     needed.insert(row);
                 }

@@ -57,6 +57,17 @@ pub struct OpenTicket {
     pub shard: ShardIndex,
     /// Who rebuilds it.
     pub target: NodeIndex,
+    /// Since when it has had a ticket for it at every boundary.
+    pub since: Epoch,
+}
+
+/// A stand-in's copy that is needed no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The shard.
+    pub shard: ShardIndex,
+    /// Who has the copy.
+    pub holder: NodeIndex,
 }
 
 /// Whether repair of the class had begun: it goes on to the stop line, not just below the trigger.

@@ -25,7 +25,7 @@ mod judge;
 mod network;
 mod repair;
 
-pub use class::{Class, CoveringRow, Flag, Gap, GapCause, Group, OpenTicket, RowKind};
+pub use class::{Class, CoveringRow, Dropped, Flag, Gap, GapCause, Group, OpenTicket, RowKind};
 pub use judge::{Counts, Margins, Precision, Ruler};
 pub use network::{Error, NODES_MAX, Network, Node, NodeIndex};
 pub use repair::{Lines, Ticket, Why};
@@ -100,7 +100,7 @@ pub struct Outcome {
     /// Shards that their seats' holders may rebuild at any time: the uploader never delivered them.
     pub standing: Vec<ShardIndex>,
     /// Stand-ins whose copy is needed no more.
-    pub drops: Vec<OpenTicket>,
+    pub drops: Vec<Dropped>,
 }
 
 /// The plan of a boundary.
@@ -233,7 +233,7 @@ fn judge_class(judge: &mut Judge<'_>, hosts: &mut Hosts, class: &Class, decision
         Verdict::Tolerated if class.flag == Flag::Repairing || passes(&risks, &network.bounds) => {
             let candidates = repair::candidates(network, class, &spread, now);
             // One blob: who has no room at all is out of reach.
-            let whom = For { rotation: 0, blobs: 1 };
+            let whom = For { rotation: 0, blobs: 1, now };
             let mut builder = Builder::new(network, class, spread.clone(), hosts, whom);
             let reach = repair::reach(judge, &mut builder, &candidates);
             judged.outcome.lines = Lines::of(network, &reach);
@@ -275,7 +275,7 @@ fn aside(network: &Network, class: &Class, now: Epoch, outcome: &mut Outcome) {
     for row in class.rows.iter().filter(|row| row.kind == RowKind::StandIn) {
         let home = network.seat(row.shard.0).is_some_and(|seat| seat != row.holder && network.answers(seat));
         if home && seated.get(usize::from(row.shard.0)).is_some_and(|has| *has) {
-            outcome.drops.push(OpenTicket { shard: row.shard, target: row.holder });
+            outcome.drops.push(Dropped { shard: row.shard, holder: row.holder });
         }
     }
 }
@@ -335,7 +335,7 @@ impl Desk<'_> {
             if group.life == Life::Over || group.blobs == 0 {
                 continue;
             }
-            let whom = For { rotation: group.rotation, blobs: group.blobs };
+            let whom = For { rotation: group.rotation, blobs: group.blobs, now: self.now };
             let builder = Builder::new(network, class, spread.clone(), &mut self.hosts, whom);
             let tickets = repair::plan(&mut self.judge, builder, &ripe, &outcome.risks, &outcome.lines);
             if tickets.is_empty() {

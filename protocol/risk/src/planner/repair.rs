@@ -11,6 +11,9 @@
 //! every beginning of the list is judged by itself, first by whether loss is below its trigger, then the margin, then by the
 //! distance to the stop lines.
 //!
+//! Who answers, has had a ticket of a class for twice as long as patience and has not rebuilt what it is about is passed over at
+//! the boundary, also when it has the seat. It may be slow, or not want to; the blobs cannot wait for either (decision 046).
+//!
 //! # Laws
 //! - **I9** Nothing silent or withdrawn is rebuilt before patience, unless hardly enough is held.
 
@@ -102,7 +105,8 @@ pub(crate) fn candidates(network: &Network, class: &Class, spread: &Spread, now:
             Some(Presence::Gone) | None => missing(class, at, now),
         };
         let free = seated.get(usize::from(at)).is_some_and(|has| !has);
-        let seat = network.seat(at).filter(|seat| free && network.answers(*seat));
+        let seat =
+            network.seat(at).filter(|seat| free && network.answers(*seat) && !is_idle(network, class, *seat, now));
         found.push(Candidate { shard: ShardIndex(at), why, seat });
     }
     found.sort_by_key(|candidate| match (candidate.why, candidate.seat) {
@@ -111,6 +115,13 @@ pub(crate) fn candidates(network: &Network, class: &Class, spread: &Spread, now:
         (_, None) => (1, 0, candidate.shard),
     });
     found
+}
+
+/// Whether `node` has had a ticket of this class for twice as long as patience, and what it is about is still missing.
+fn is_idle(network: &Network, class: &Class, node: NodeIndex, now: Epoch) -> bool {
+    let patience = network.params.repair.patience;
+    let mut open = class.open.iter().filter(|open| open.target == node);
+    open.any(|open| now.0.saturating_sub(open.since.0) >= patience.0.saturating_mul(2))
 }
 
 fn missing(class: &Class, shard: u16, now: Epoch) -> Why {
@@ -180,6 +191,8 @@ fn order(rotation: u16, node: u16) -> u64 {
 pub(crate) struct For {
     pub rotation: u16,
     pub blobs: u64,
+    /// The epoch that begins.
+    pub now: Epoch,
 }
 
 /// Places candidates one after another.
@@ -249,6 +262,9 @@ impl<'a, 'b> Builder<'a, 'b> {
             && standing_in < self.network.stand_in_cap(node)
             && self.hosts.room.get(at).is_some_and(|room| *room >= needed)
             && !self.held.contains(&(shard.0, node.0))
+            // Who has the seat does not stand in for itself.
+            && self.network.seat(shard.0) != Some(node)
+            && !is_idle(self.network, self.class, node, self.whom.now)
     }
 
     /// The least weighted domain, the fewest hosted, then the rotation's order.

@@ -1,6 +1,6 @@
 //! The planner that ships, on traces of outages, departures, disasters and rot, against eager, timeout and threshold repair.
 //!
-//! `cargo run --release -p floe-risk --example traces -- [--quick] [--svg FILE] [--nodes N,...] [--profile NAME]
+//! `cargo run --release -p floe-risk --example traces -- [--quick] [--plot FILE] [--nodes N,...] [--profile NAME]
 //! [--years N] [--seeds N] [--policies few]`
 //!
 //! Costs are in pairs (a fragment) per blob and year; the *floor* is one pair for each permanent departure. The chances are
@@ -60,7 +60,7 @@ impl Row {
     }
 }
 
-fn main() {
+fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| arguments.iter().position(|one| one == name).and_then(|at| arguments.get(at + 1));
     let quick = arguments.iter().any(|one| one == "--quick");
@@ -109,19 +109,22 @@ fn main() {
             }
         }
     }
-    goals(&rows);
-    if let Some(path) = value("--svg") {
+    let missed = goals(&rows);
+    if let Some(path) = value("--plot").or(value("--svg")) {
         std::fs::write(path, plot::svg(&rows)).unwrap();
         println!("plot written to {path}");
     }
+    if missed == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
 }
 
-/// The goals of the reliability document, each with what was reached.
-fn goals(rows: &[Row]) {
+/// The goals of the reliability document, each with what was reached. Gives how many were missed.
+fn goals(rows: &[Row]) -> usize {
+    let missed = std::cell::Cell::new(0);
     let find = |nodes: usize, policy: Policy| {
         rows.iter().find(|row| row.nodes == nodes && row.profile == "mild" && row.policy == policy)
     };
     let say = |what: &str, found: f64, goal: f64, good: bool| {
+        missed.set(missed.get() + usize::from(!good));
         println!("{} {what}: {found:.2} (goal {goal})", if good { "met   " } else { "MISSED" });
     };
     println!();
@@ -139,4 +142,5 @@ fn goals(rows: &[Row]) {
         let ratio = ours.chance(0).max(3.4e-14) / theirs.chance(0).max(3.4e-14);
         say(&format!("n={nodes} mild, E[loss] over eager's"), ratio, 2.0, ratio <= 2.0);
     }
+    missed.get()
 }

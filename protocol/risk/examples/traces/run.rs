@@ -354,7 +354,8 @@ impl Run<'_> {
                 let blob = &mut self.blobs[members[group.group]];
                 for ticket in &group.tickets {
                     blob.tickets.push((ticket.shard, ticket.target, ticket.row));
-                    blob.class.open.push(OpenTicket { shard: ticket.shard, target: ticket.target });
+                    let since = Epoch(now);
+                    blob.class.open.push(OpenTicket { shard: ticket.shard, target: ticket.target, since });
                 }
             }
         }

@@ -6,7 +6,7 @@
 
 use super::interface::{AskId, Effect, Error, ObservationToken};
 use super::machine::{Challenger, Step, Watch};
-use super::round::{Open, Purpose};
+use super::round::{Got, Open, Purpose};
 use super::scoreboard::News;
 use crate::coordinator::Judgement;
 use crate::wire::challenge::{Accused, Observation, Request, SignedObservation};
@@ -17,7 +17,7 @@ use floe_types::MemberIndex;
 
 /// What became of asking again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// Not asked yet, or under way.
     Waiting,
     /// A valid answer.
@@ -26,6 +26,29 @@ pub(super) enum Outcome {
     Missing,
     /// Nothing came in time. Missing only if the target held in that slot, as others saw it.
     Silent,
+}
+
+impl Outcome {
+    /// What the answer to a question asked again is.
+    #[must_use]
+    pub fn of(got: &Got) -> Outcome {
+        match got {
+            Got::Passed(_) | Got::Late(_) => Outcome::Shown,
+            Got::Missed(_) => Outcome::Missing,
+            Got::Silent(_) => Outcome::Silent,
+        }
+    }
+
+    /// What is reported of it: of a target that was not there at all, nothing. It has not lost anything for that.
+    #[must_use]
+    pub fn said(self, target_was_there: bool) -> Option<Said> {
+        match self {
+            Outcome::Shown => Some(Said::Shown),
+            Outcome::Missing => Some(Said::Missing),
+            Outcome::Silent => target_was_there.then_some(Said::Missing),
+            Outcome::Waiting => None,
+        }
+    }
 }
 
 /// A sample of somebody else's.
@@ -126,18 +149,12 @@ impl Challenger {
         }
     }
 
-    /// What is to be reported of samples of others: what was shown, and what a target that was there did not show. A target that
-    /// was not there at all has not lost anything for that.
+    /// What is to be reported of samples of others: what was shown, and what a target that was there did not show.
     pub(super) fn reasks(&self) -> Vec<ReAsk> {
         let (Some(watch), Some(round)) = (&self.watch, &self.round) else { return Vec::new() };
-        let said = |slot: Slot, again: &Again| match again.outcome {
-            Outcome::Shown => Some(Said::Shown),
-            Outcome::Missing => Some(Said::Missing),
-            Outcome::Silent => {
-                let was_there = |slot: Slot| watch.board.standing(slot, again.target).is_held();
-                slot.next().is_some_and(was_there).then_some(Said::Missing)
-            }
-            Outcome::Waiting => None,
+        let was_there = |slot: Slot, target| watch.board.standing(slot, target).is_held();
+        let said = |slot: Slot, again: &Again| {
+            again.outcome.said(slot.next().is_some_and(|slot| was_there(slot, again.target)))
         };
         let all = round.again.iter().filter_map(|((slot, accuser), again)| {
             let tag = again.question.tag();

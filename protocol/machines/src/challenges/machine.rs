@@ -225,14 +225,10 @@ impl Challenger {
                     Got::Silent(_) => &mut self.counts.silent,
                 };
                 *count = count.saturating_add(1);
-                round.got.insert(aim, got);
+                round.settle(aim, got);
             }
             Purpose::Again(slot, accuser) => {
-                let outcome = match got {
-                    Got::Passed(_) | Got::Late(_) => Outcome::Shown,
-                    Got::Missed(_) => Outcome::Missing,
-                    Got::Silent(_) => Outcome::Silent,
-                };
+                let outcome = Outcome::of(&got);
                 let shown = outcome == Outcome::Shown;
                 let count = if shown { &mut self.counts.shown_again } else { &mut self.counts.missed_again };
                 *count = count.saturating_add(1);

@@ -45,9 +45,10 @@ mod scoreboard;
 #[cfg(test)]
 mod tests;
 
+pub use again::Outcome;
 pub use answering::{KeptHashes, NoHashes, SliverKey, show};
 pub use closing::SEALED_BYTES_MAX;
 pub use interface::{AskId, Config, Effect, Error, ExchangeId, Identity, Input, ObservationToken};
 pub use machine::Challenger;
-pub use round::{Counts, Got};
+pub use round::{Counts, Got, Round};
 pub use scoreboard::{News, Scoreboard, Standing};

@@ -76,29 +76,30 @@ const ASKED_OF_TEN: usize = 9;
 
 /// An epoch of asking.
 #[derive(Debug)]
-pub(super) struct Round {
-    pub epoch: Epoch,
-    pub times: Timetable,
-    pub me: MemberIndex,
-    pub members: usize,
-    pub seed: Seed,
+pub struct Round {
+    pub(super) epoch: Epoch,
+    pub(super) times: Timetable,
+    pub(super) me: MemberIndex,
+    pub(super) members: usize,
+    pub(super) seed: Seed,
     /// Questions that were not asked yet, by their moment in unix milliseconds.
-    pub waiting: BTreeSet<(u64, Aim)>,
-    pub open: BTreeMap<AskId, Open>,
+    pub(super) waiting: BTreeSet<(u64, Aim)>,
+    pub(super) open: BTreeMap<AskId, Open>,
     /// Questions asked in each slot.
-    pub asked: [usize; SLOTS as usize],
-    pub got: BTreeMap<Aim, Got>,
-    pub again: BTreeMap<(Slot, MemberIndex), Again>,
+    pub(super) asked: [usize; SLOTS as usize],
+    pub(super) got: BTreeMap<Aim, Got>,
+    pub(super) again: BTreeMap<(Slot, MemberIndex), Again>,
     /// What is to be asked again, by its moment.
-    pub again_waiting: BTreeSet<(u64, Slot, MemberIndex)>,
+    pub(super) again_waiting: BTreeSet<(u64, Slot, MemberIndex)>,
     /// What this node could not get, by slot.
-    pub accused: BTreeMap<Slot, Accused>,
+    pub(super) accused: BTreeMap<Slot, Accused>,
     /// The slot whose observation comes next; past the last when all are sent.
-    pub to_observe: u8,
+    pub(super) to_observe: u8,
 }
 
 impl Round {
     /// The round of an epoch for the member `me` of `members`. What was due before `now` in slots that are over is not asked.
+    #[must_use]
     pub fn new(epoch: Epoch, times: Timetable, (me, members): (MemberIndex, usize), seed: Seed, now: u64) -> Round {
         let mut waiting = BTreeSet::new();
         for slot in Slot::all().filter(|slot| times.last_question(*slot).0 >= now) {
@@ -145,7 +146,19 @@ impl Round {
         }
     }
 
+    /// Notes what an own question came to.
+    pub fn settle(&mut self, aim: Aim, got: Got) {
+        self.got.insert(aim, got);
+    }
+
+    /// What this member's questions are drawn with.
+    #[must_use]
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
     /// Whether nearly all questions of `slot` were asked.
+    #[must_use]
     pub fn is_reported(&self, slot: Slot) -> bool {
         let all = self.members.saturating_sub(1) * usize::from(challenges_per_slot(self.members));
         let asked = self.asked.get(usize::from(slot.0)).copied().unwrap_or(0);
@@ -154,6 +167,7 @@ impl Round {
     }
 
     /// What the questions of `slot` came to.
+    #[must_use]
     pub fn of_slot(&self, slot: Slot) -> impl Iterator<Item = (&Aim, &Got)> {
         let from = Aim { slot, target: MemberIndex(0), at: 0 };
         self.got.range(from..).take_while(move |(aim, _)| aim.slot == slot)
@@ -167,6 +181,7 @@ impl Round {
     }
 
     /// Who answered all questions of `slot` in time, and who else answered any.
+    #[must_use]
     pub fn seen(&self, slot: Slot) -> (MemberSet, MemberSet) {
         let (mut answered, mut failed) = (MemberSet::new(), MemberSet::new());
         for (aim, got) in self.of_slot(slot) {
@@ -183,6 +198,7 @@ impl Round {
     /// The sample of `slot` that others should ask for: one that was denied, or passed over in silence by a target that
     /// answers otherwise. Which of several follows from epoch, slot and asker. None in the last slot, after which nobody asks
     /// again.
+    #[must_use]
     pub fn accusation(&self, slot: Slot) -> Option<Accused> {
         slot.next()?;
         let sample = |aim: &Aim, question: &Question| {
@@ -209,6 +225,7 @@ impl Round {
     }
 
     /// By slot, the members of which there is an answer; none for a slot that is not reported on.
+    #[must_use]
     pub fn held(&self) -> Held {
         let of = |slot: Slot| {
             let answered = self.of_slot(slot).filter(|(_, got)| got.answer().is_some());
@@ -220,6 +237,7 @@ impl Round {
     }
 
     /// By member, how many questions of reported slots were answered in time.
+    #[must_use]
     pub fn passed(&self) -> Vec<u16> {
         let mut passed = vec![0u16; self.members];
         for (aim, got) in self.got.iter().filter(|(aim, _)| self.is_reported(aim.slot)) {
@@ -231,6 +249,7 @@ impl Round {
     }
 
     /// When something is next due, in unix milliseconds.
+    #[must_use]
     pub fn wake_at(&self, hard_millis: u64) -> Option<u64> {
         let asks = self.waiting.first().map(|(at, _)| *at);
         let again = self.again_waiting.first().map(|(at, ..)| *at);

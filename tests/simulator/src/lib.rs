@@ -33,6 +33,7 @@ pub mod scenario;
 pub mod snapshot_disk;
 pub mod trace;
 pub mod world;
+pub mod year;
 
 pub use mutant::Mutant;
 pub use report::{Outcome, Stats, Tally};

@@ -133,7 +133,7 @@ impl Mutant {
     }
 
     /// Writes every batch of tickets once more, under numbers of its own.
-    fn plan_again(changes: &mut ChangeSet) {
+    pub(crate) fn plan_again(changes: &mut ChangeSet) {
         /// The tag of the table of tickets, as the ledger's own list gives it.
         const TICKETS: u8 = 70;
         let batches: Vec<Batch> = changes

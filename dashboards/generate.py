@@ -488,6 +488,18 @@ def wal_row():
             unit="suffix: WAL", step=True, min=None,
         ),
         graph(
+            "What do nodes earn, and what for?",
+            "Good looks like storage above all. Repair: fragments that were rebuilt for others, out of the reserve.",
+            [target(f"sum by (reason) ({rate('floe_node_earned_wal_total')})", "{{reason}}")],
+            unit="suffix: WAL/s",
+        ),
+        graph(
+            "Who owes the repair reserve?",
+            "Good looks like 0. Above it: others filled gaps of this node; what it earns pays for that first.",
+            [target(f"max by (instance) ({pick('floe_node_debt_wal')})", "{{instance}}")],
+            unit="suffix: WAL", step=True,
+        ),
+        graph(
             "What do the nodes' own accounts hold?",
             "Good looks like a slope that does not reach 0 in the next days. An empty account cannot pay for stores. "
             "Runbook: FloeAccountLow.",

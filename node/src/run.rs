@@ -150,6 +150,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         vote_keys,
         failed,
         history: History::new(store.clone(), &context.params, &config.history),
+        account: keys.account_id(),
         metrics: metrics.clone(),
     })?;
     let (suspects, suspected) = mpsc::channel(scrubber::SUSPECTS_WAITING_MAX);

@@ -10,7 +10,7 @@ use super::{DONE, Done, misconfigured};
 use crate::keys::{KeyFile, Purpose};
 use floe_api::Problem;
 use floe_api::client::Client;
-use floe_api::model::{Amount, Deed, HistoryEntry, HistoryView};
+use floe_api::model::{Amount, Deed, HistoryEntry, HistoryView, Purse};
 use floe_api::service::HistoryPage;
 use floe_ledger::Action;
 use floe_types::keys::SecretKey;
@@ -170,6 +170,20 @@ fn told(deed: &Deed) -> (String, Cell, String) {
         Deed::Earned { epoch, storage, fees } => {
             let total = Amount(Frost(storage.0.0.saturating_add(fees.0.0)));
             (format!("earned in epoch {epoch}"), gained(total), format!("{} of fees", text::amount(*fees)))
+        }
+        Deed::PaidForRepair { epoch, bytes, amount } => {
+            let what = format!("rebuilt {} for others, shown in epoch {epoch}", text::size(*bytes));
+            (what, gained(*amount), word("the repair reserve"))
+        }
+        Deed::DebtPaid { node, amount, purse, left } => {
+            let rest = if left.0.0 == 0 { word("") } else { format!(", {} still owed", text::amount(*left)) };
+            let (what, change) = match purse {
+                Purse::Earnings => (format!("owed for repair, out of what it earned{rest}"), spent(*amount)),
+                Purse::Stake => {
+                    (format!("owed for repair: {} out of its stake{rest}", text::amount(*amount)), Cell::from(""))
+                }
+            };
+            (what, change, format!("node {}", node.short()))
         }
         Deed::Staked { node, stake } => {
             (format!("at stake: {}", text::amount(*stake)), Cell::from(""), format!("node {}", node.short()))

@@ -47,7 +47,10 @@ fn described(explanation: &Explanation, output: &Output) -> String {
     rows.extend(explanation.lines.iter().map(|line| format!(" {:<width$}  {}", line.label, line.text)));
     match &explanation.facts {
         Facts::Blob(facts) => rows.extend(blob_rows(facts, output)),
-        Facts::Node(facts) => rows.extend(tickets(&facts.tickets)),
+        Facts::Node(facts) => {
+            rows.extend(dues(facts, width));
+            rows.extend(tickets(&facts.tickets));
+        }
         Facts::Network(facts) => rows.extend(facts.members.iter().map(|member| member_row(member, output))),
     }
     let decided = match (explanation.decided, explanation.decided_at) {
@@ -89,6 +92,23 @@ fn member_row(member: &NodeFacts, output: &Output) -> String {
         (RankView::Good, false, silent) => output.paint(Tone::Thin, &format!("silent for {silent} epochs")),
     };
     format!("  {:<12} {:>4} shards   reliability {:.3}   {state}", member.name, member.shards, member.reliability)
+}
+
+/// What it owes for repair, and what it is to be paid for.
+fn dues(facts: &NodeFacts, width: usize) -> Vec<String> {
+    let mut rows = Vec::new();
+    if facts.owed.0.0 > 0 {
+        let owed = text::amount(facts.owed);
+        rows.push(format!(
+            " {:<width$}  it owes {owed} for gaps of its that others filled, taken from what it earns",
+            "owes"
+        ));
+    }
+    if facts.unpaid_bytes > 0 {
+        let bytes = text::size(facts.unpaid_bytes);
+        rows.push(format!(" {:<width$}  it rebuilt {bytes} for others and is paid once it has shown that", "is owed"));
+    }
+    rows
 }
 
 fn tickets(tickets: &[TicketView]) -> Vec<String> {

@@ -173,10 +173,20 @@ fn leaving(node: &NodeView) -> String {
     }
 }
 
+/// What it has at stake and what it owes; nothing without a stake.
+fn stake(node: &NodeView) -> Option<String> {
+    let stake = node.stake.as_ref()?;
+    let owed = match stake.owed.0.0 {
+        0 => "owes nothing".to_owned(),
+        _ => format!("owes {} for repair, taken from what it earns", text::amount(stake.owed)),
+    };
+    Some(format!("stake      {}   {owed}", text::amount(stake.stake)))
+}
+
 fn described(node: &NodeView, output: &Output) -> String {
     let clock = Clock::now();
     let store = &node.store;
-    [
+    let mut rows = vec![
         standing(node, output),
         format!("name       {}   floe {}", node.name, node.version),
         format!("network    \"{}\" {}", node.network_name, node.network.short()),
@@ -198,8 +208,9 @@ fn described(node: &NodeView, output: &Output) -> String {
             text::size(store.free),
             text::size(store.reserve),
         ),
-    ]
-    .join("\n")
+    ];
+    rows.extend(stake(node));
+    rows.join("\n")
 }
 
 #[cfg(test)]

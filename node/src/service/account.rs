@@ -2,10 +2,10 @@
 
 use super::internal;
 use floe_api::Problem;
-use floe_api::model::{Deed, HistoryEntry, HistoryPlace, HistoryView};
+use floe_api::model::{Deed, HistoryEntry, HistoryPlace, HistoryView, Purse};
 use floe_api::service::HistoryPage;
 use floe_ledger::history::{self, Place, Touch};
-use floe_ledger::views;
+use floe_ledger::{event, views};
 use floe_storage::Store;
 use floe_types::AccountId;
 
@@ -62,6 +62,14 @@ fn deed(deed: history::Deed) -> Deed {
         }
         history::Deed::Earned { epoch, storage, fees } => {
             Deed::Earned { epoch, storage: storage.into(), fees: fees.into() }
+        }
+        history::Deed::Rebuilt { epoch, bytes, amount } => Deed::PaidForRepair { epoch, bytes, amount: amount.into() },
+        history::Deed::DebtPaid { node, amount, purse, left } => {
+            let purse = match purse {
+                event::Purse::Earnings => Purse::Earnings,
+                event::Purse::Stake => Purse::Stake,
+            };
+            Deed::DebtPaid { node, amount: amount.into(), purse, left: left.into() }
         }
         history::Deed::Staked { node, stake } => Deed::Staked { node, stake: stake.into() },
         history::Deed::StakeReleased { amount } => Deed::StakeReleased { amount: amount.into() },

@@ -263,6 +263,8 @@ impl Look<'_> {
             excluded_below: constants.standing.exclusion as f64 / ONE_Q32,
             rank: standing.map_or(RankView::Good, |standing| rank(standing.rank)),
             integrity_gauge: level / constants.gauge.trip as f64,
+            owed: standing.map(|standing| standing.owed).unwrap_or_default().into(),
+            unpaid_bytes: standing.map_or(0, |standing| standing.unpaid_bytes),
             tickets: Vec::new(),
         })
     }

@@ -1,9 +1,12 @@
 //! Every metric family: its field, type, name, help and labels.
 
+use floe_ledger::Event;
 use floe_machines::coordinator::Commit;
+use floe_types::units::FROST_PER_WAL;
+use floe_types::{AccountId, Frost};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 use std::sync::Mutex;
 use std::time::Instant;
@@ -36,7 +39,7 @@ macro_rules! labelled {
 }
 
 plain!(IntCounter, IntGauge, Gauge);
-labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
+labelled!(CounterVec, IntCounterVec, IntGaugeVec, GaugeVec);
 
 impl Family for Histogram {
     fn make(name: &str, help: &str, _labels: &[&str]) -> prometheus::Result<Self> {
@@ -134,6 +137,8 @@ catalogue! {
     gateway_bytes: IntCounterVec = "floe_gateway_bytes_total", "Bytes of blobs to and from this gateway's clients.", ["direction"];
     http_requests: IntCounterVec = "floe_http_requests_total", "HTTP requests answered.", ["route", "method", "code"];
     http_seconds: HistogramVec = "floe_http_request_duration_seconds", "Time from a request's head to its answer's.", ["route"];
+    earned: CounterVec = "floe_node_earned_wal_total", "What this node earned, by what for.", ["reason"];
+    debt: Gauge = "floe_node_debt_wal", "What this node owes the repair reserve.";
     account_frost: IntGauge = "floe_account_frost", "Balance of this node's account in FROST.";
 }
 
@@ -152,6 +157,9 @@ const KNOWN_LABELS: &[(&str, &[&str])] = &[
 impl Metrics {
     /// Shows every known label at zero.
     fn show_known_labels(&self) {
+        for reason in ["storage", "fees", "repair"] {
+            self.earned.with_label_values(&[reason]).inc_by(0.0);
+        }
         let counters = [
             &self.fragments_received,
             &self.fragments_served,
@@ -167,8 +175,21 @@ impl Metrics {
         }
     }
 
-    /// Counts a decision.
-    pub fn committed(&self, commit: &Commit) {
+    /// Counts a decision, and what `account`, this node's, earned with it.
+    pub fn committed(&self, commit: &Commit, account: &AccountId) {
+        let earned = |reason: &str, amount: Frost| {
+            self.earned.with_label_values(&[reason]).inc_by(amount.0 as f64 / FROST_PER_WAL as f64);
+        };
+        for event in &commit.events {
+            match event {
+                Event::Earned { account: one, storage, fees, .. } if one == account => {
+                    earned("storage", *storage);
+                    earned("fees", *fees);
+                }
+                Event::RepairPaid { account: one, amount, .. } if one == account => earned("repair", *amount),
+                _ => {}
+            }
+        }
         self.consensus_height.set(commit.height.0 as i64);
         self.consensus_rounds.inc_by(u64::from(commit.round) + 1);
         self.consensus_transactions.inc_by(commit.transactions as u64);

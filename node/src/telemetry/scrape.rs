@@ -133,6 +133,8 @@ impl Scrape<'_> {
         for (bucket, amount) in buckets {
             metrics.network_wal.with_label_values(&[bucket]).set(amount.0 as f64 / 1e9);
         }
+        let owed = views::debts(look.state)?.remove(&self.node).unwrap_or_default();
+        metrics.debt.set(owed.0 as f64 / 1e9);
         let record = views::latest_decided(look.state)?;
         for verdict in Verdict::ALL {
             let tally = record.as_ref().map(|record| &record.boundary.tally);

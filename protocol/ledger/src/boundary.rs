@@ -9,8 +9,8 @@
 //! 6. blobs whose last paid epoch this was are forgotten: their verdict for it stands, they are in no later one;
 //!    What is to be rebuilt of the rest is planned, and with that there is a verdict for each class by which the epoch is judged
 //!    and what changed since the epoch before;
-//! 7. the epoch's bucket and the fees are paid out;
-//! 8. attestations begin to count, the oldest first and so many at a boundary; its reports are dropped, the next epoch's beacon
+//! 7. the epoch's bucket and the fees are paid out, the reserve pays for repair, debts are taken out of what was earned;
+//! 8. attestations begin to count, the oldest first and so many at a boundary, and stand-ins' claims with them; its reports are dropped, the next epoch's beacon
 //!    is made, what is older than 400 epochs is dropped;
 //! 9. committees: former holders are let go, a term's end is carried out, the next committee chosen ([`crate::lifecycle`]);
 //! 10. tickets, and the rows of stand-ins;
@@ -22,8 +22,10 @@
 use crate::blobs;
 use crate::block::BoundaryHeader;
 use crate::challenges;
+use crate::claims::{Gathering, Payday};
 use crate::classes;
 use crate::coverage::{self, Notes, Settled};
+use crate::debts;
 use crate::event::Event;
 use crate::evidence::{self, List, committee_root};
 use crate::fund::{self, Paid, Payout};
@@ -42,9 +44,9 @@ use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
 use crate::terms;
 use crate::verdict::{
-    Cause, Judge, Participation, Progress, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord,
+    Cause, Decision, Judge, Participation, Progress, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord,
 };
-use floe_types::{BlockTime, Committee, Epoch, Params, SequenceNumber, codec};
+use floe_types::{BlockTime, Committee, Epoch, Frost, Params, SequenceNumber, codec};
 use std::collections::BTreeMap;
 
 /// Epochs that are remembered.
@@ -389,12 +391,23 @@ pub(crate) fn end_epoch(
         rows: &judged.rows,
         classes: &judged.covering,
     };
-    let (payout, earned) = fund::turn(overlay, &paid, epoch)?;
-    events.extend(earned);
+    let (mut payout, mut earned) = fund::turn(overlay, &paid, epoch)?;
+    if paid.decision == Decision::Decided {
+        let (shares, rows, price) = (&shares[..], &judged.rows, prices::prices(overlay)?.current);
+        let payday = Payday { committee, attendance: &attendance, shares, rows, price, epoch };
+        let (repair, rebuilt) = payday.turn(overlay)?;
+        payout.repair = repair;
+        earned.extend(rebuilt);
+    }
+    let settled = debts::from_earnings(overlay, (committee, epoch), &earned)?;
+    events.extend(earned.into_iter().chain(settled));
     let mut notes = Notes::new(epoch.next());
     if settle(overlay, &mut notes, (params, &judged.rows), epoch.next(), end)? == Settled::All {
         judged.counters.attested = 0;
     }
+    let (batches, rows) = (repairs::batches(overlay)?, rows::load(overlay)?);
+    let gathering = Gathering { constants: &constants, batches: &batches, rows: &rows, epoch };
+    events.extend(gathering.turn(overlay, notes.altered())?);
     absorb(overlay, &mut notes, &decided.dead, end)?;
     blobs::put_counters(overlay, &judged.counters);
     reports::clear(overlay)?;
@@ -405,7 +418,9 @@ pub(crate) fn end_epoch(
     let ending = Ending { params, committee, epoch, classes: &judged.classes, end };
     let (office, turned) = ending.turn(overlay, &mut notes)?;
     events.extend(turned);
-    let carrying = Carrying { next: epoch.next(), decision: attendance.participation.decision, office: &office, end };
+    payout.repaid = repaid(&events);
+    let decision = attendance.participation.decision;
+    let carrying = Carrying { next: epoch.next(), decision, judged: committee, office: &office, end };
     let (planned, carried) = carrying.turn(overlay, &mut notes, &decided.plan)?;
     events.extend(carried);
     if planned.tickets > 0 {
@@ -422,6 +437,16 @@ pub(crate) fn end_epoch(
     let (decision, verdict_root) = (header.decision, header.verdict_root);
     events.push(Event::EpochEnded { epoch, decision, verdict_root });
     Ok(Ended { header, events, committee: office })
+}
+
+/// What came in of debts.
+fn repaid(events: &[Event]) -> Frost {
+    let amounts =
+        events.iter().map(|event| if let Event::DebtPaid { amount, .. } = event { *amount } else { Frost::ZERO });
+    amounts.fold(Frost::ZERO, |mut sum, amount| {
+        money::add(&mut sum, amount);
+        sum
+    })
 }
 
 /// A boundary about to be sealed.

@@ -28,6 +28,7 @@
 //! What the transactions check is [`crate::candidacy`], who gets which seats [`crate::election`]; what a boundary does with it [`crate::lifecycle`]. Who was
 //! absent for too long is said by [`crate::standing`].
 
+use crate::debts;
 use crate::event::Event;
 use crate::money::{self, Pot};
 use crate::refusal::{Halt, Refusal};
@@ -259,13 +260,19 @@ pub(crate) fn unbond(overlay: &mut Overlay<'_>, node: &NodeId, due: Epoch, entry
     Ok(())
 }
 
-/// Gives back the stakes that are due with `epoch`.
+/// Gives back the stakes that are due with `epoch`, less what their nodes owe.
 pub(crate) fn release_due(overlay: &mut Overlay<'_>, epoch: Epoch) -> Result<Vec<Event>, StateError> {
     let mut events = Vec::new();
     for (key, value) in Table::Unbonding.all(overlay, &epoch.0.to_be_bytes())? {
-        let Unbonding { account, amount } = Table::Unbonding.parse(&value)?;
+        let entry: Unbonding = Table::Unbonding.parse(&value)?;
+        let node = key.get(8..).and_then(|node| node.try_into().ok()).map(NodeId);
+        let node = node.ok_or_else(|| Table::Unbonding.damaged("a key has no node"))?;
+        let ended = Epoch(epoch.0.saturating_sub(1));
+        let (amount, paid) = debts::from_release(overlay, &node, entry, ended)?;
+        let account = entry.account;
         money::credit(overlay, &account, amount, Pot::Stakes)?;
         overlay.delete(Table::Unbonding.key(&[&key]));
+        events.extend(paid);
         events.push(Event::StakeReleased { account, amount });
     }
     Ok(events)

@@ -10,7 +10,7 @@
 //! # Laws
 //! - The sum over all classes is the weight of the map of blobs by number.
 
-use crate::coverage::Altered;
+use crate::coverage::{Altered, Run};
 use crate::merkle::Weight;
 use crate::pages;
 use crate::rows::RowSet;
@@ -52,29 +52,48 @@ pub(crate) fn take(overlay: &mut Overlay<'_>, rows: &RowSet, less: Weight) -> Re
     Ok(())
 }
 
+/// What runs of numbers weigh, read off the map of blobs in one walk. The map must have been flushed.
+pub(crate) struct Scale {
+    /// The numbers at which some run begins or has ended.
+    edges: Vec<u64>,
+    /// What all numbers below each of them weigh, from the first one on.
+    below: Vec<Weight>,
+}
+
+impl Scale {
+    /// A scale for these runs.
+    pub(crate) fn over(state: &dyn StateRead, runs: impl Iterator<Item = Run>) -> Result<Scale, StateError> {
+        let mut edges: Vec<u64> = runs.flat_map(|run| [run.first.0, run.last.0.saturating_add(1)]).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        let mut below = Vec::with_capacity(edges.len());
+        let mut sum = Weight::default();
+        for weight in pages::weights(state, &edges)? {
+            below.push(sum);
+            sum = sum.plus(weight);
+        }
+        Ok(Scale { edges, below })
+    }
+
+    /// What one of the runs weighs.
+    pub(crate) fn weight(&self, run: Run) -> Weight {
+        let at = |edge: u64| {
+            let place = self.edges.binary_search(&edge).ok();
+            place.and_then(|place| self.below.get(place)).copied().unwrap_or_default()
+        };
+        at(run.last.0.saturating_add(1)).minus(at(run.first.0)).unwrap_or_default()
+    }
+}
+
 /// Moves numbers whose rows changed from class to class. Weights are those of the flushed map.
 pub(crate) fn shift(overlay: &mut Overlay<'_>, altered: &[Altered]) -> Result<(), StateError> {
     if altered.is_empty() {
         return Ok(());
     }
-    let edges = altered.iter().flat_map(|part| [part.run.first.0, part.run.last.0.saturating_add(1)]);
-    let mut starts: Vec<u64> = edges.collect();
-    starts.sort_unstable();
-    starts.dedup();
-    // What all numbers below each start weigh, from the first start on.
-    let mut below = Vec::with_capacity(starts.len());
-    let mut sum = Weight::default();
-    for weight in pages::weights(overlay, &starts)? {
-        below.push(sum);
-        sum = sum.plus(weight);
-    }
-    let at = |start: u64| {
-        let place = starts.binary_search(&start).ok();
-        place.and_then(|place| below.get(place)).copied().unwrap_or_default()
-    };
+    let scale = Scale::over(overlay, altered.iter().map(|part| part.run))?;
     let mut moved: BTreeMap<&RowSet, (Weight, Weight)> = BTreeMap::new();
     for Altered { run, before, after } in altered {
-        let weight = at(run.last.0.saturating_add(1)).minus(at(run.first.0)).unwrap_or_default();
+        let weight = scale.weight(*run);
         if weight.blobs > 0 {
             let left = moved.entry(before).or_default();
             left.0 = left.0.plus(weight);

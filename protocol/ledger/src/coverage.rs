@@ -361,6 +361,11 @@ impl Notes {
         Notes { next, count: 0, altered: Vec::new() }
     }
 
+    /// What was noted, in order.
+    pub(crate) fn altered(&self) -> &[Altered] {
+        &self.altered
+    }
+
     /// Notes what held until now.
     pub(crate) fn add(&mut self, overlay: &mut Overlay<'_>, altered: Vec<Altered>) {
         for Altered { run, before, .. } in &altered {

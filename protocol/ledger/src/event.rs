@@ -15,6 +15,7 @@ use floe_types::{
     AccountId, BlobId, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber, ShardIndex,
     TransactionId, VoteKey,
 };
+use serde::{Deserialize, Serialize};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +216,45 @@ pub enum Event {
         /// From the fees.
         fees: Frost,
     },
+    /// A member was paid by the reserve for what it rebuilt for others.
+    RepairPaid {
+        /// The epoch that showed it.
+        epoch: Epoch,
+        /// The member.
+        member: MemberIndex,
+        /// Its account.
+        account: AccountId,
+        /// Bytes of the fragments.
+        bytes: u64,
+        /// How much.
+        amount: Frost,
+    },
+    /// A node was charged: others were paid for filling its gaps, or it withdrew what it was paid for.
+    RepairOwed {
+        /// The epoch.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+        /// How much more it owes.
+        amount: Frost,
+        /// What it owes then.
+        owed: Frost,
+    },
+    /// A debt came in, or a part of it.
+    DebtPaid {
+        /// The epoch.
+        epoch: Epoch,
+        /// The node that owed it.
+        node: NodeId,
+        /// Whose WAL it was: the account that earns, or the one that bonded the stake.
+        account: AccountId,
+        /// How much.
+        amount: Frost,
+        /// Out of what.
+        purse: Purse,
+        /// What the node still owes.
+        left: Frost,
+    },
     /// A blob's paid term ended. Fragments of it may be dropped.
     BlobForgotten {
         /// The blob.
@@ -370,6 +410,16 @@ pub enum Event {
         /// How much.
         amount: Frost,
     },
+}
+
+/// What a debt is paid out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purse {
+    /// What its node earned with the epoch.
+    Earnings,
+    /// What its node has at stake.
+    Stake,
 }
 
 /// Whether a registration needs a certificate.

@@ -4,14 +4,16 @@
 //! | who asks | what |
 //! | --- | --- |
 //! | whose blob it is | [`explain`]: the verdict with its numbers, open tickets, and where repair would start |
-//! | an operator | [`node_standing`], [`standings`]; [`boundary_plan`], [`class_verdicts`]; [`experience`], [`suspected`] |
+//! | an operator | [`node_standing`], [`standings`], [`debts`]; [`boundary_plan`], [`class_verdicts`]; [`experience`], [`suspected`] |
 //!
 //! Rulers are computed when somebody asks: they cost an evaluation a node, and all classes are gone through. For people, not
 //! for loops.
 
 use crate::blobs;
 use crate::candidates;
+use crate::claims;
 use crate::coverage;
+use crate::debts;
 use crate::evidence::{List, kept};
 use crate::plan::{self, Planned, Ruler};
 use crate::records::Defence;
@@ -25,7 +27,7 @@ use crate::verdict::VerdictRecord;
 use crate::views::{committee_of, epoch_record, head, latest_decided, next_sequence, tickets, verdict};
 use floe_risk::hazard::Experience;
 use floe_risk::reliability::{Cause, Rank, Reliability};
-use floe_types::{BlobId, Epoch, EpochCount, NodeId, Params, SequenceNumber};
+use floe_types::{BlobId, Epoch, EpochCount, Frost, NodeId, Params, SequenceNumber};
 use std::collections::BTreeMap;
 
 /// Why a blob's verdict is what it is, and what comes next.
@@ -112,6 +114,10 @@ pub struct NodeStanding {
     pub stands_in: u16,
     /// Tickets that it is the target of.
     pub tickets: u64,
+    /// What it owes the repair reserve.
+    pub owed: Frost,
+    /// Bytes of fragments that it rebuilt for others and is not paid for yet.
+    pub unpaid_bytes: u64,
     /// What the epoch that ended last was for it; none when it was no member of that committee.
     pub last: Option<LastEpoch>,
 }
@@ -136,7 +142,7 @@ pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStand
     let constants = standing::constants(params);
     let assembly = Assembly::of(state, &constants)?;
     let (rows, tickets) = (rows::load(state)?, tickets(state)?);
-    let last = last_epoch(state)?;
+    let (last, waiting) = (last_epoch(state)?, claims::waiting(state, &rows)?);
     let standing = |(node, gauges): (&NodeId, &Gauges)| {
         let candidate = candidates::candidate(state, node)?;
         let until_term = candidate.and_then(|candidate| match candidate.standing {
@@ -157,6 +163,8 @@ pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStand
             tripped: gauges.integrity.tripped,
             stands_in: rows.of(node).filter(|(_, row)| row.kind == RowKind::StandIn).count() as u16,
             tickets: tickets.iter().filter(|ticket| ticket.target == *node).count() as u64,
+            owed: debts::owed(state, node)?,
+            unpaid_bytes: waiting.get(node).copied().unwrap_or(0),
             last: last.get(node).copied(),
         })
     };
@@ -172,6 +180,14 @@ fn last_epoch(state: &dyn StateRead) -> Result<BTreeMap<NodeId, LastEpoch>, Stat
     let members = committee.members().iter().zip(attended.members);
     let slots = attended.slots;
     Ok(members.map(|(member, attendance)| (member.node, LastEpoch { epoch, slots, attendance })).collect())
+}
+
+/// What each node owes the repair reserve, by node; those that owe nothing are left out.
+///
+/// # Errors
+/// [`StateError`].
+pub fn debts(state: &dyn StateRead) -> Result<BTreeMap<NodeId, Frost>, StateError> {
+    debts::all(state)
 }
 
 /// What a boundary planned.

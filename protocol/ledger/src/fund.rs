@@ -38,8 +38,8 @@
 //! - **I7** What is paid and what the reserve gets are together exactly the bucket and the fees.
 //!
 //! # Not here
-//! Shares of former holders outside the committee, whom nobody asks; pay from the reserve for what was rebuilt for others, and
-//! debts of holders whose gaps others repaired.
+//! Shares of former holders outside the committee, whom nobody asks. Pay from the reserve for what was rebuilt for others is
+//! [`crate::claims`]', debts of holders whose gaps others repaired `crate::debts`'.
 //!
 //! [`Params::pay_pause`]: floe_types::Params::pay_pause
 
@@ -70,6 +70,10 @@ pub struct Payout {
     pub reserve: Frost,
     /// What was added to the next epoch's bucket: all of it when the epoch was undecided, else nothing.
     pub rolled: Frost,
+    /// Paid by the reserve for fragments that were rebuilt for others.
+    pub repair: Frost,
+    /// What the reserve got of debts, out of earnings and stakes.
+    pub repaid: Frost,
 }
 
 pub(crate) fn rates(state: &dyn StateRead) -> Result<FundRates, StateError> {
@@ -234,7 +238,7 @@ impl Paid<'_> {
 
 /// `amount * part / whole`, rounded down; `part` is at most `whole`. Parts that sum to at most `whole` give shares that sum
 /// to at most `amount`.
-fn share(amount: Frost, part: u128, whole: u128) -> Frost {
+pub(crate) fn share(amount: Frost, part: u128, whole: u128) -> Frost {
     // A product of 64 bits and 64 bits fits. Larger weights lose their lowest bits, the whole as much as the parts.
     let surplus = 64u32.saturating_sub(whole.leading_zeros());
     let (part, whole) = (part >> surplus, whole >> surplus);

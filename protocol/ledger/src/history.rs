@@ -11,7 +11,7 @@
 //! A block adds at most a few entries for each of its transactions, and at a boundary one for each member that earned and
 //! for each thing that lapsed, ended or was renewed with it.
 
-use crate::event::Event;
+use crate::event::{Event, Purse};
 use crate::execute::Executed;
 use crate::state::Entry;
 use crate::tables::Table;
@@ -54,6 +54,10 @@ pub enum Deed {
     Other,
     /// A budget of its own paid for more epochs of a registration of its own.
     Renewed { registration: RegistrationNumber, blob: BlobId, to: Epoch, price: Frost, left: Frost },
+    /// It was paid as a member's account for fragments of so many bytes that were rebuilt for others.
+    Rebuilt { epoch: Epoch, bytes: u64, amount: Frost },
+    /// A debt of its node was taken out of what it earned or had bonded.
+    DebtPaid { node: NodeId, amount: Frost, purse: Purse, left: Frost },
 }
 
 /// One thing that happened to an account.
@@ -109,6 +113,12 @@ fn by_boundary(event: &Event) -> Option<Whose> {
         }
         Event::StakeReleased { account, amount } => Some((account, Deed::StakeReleased { amount })),
         Event::Earned { epoch, account, storage, fees, .. } => Some((account, Deed::Earned { epoch, storage, fees })),
+        Event::RepairPaid { epoch, account, bytes, amount, .. } => {
+            Some((account, Deed::Rebuilt { epoch, bytes, amount }))
+        }
+        Event::DebtPaid { node, account, amount, purse, left, .. } => {
+            Some((account, Deed::DebtPaid { node, amount, purse, left }))
+        }
         _ => None,
     }
 }

@@ -34,6 +34,7 @@
 //! | [`merkle`] | the maps and lists that headers commit to, and their proofs |
 //! | [`version`] | which rules are in force, and how later ones come into force |
 //! | [`money`], [`fund`], [`prices`] | WAL and its conservation; the storage fund; how the price moves |
+//! | [`claims`], `debts` | what the reserve pays for repair, and what holders of gaps owe it |
 //! | [`invalid`] | what becomes of a blob whose encoding is inconsistent |
 //! | [`terms`] | registering, extending, deleting, renewing, and quotes |
 //! | [`digest`] | the state root: a sum over all entries |
@@ -54,9 +55,11 @@ mod boundary;
 pub mod candidacy;
 pub mod candidates;
 pub mod challenges;
+pub mod claims;
 mod classes;
 pub mod committees;
 pub mod coverage;
+mod debts;
 pub mod digest;
 pub mod election;
 pub mod event;

@@ -15,7 +15,8 @@
 //! 2. if the term ends, the chosen committee takes office and its seats change hands;
 //! 3. if it is time, the next committee is chosen;
 //! 4. numbers of past rows are taken out of coverage, a bounded stretch at each boundary;
-//! 5. who gave notice and has no row any more is dismissed, and stakes that are due go back.
+//! 5. debts of who is excluded or has no seat are taken out of its stake; who gave notice and has no row any more is dismissed, and
+//!    stakes that are due go back, less debts.
 //!
 //! No step waits for anybody: a hand-over that is not finished when its term begins leaves an uncovered shard.
 //!
@@ -25,6 +26,7 @@
 use crate::blobs;
 use crate::candidates::{self, Candidate, Standing};
 use crate::coverage::{self, Notes};
+use crate::debts;
 use crate::election::{Claim, Contender, Election, Outcome};
 use crate::event::Event;
 use crate::merkle::Weight;
@@ -99,6 +101,7 @@ impl Ending<'_> {
             rows::store(overlay, &rows);
         }
         let next = self.epoch.next();
+        events.extend(debts::from_stakes(overlay, &committee, self.epoch)?);
         events.extend(candidates::dismiss(overlay, &rows, next, self.params)?);
         events.extend(candidates::release_due(overlay, next)?);
         Ok((committee, events))

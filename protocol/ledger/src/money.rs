@@ -1,7 +1,7 @@
 //! WAL: accounts, the storage fund, the reserve and the fees, and every way an amount may move between them.
 //!
 //! Nothing here makes or destroys an amount: [`debit`] takes from an account into a pot, [`credit`] the other way,
-//! [`shift`] from pot to pot, each in the totals too. So the sum is kept by construction, asserted after every
+//! [`shift`] from pot to pot, each in the totals too ([`collect`] takes what there is). So the sum is kept by construction, asserted after every
 //! transaction ([`assert_conserved`]), and recomputed from all entries by [`conservation`], which shares nothing with the
 //! above.
 //!
@@ -11,7 +11,7 @@
 //! | buckets | the storage fund, see [`crate::fund`] |
 //! | budgets | what owners set aside for renewals |
 //! | fees | since the last decided boundary |
-//! | reserve | what nobody earned |
+//! | reserve | what nobody earned, fines and debts; it pays for repair, see [`crate::claims`] |
 //! | stakes | what candidates have bonded, see [`crate::candidates`] |
 //!
 //! # Laws
@@ -108,6 +108,19 @@ pub(crate) fn credit(overlay: &mut Overlay<'_>, id: &AccountId, amount: Frost, f
     put_account(overlay, id, &held);
     put_totals(overlay, &totals);
     Ok(())
+}
+
+/// Takes at most `most` from an account into a pot, as much as it has. Gives how much.
+pub(crate) fn collect(overlay: &mut Overlay<'_>, id: &AccountId, most: Frost, into: Pot) -> Result<Frost, StateError> {
+    let mut held = account(overlay, id)?;
+    let amount = most.min(held.balance);
+    let mut totals = totals(overlay)?;
+    sub(&mut held.balance, amount);
+    sub(&mut totals.accounts, amount);
+    add(into.of(&mut totals), amount);
+    put_account(overlay, id, &held);
+    put_totals(overlay, &totals);
+    Ok(amount)
 }
 
 /// Moves `amount` between pots.

@@ -108,6 +108,8 @@ pub struct Ticket {
     pub kind: RowKind,
     /// Why.
     pub why: Why,
+    /// Whose gap it is, when it is not the target's own: it owes what the reserve pays for it.
+    pub owes: Option<NodeId>,
     /// Since when the target has had tickets for this shard at every boundary.
     pub since: Epoch,
     /// The epoch at whose beginning it was given.
@@ -139,6 +141,8 @@ pub struct Entry {
     pub kind: RowKind,
     /// Why.
     pub why: Why,
+    /// See [`Ticket::owes`].
+    pub owes: Option<NodeId>,
     /// See [`Ticket::since`].
     pub since: Epoch,
 }
@@ -171,6 +175,7 @@ impl Batch {
             target: entry.target,
             kind: entry.kind,
             why: entry.why,
+            owes: entry.owes,
             since: entry.since,
             issued: self.issued,
             until: self.until,

@@ -56,6 +56,8 @@
 //! | 70 | `Tickets` | number | a batch of [`crate::repairs::Ticket`]s that share their blobs |
 //! | 71 | `Gauges` | node | [`crate::standing::Gauges`] |
 //! | 72 | `Climate` | | what the network has seen of departures, and who falls silent together |
+//! | 73 | `Claims` | row, node | a [`crate::claims::Claim`]: what the row rebuilt of the node's gaps |
+//! | 74 | `Debts` | node | what it owes the reserve |
 //! | 52 | `Digest` | | the sum over all entries, see [`crate::digest`]; left out of state roots, because it makes them |
 
 use crate::state::{Entry, Overlay, StateError, StateRead};
@@ -119,6 +121,8 @@ pub(crate) enum Table {
     Tickets = 70,
     Gauges = 71,
     Climate = 72,
+    Claims = 73,
+    Debts = 74,
 }
 
 impl Table {
@@ -177,6 +181,8 @@ impl Table {
             Table::Tickets => "tickets",
             Table::Gauges => "gauges",
             Table::Climate => "climate",
+            Table::Claims => "claims",
+            Table::Debts => "debts",
         }
     }
 

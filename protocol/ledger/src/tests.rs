@@ -6,6 +6,7 @@ mod candidacy;
 mod catalogue;
 mod challenges;
 mod churn;
+mod claims;
 mod classes;
 mod conformance;
 mod election;

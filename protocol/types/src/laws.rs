@@ -41,11 +41,13 @@ pub enum Law {
     I18,
     /// Two votes of one key that an honest member saw are punished within three heights, and no honest key is ever accused.
     I19,
+    /// What the reserve pays for filling gaps is owed by whose gaps they were, and no fragment is paid for twice.
+    I21,
 }
 
 impl Law {
     /// Every law that this version checks.
-    pub const ALL: [Law; 18] = [
+    pub const ALL: [Law; 19] = [
         Law::I1,
         Law::I2,
         Law::I3,
@@ -64,6 +66,7 @@ impl Law {
         Law::I16,
         Law::I18,
         Law::I19,
+        Law::I21,
     ];
 
     /// What the law says, in one sentence.
@@ -90,6 +93,7 @@ impl Law {
             Law::I16 => "a change of committee moves at most f/2 seats by choice and f in all",
             Law::I18 => "after faults cease, heights advance and a new store completes",
             Law::I19 => "two votes of one key are punished within three heights, and no honest key is accused",
+            Law::I21 => "what is paid for filling gaps is owed by whose gaps they were, and nothing is paid twice",
         }
     }
 }

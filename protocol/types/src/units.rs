@@ -92,6 +92,12 @@ impl Frost {
         self.0.checked_sub(other.0).map(Frost)
     }
 
+    /// The difference, nothing when `other` is the larger.
+    #[must_use]
+    pub fn saturating_sub(self, other: Frost) -> Frost {
+        Frost(self.0.saturating_sub(other.0))
+    }
+
     /// The amount `times` over; `None` when it would pass the largest amount.
     #[must_use]
     pub fn checked_mul(self, times: u64) -> Option<Frost> {
@@ -113,8 +119,11 @@ impl BlockTime {
     }
 }
 
+/// Bytes of a mebibyte.
+pub const MEBIBYTE: u64 = 1 << 20;
+
 /// Whole mebibytes that hold `bytes`, rounded up: the unit in which storage is priced.
 #[must_use]
 pub fn mebibytes_up(bytes: u64) -> u64 {
-    bytes.div_ceil(1 << 20)
+    bytes.div_ceil(MEBIBYTE)
 }

@@ -110,7 +110,8 @@ pub fn params(plan: &Plan) -> Params {
         soft_millis: slot / 2,
         hard_millis: slot * 3 / 4,
         fee_per_byte: Frost(1),
-        price: Frost(7),
+        // High enough for a fragment to be worth something.
+        price: Frost(1_000_003),
         paid_ahead_max: EpochCount(1_000),
         blob_bytes_max: 1 << 20,
         term_epochs: EpochCount(plan.term_epochs),

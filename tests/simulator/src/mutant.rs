@@ -49,11 +49,13 @@ pub enum Mutant {
     RebuildWhatIsHere,
     /// Every disk has each batch of tickets twice.
     PlanTwice,
+    /// No disk remembers what holders of gaps owe.
+    ForgiveDebts,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 17] = [
         Mutant::TamperWithState,
         Mutant::ConfirmBeforeDurable,
         Mutant::HandOutUnchecked,
@@ -70,6 +72,7 @@ impl Mutant {
         Mutant::HelpAnybody,
         Mutant::RebuildWhatIsHere,
         Mutant::PlanTwice,
+        Mutant::ForgiveDebts,
     ];
 
     /// The law whose checker must catch it.
@@ -83,6 +86,7 @@ impl Mutant {
             Mutant::HelpAnybody => Law::I9,
             Mutant::RebuildWhatIsHere => Law::I11,
             Mutant::PlanTwice => Law::I13,
+            Mutant::ForgiveDebts => Law::I21,
             Mutant::HandOutUnchecked => Law::I4,
             Mutant::OverlookOne => Law::I5,
             Mutant::CreditTwice => Law::I7,
@@ -101,7 +105,9 @@ impl Mutant {
             Mutant::TurnAllSeats => Scenario::Churn,
             Mutant::ForgiveInAdvance => Scenario::Evidence,
             Mutant::OverlookOne => Scenario::Static,
-            Mutant::HelpAnybody | Mutant::RebuildWhatIsHere | Mutant::PlanTwice => Scenario::Repair,
+            Mutant::HelpAnybody | Mutant::RebuildWhatIsHere | Mutant::PlanTwice | Mutant::ForgiveDebts => {
+                Scenario::Repair
+            }
             _ => Scenario::Mixed,
         }
     }
@@ -182,6 +188,7 @@ impl Mutant {
         /// Tags of tables, as the ledger's own list gives them.
         const ACCOUNTS: u8 = 2;
         const EPOCHS: u8 = 21;
+        const DEBTS: u8 = 74;
         match self {
             Mutant::TamperWithState | Mutant::CreditTwice => {
                 let found = state.entries().find(|(key, _)| key.first() == Some(&ACCOUNTS));
@@ -206,6 +213,7 @@ impl Mutant {
             }
             Mutant::TurnAllSeats => Mutant::turn(changes),
             Mutant::PlanTwice => Mutant::plan_again(changes),
+            Mutant::ForgiveDebts => changes.0.retain(|key, _| key.first() != Some(&DEBTS)),
             _ => {}
         }
     }
@@ -230,6 +238,7 @@ impl Mutant {
             Mutant::HelpAnybody => "help-anybody",
             Mutant::RebuildWhatIsHere => "rebuild-what-is-here",
             Mutant::PlanTwice => "plan-twice",
+            Mutant::ForgiveDebts => "forgive-debts",
         }
     }
 }

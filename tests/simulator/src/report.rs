@@ -68,6 +68,8 @@ pub struct Stats {
     pub rebuilt: u64,
     /// Fragments that boundaries planned to rebuild, each at each boundary.
     pub planned: u64,
+    /// What the reserve paid for them.
+    pub repair_frost: u64,
     pub repair_bytes: u64,
     pub symbols: u64,
     pub mismatches: u64,
@@ -149,6 +151,7 @@ impl Stats {
             handed_over,
             rebuilt,
             planned,
+            repair_frost,
             repair_bytes,
             symbols,
             mismatches,
@@ -203,7 +206,8 @@ impl fmt::Display for Stats {
         writeln!(f, "handed over      {:>10}   {gaps}, {disks}, halts {}", self.handed_over, self.halts)?;
         let made =
             format!("planned {}, bytes asked for {}, symbols given {}", self.planned, self.repair_bytes, self.symbols);
-        writeln!(f, "rebuilt          {:>10}   {made}, mismatches {}", self.rebuilt, self.mismatches)?;
+        let cost = format!("mismatches {}, paid {} FROST", self.mismatches, self.repair_frost);
+        writeln!(f, "rebuilt          {:>10}   {made}, {cost}", self.rebuilt)?;
         let beyond = format!("seeds beyond the budget {}", self.beyond);
         writeln!(f, "punished         {:>10}   transactions censored {}, {beyond}", self.punished, self.censored)?;
         let mean = self.quorum_millis.checked_div(self.quorum_trials).unwrap_or_default();

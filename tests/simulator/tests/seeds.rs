@@ -68,6 +68,7 @@ fn what_two_silent_members_held_is_rebuilt_and_who_comes_back_keeps_its_place() 
     let failures: Vec<_> = all.failures.iter().map(|outcome| outcome.failure()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     assert!(all.stats.planned > 0 && all.stats.rebuilt > 0, "nothing was repaired: {}", all.stats);
+    assert!(all.stats.repair_frost > 0, "nobody was paid for it: {}", all.stats);
 }
 
 /// The first seed in which the mutant is caught, by the checker of its law.

@@ -145,6 +145,26 @@ pub enum Deed {
         /// Its part of the fees.
         fees: Amount,
     },
+    /// It was paid by the repair reserve, as a member's account, for fragments that its node rebuilt for others.
+    PaidForRepair {
+        /// The epoch that showed that it has them.
+        epoch: Epoch,
+        /// Bytes of the fragments.
+        bytes: u64,
+        /// How much.
+        amount: Amount,
+    },
+    /// What a node owed the repair reserve was taken from what it earned or has at stake.
+    DebtPaid {
+        /// The node.
+        node: NodeId,
+        /// How much.
+        amount: Amount,
+        /// Out of what.
+        purse: Purse,
+        /// What it still owes.
+        left: Amount,
+    },
     /// It bonded a stake for a node, or changed it.
     Staked {
         /// The node.
@@ -159,6 +179,16 @@ pub enum Deed {
     },
     /// Something else that it paid a fee for.
     Other,
+}
+
+/// What a debt is paid out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purse {
+    /// What the node earned with an epoch.
+    Earnings,
+    /// What the node has at stake.
+    Stake,
 }
 
 /// One thing that happened to an account.

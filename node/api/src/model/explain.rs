@@ -224,6 +224,12 @@ pub struct NodeFacts {
     pub rank: RankView,
     /// The sequential test of whether it has what it attests: at 1 it trips.
     pub integrity_gauge: f64,
+    /// What it owes the repair reserve for gaps of its that others filled.
+    #[serde(default)]
+    pub owed: Amount,
+    /// Bytes of fragments that it rebuilt for others and is not paid for yet.
+    #[serde(default)]
+    pub unpaid_bytes: u64,
     /// Fragments it is to rebuild now.
     pub tickets: Vec<TicketView>,
 }

@@ -62,6 +62,9 @@ pub struct SnapshotView {
 pub struct StakeView {
     /// What is bonded.
     pub stake: Amount,
+    /// What of it the repair reserve has to get, out of earnings first.
+    #[serde(default)]
+    pub owed: Amount,
     /// How it stands.
     pub candidacy: Candidacy,
     /// The epoch with whose end the next committee is chosen.

@@ -241,7 +241,7 @@ impl CoordinatorActor {
         self.journal.retain(|entry| entry.height.0 > commit.height.0);
         let brought = Brought { state: &commit.changes, history: &commit.history };
         self.parts.store.commit_block(commit.height, &commit.block, &commit.certificate, brought)?;
-        self.parts.metrics.committed(&commit);
+        self.parts.metrics.committed(&commit, &self.parts.account);
         let epoch = floe_ledger::views::head(&self.parts.store).map(|head| head.epoch);
         let epoch = epoch.map_err(Halt::State)?;
         let ended = commit.events.iter().find_map(|event| match event {

@@ -7,7 +7,7 @@ use floe_ledger::{Action, Event, Head, SignedTransaction};
 use floe_machines::coordinator::{Outcome, Seen, SubmitError};
 use floe_network::{Network, Reply};
 use floe_storage::Store;
-use floe_types::{Epoch, Height, NodeId, TransactionId};
+use floe_types::{AccountId, Epoch, Height, NodeId, TransactionId};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -29,6 +29,8 @@ pub struct CoordinatorParts {
     pub failed: mpsc::Sender<String>,
     /// What is kept of the past.
     pub history: crate::history::History,
+    /// The account that it earns on.
+    pub account: AccountId,
     /// What is counted.
     pub metrics: Arc<crate::telemetry::Metrics>,
 }

@@ -30,6 +30,8 @@ pub(crate) struct Carrying<'a> {
     /// The epoch that begins.
     pub next: Epoch,
     pub decision: Decision,
+    /// In office in the epoch that ended: whose gaps the plan is about.
+    pub judged: &'a Committee,
     /// In office from now on.
     pub office: &'a Committee,
     /// One past the newest blob.
@@ -87,7 +89,8 @@ impl Carrying<'_> {
                 let Some(target) = plan.nodes.get(usize::from(ticket.target.0)).copied() else { continue };
                 let Some(kind) = self.kind(rows, ticket, &target) else { continue };
                 let since = since.get(&(ticket.shard, target)).copied().unwrap_or(self.next);
-                entries.push(Entry { shard: ticket.shard, target, kind, why: why(ticket.why), since });
+                let (shard, owes) = (ticket.shard, self.owes(ticket.shard, kind, &target));
+                entries.push(Entry { shard, target, kind, why: why(ticket.why), owes, since });
             }
             let more = entry.scope.runs.len();
             if entries.is_empty() || given + entries.len() > TICKETS_MAX || runs + more > RUNS_IN_ALL_MAX {
@@ -103,6 +106,12 @@ impl Carrying<'_> {
             batches.push(Batch { first, issued, until, haste, scope, blobs: entry.blobs, entries });
         }
         batches
+    }
+
+    /// Whose gap a stand-in fills: that of who had the seat in the epoch by which it was planned.
+    fn owes(&self, shard: ShardIndex, kind: RowKind, target: &NodeId) -> Option<NodeId> {
+        let holder = self.judged.holder(shard).and_then(|index| self.judged.member(index)).map(|member| member.node);
+        holder.filter(|holder| kind == RowKind::StandIn && holder != target)
     }
 
     /// What the target of a ticket is to the shard now; none when it may not rebuild it any more.

@@ -29,6 +29,7 @@ mod network;
 pub use floe_risk::planner::{Margins, Ruler};
 
 pub(crate) use carry::Carrying;
+pub(crate) use groups::PIECES_MAX;
 pub(crate) use network::Scene;
 
 use crate::classes;

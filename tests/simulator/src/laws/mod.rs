@@ -7,6 +7,7 @@ mod agreement;
 mod blobs;
 mod chain;
 mod conservation;
+mod debts;
 mod offences;
 mod repairs;
 mod seats;
@@ -86,6 +87,7 @@ pub struct Laws {
     seats: seats::Seats,
     offences: offences::Offences,
     repairs: repairs::Repairs,
+    debts: debts::Debts,
     archive: verdicts::Archive,
     genesis: Genesis,
 }
@@ -105,6 +107,7 @@ impl Laws {
             seats: seats::Seats::new(genesis),
             offences: offences::Offences::new(plan),
             repairs: repairs::Repairs::new(genesis),
+            debts: debts::Debts::default(),
             archive: verdicts::Archive::new(),
             genesis: genesis.clone(),
         }
@@ -191,6 +194,8 @@ impl Laws {
         let finding = self.seats.decided(block, &node.disk.state);
         self.if_watched(finding)?;
         let finding = self.repairs.decided(block, &node.disk.state);
+        self.if_watched(finding)?;
+        let finding = self.debts.decided(block, &node.disk.state);
         self.if_watched(finding)
     }
 
@@ -209,6 +214,12 @@ impl Laws {
     #[must_use]
     pub fn planned(&self) -> u64 {
         self.repairs.planned()
+    }
+
+    /// What the reserve paid for repair, in FROST.
+    #[must_use]
+    pub fn paid_for_repair(&self) -> u64 {
+        self.debts.paid()
     }
 
     /// An honest node has risen with what its disk has.

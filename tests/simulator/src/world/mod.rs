@@ -359,6 +359,7 @@ impl World {
         (self.stats.heights, self.stats.epochs) = (heights, epochs);
         self.stats.punished = self.laws.punished();
         self.stats.planned = self.laws.planned();
+        self.stats.repair_frost = self.laws.paid_for_repair();
         let counts = self.network.counts;
         self.stats.messages = counts.sent;
         self.stats.lost += counts.lost;

@@ -147,6 +147,12 @@ fn repair_rows(repair: &RepairView) -> Vec<String> {
     };
     rows.extend(tickets(&repair.tickets));
     rows.push(format!(
+        "reserve     {}   paid {} for rebuilt fragments with the newest boundary, got {} from those whose gaps they were",
+        text::amount(repair.reserve),
+        text::amount(repair.paid),
+        text::amount(repair.repaid),
+    ));
+    rows.push(format!(
         "this node   rebuilt {} fragments since it started, from {}",
         text::count(repair.rebuilt_here),
         text::size(repair.bytes_here),

@@ -148,9 +148,14 @@ impl Look<'_> {
     /// [`floe_api::Code::Internal`].
     pub(super) fn repair_view(&self) -> Result<RepairView, Problem> {
         let all = views::tickets(self.state).map_err(internal)?;
+        let record = self.latest_ended()?;
+        let payout = record.as_ref().map(|record| record.boundary.payout).unwrap_or_default();
         Ok(RepairView {
             epoch: self.head.epoch,
-            planned: Self::planned(self.latest_ended()?.as_ref()),
+            planned: Self::planned(record.as_ref()),
+            paid: payout.repair.into(),
+            repaid: payout.repaid.into(),
+            reserve: views::totals(self.state).map_err(internal)?.reserve.into(),
             total: all.len() as u64,
             tickets: all.iter().take(TICKETS_MAX).map(|ticket| self.ticket_view(ticket)).collect(),
             rebuilt_here: 0,
@@ -263,6 +268,7 @@ impl Look<'_> {
             excluded_below: constants.standing.exclusion as f64 / ONE_Q32,
             rank: standing.map_or(RankView::Good, |standing| rank(standing.rank)),
             integrity_gauge: level / constants.gauge.trip as f64,
+            rebuilds_until: standing.and_then(|standing| standing.rebuilds_until),
             owed: standing.map(|standing| standing.owed).unwrap_or_default().into(),
             unpaid_bytes: standing.map_or(0, |standing| standing.unpaid_bytes),
             tickets: Vec::new(),
@@ -482,6 +488,10 @@ fn node_reasons(facts: &NodeFacts, constants: &Constants) -> Vec<Sentence> {
     if facts.integrity_gauge > 0.0 {
         let share = facts.integrity_gauge;
         lines.push(sentence("risk", format!("samples of it were missing: its gauge is at {share:.2}, at 1 it trips")));
+    }
+    if let Some(last) = facts.rebuilds_until {
+        let loss = "it lost fragments, and may make them again at once";
+        lines.push(sentence("repair", format!("{loss} through epoch {last}; after that, gap by gap in their turn")));
     }
     if !facts.tickets.is_empty() {
         let count = facts.tickets.len() as u64;

@@ -38,7 +38,7 @@ use crate::prices;
 use crate::records::{Counters, Defence, EpochRecord, Head};
 use crate::repairs;
 use crate::reports::{self, Attendance};
-use crate::rows::{self, RowSet, Rows};
+use crate::rows::{self, RowKind, RowSet, Rows};
 use crate::standing::{self, Assembly, Taken};
 use crate::state::{Overlay, StateError, StateRead};
 use crate::tables::Table;
@@ -46,8 +46,8 @@ use crate::terms;
 use crate::verdict::{
     Cause, Decision, Judge, Participation, Progress, Subject, Tally, Thinnest, Transition, Verdict, VerdictRecord,
 };
-use floe_types::{BlockTime, Committee, Epoch, Frost, Params, SequenceNumber, codec};
-use std::collections::BTreeMap;
+use floe_types::{BlockTime, Committee, Epoch, Frost, NodeId, Params, SequenceNumber, codec};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Epochs that are remembered.
 pub const HISTORY_EPOCHS: u64 = 400;
@@ -264,7 +264,8 @@ fn forget(overlay: &mut Overlay<'_>, params: &Params, epoch: Epoch, end: u64) ->
     Ok(done)
 }
 
-/// Lets attestations and withdrawals count, as many as one boundary takes; pauses that are over end, new ones begin.
+/// Lets attestations and withdrawals count, as many as one boundary takes; pauses that are over end, new ones begin. Who said
+/// that it lost fragments of its seats may make them again, once in a window.
 fn settle(
     overlay: &mut Overlay<'_>,
     notes: &mut Notes,
@@ -275,15 +276,21 @@ fn settle(
     let until = next.checked_add(params.pay_pause).unwrap_or(Epoch(u64::MAX));
     let mut changed = rows.clone();
     changed.resume(next);
-    let mut pause = |lost: &RowSet| match params.pay_pause.0 {
-        0 => RowSet::new(),
-        _ => changed.pause(lost, until),
+    let mut losers: BTreeSet<NodeId> = BTreeSet::new();
+    let mut pause = |lost: &RowSet| {
+        let seats = lost.iter().filter_map(|row| rows.get(row)).filter(|row| row.kind == RowKind::Seat);
+        losers.extend(seats.map(|row| row.holder));
+        match params.pay_pause.0 {
+            0 => RowSet::new(),
+            _ => changed.pause(lost, until),
+        }
     };
     let live = |said: &RowSet| said.iter().filter(|row| rows.get(*row).is_some()).collect();
     let settled = coverage::settle(overlay, notes, &live, &mut pause, (SETTLED_SEGMENTS_MAX, end))?;
     if changed != *rows {
         rows::store(overlay, &changed);
     }
+    standing::grant(overlay, &standing::constants(params), &losers, next)?;
     Ok(settled)
 }
 

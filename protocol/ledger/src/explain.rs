@@ -110,6 +110,8 @@ pub struct NodeStanding {
     pub trips_at: u64,
     /// When it tripped last.
     pub tripped: Option<Epoch>,
+    /// The last epoch in which it may make again what it lost honestly; none when that is over or never was.
+    pub rebuilds_until: Option<Epoch>,
     /// Shards of which it keeps some fragments for others.
     pub stands_in: u16,
     /// Tickets that it is the target of.
@@ -142,6 +144,7 @@ pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStand
     let constants = standing::constants(params);
     let assembly = Assembly::of(state, &constants)?;
     let (rows, tickets) = (rows::load(state)?, tickets(state)?);
+    let now = head(state)?.epoch;
     let (last, waiting) = (last_epoch(state)?, claims::waiting(state, &rows)?);
     let standing = |(node, gauges): (&NodeId, &Gauges)| {
         let candidate = candidates::candidate(state, node)?;
@@ -161,6 +164,7 @@ pub fn standings(state: &dyn StateRead, params: &Params) -> Result<Vec<NodeStand
             integrity: gauges.integrity.level,
             trips_at: constants.gauge.trip,
             tripped: gauges.integrity.tripped,
+            rebuilds_until: gauges.rebuilds_until(&constants).filter(|last| *last >= now),
             stands_in: rows.of(node).filter(|(_, row)| row.kind == RowKind::StandIn).count() as u16,
             tickets: tickets.iter().filter(|ticket| ticket.target == *node).count() as u64,
             owed: debts::owed(state, node)?,

@@ -1,12 +1,13 @@
 //! Tickets: what a boundary decided to rebuild, by whom, and who may ask for the symbols of it.
 //!
 //! Recovery symbols are served to nobody but who has a right to them, or what was dropped could be fetched when it is
-//! asked for. There are three rights, all of which every holder can look up for itself:
+//! asked for. There are four rights, all of which every holder can look up for itself:
 //!
 //! | right | who has it | until |
 //! | --- | --- | --- |
 //! | [`Right::Ticket`] | the target that the plan of a boundary named, for its blobs | the next decided boundary |
 //! | [`Right::Standing`] | a seat's holder, for a blob that was certified lately without it | it covers the blob |
+//! | [`Right::Rebuild`] | a seat's holder that withdrew fragments or whose gauge tripped, for its gaps, once in a window | as long after as for a certificate |
 //! | [`Right::Trickle`] | a seat's holder that answered, for a gap whose turn the running epoch is | the next boundary |
 //!
 //! A plan names a shard, a target and blobs. Blobs are runs of numbers, of which only those count whose *rotation* is the
@@ -198,6 +199,8 @@ pub enum Right {
     Standing,
     /// The running epoch is the one in which this gap of a seat is filled.
     Trickle,
+    /// Its seat's holder lost it honestly and may make everything again that it lacks, for a while and once in a window.
+    Rebuild,
 }
 
 /// The batches that there are, by number.

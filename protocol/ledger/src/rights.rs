@@ -99,7 +99,7 @@ pub fn ticket_work(
 pub struct Refill {
     /// The blob.
     pub gap: Gap,
-    /// Why it may: [`Right::Standing`] or [`Right::Trickle`].
+    /// Why it may: [`Right::Standing`], [`Right::Rebuild`] or [`Right::Trickle`].
     pub right: Right,
 }
 
@@ -129,12 +129,12 @@ pub fn refills(
     let Some(of) = rows.get(row).filter(|of| of.kind == RowKind::Seat).copied() else {
         return Ok(RefillsPage::default());
     };
-    let desk = Desk::new(state, params)?;
+    let desk = Desk::new(state, params, &of.holder)?;
     let page = committees::gaps(state, row, from, limit)?;
     let mut refills = Vec::new();
     for gap in page.gaps {
         let Some(life) = blobs::life(state, gap.sequence)? else { continue };
-        let right = desk.of_seat(&of.holder, of.shard, gap.sequence, &life);
+        let right = desk.of_seat(of.shard, gap.sequence, &life);
         refills.extend(right.map(|right| Refill { gap, right }));
     }
     Ok(RefillsPage { refills, next: page.next })
@@ -168,69 +168,61 @@ pub fn grants(
             ticket.target == *asker && ticket.shard == shard && ticket.scope.contains(&constants, number)
         }));
     }
-    let desk = Desk::new(state, params)?;
-    Ok(is_seat(&rows, row) && desk.has(asker, shard, number, &life, right))
+    let desk = Desk::new(state, params, asker)?;
+    Ok(is_seat(&rows, row) && desk.has(shard, number, &life, right))
 }
 
 fn is_seat(rows: &Rows, row: RowId) -> bool {
     rows.get(row).is_some_and(|row| row.kind == RowKind::Seat)
 }
 
-/// What rights without a ticket depend on, looked up once.
+/// What rights of a seat's holder without a ticket depend on, looked up once.
 struct Desk {
     constants: Constants,
     now: Epoch,
-    /// Members that answered in the epoch decided last; none when nothing was decided yet.
-    answered: Vec<NodeId>,
+    /// Whether it answered in the epoch decided last.
+    answered: bool,
+    /// Whether it may make again what it lost honestly.
+    rebuilds: bool,
 }
 
 impl Desk {
-    fn new(state: &dyn StateRead, params: &Params) -> Result<Desk, StateError> {
+    fn new(state: &dyn StateRead, params: &Params, holder: &NodeId) -> Result<Desk, StateError> {
         let now = head(state)?.epoch;
-        let mut answered = Vec::new();
+        let mut answered = false;
         let mut epoch = now.0;
         while let Some(earlier) = epoch.checked_sub(1) {
             epoch = earlier;
             let Some(record) = boundary::epoch_record(state, Epoch(epoch))? else { break };
             if record.is_decided() {
                 if let Some(committee) = committees::committee_of(state, record.term)? {
-                    let members = (0u16..).map(floe_types::MemberIndex).zip(committee.members());
-                    let said = members.filter(|(index, _)| record.boundary.answered.contains(*index));
-                    answered = said.map(|(_, member)| member.node).collect();
+                    let index = committee.index_of(holder);
+                    answered = index.is_some_and(|index| record.boundary.answered.contains(index));
                 }
                 break;
             }
         }
-        Ok(Desk { constants: standing::constants(params), now, answered })
+        let constants = standing::constants(params);
+        let gauges = standing::of(state, holder)?;
+        let rebuilds = gauges.is_some_and(|gauges| gauges.rebuilds_in(&constants, now));
+        Ok(Desk { constants, now, answered, rebuilds })
     }
 
     /// The right that a seat's holder has for a gap, if any.
-    fn of_seat(
-        &self,
-        holder: &NodeId,
-        shard: ShardIndex,
-        number: SequenceNumber,
-        life: &SequenceRecord,
-    ) -> Option<Right> {
-        let rights = [Right::Standing, Right::Trickle];
-        rights.into_iter().find(|right| self.has(holder, shard, number, life, *right))
+    fn of_seat(&self, shard: ShardIndex, number: SequenceNumber, life: &SequenceRecord) -> Option<Right> {
+        let rights = [Right::Standing, Right::Rebuild, Right::Trickle];
+        rights.into_iter().find(|right| self.has(shard, number, life, *right))
     }
 
-    fn has(
-        &self,
-        holder: &NodeId,
-        shard: ShardIndex,
-        number: SequenceNumber,
-        life: &SequenceRecord,
-        right: Right,
-    ) -> bool {
+    fn has(&self, shard: ShardIndex, number: SequenceNumber, life: &SequenceRecord, right: Right) -> bool {
         match right {
             Right::Ticket { .. } => false,
+            Right::Rebuild => self.rebuilds,
             Right::Standing => self.now.0.saturating_sub(life.certified.0) < self.constants.repair.standing.0,
             Right::Trickle => {
                 let left = self.constants.life(self.now, life.last);
                 left == Life::Lasting
-                    && self.answered.contains(holder)
+                    && self.answered
                     && planner::trickles(&self.constants, self.now, number, shard, left)
             }
         }

@@ -20,8 +20,7 @@
 //! - **I12** Long-run availability of 75 % is excluded within 45 days, of 50 % within 16.
 //!
 //! # Not here
-//! The arithmetic: [`floe_risk`]. That a newcomer shows what it has before it counts; that whose integrity gauge tripped for the
-//! first time gets a ticket for all it has: neither is done yet.
+//! The arithmetic: [`floe_risk`]. That a newcomer shows what it has before it counts is not done yet.
 
 use crate::candidates;
 use crate::event::Event;
@@ -65,6 +64,8 @@ pub struct Gauges {
     pub silent_since: Option<Epoch>,
     /// The sequential test of whether it has what it attests.
     pub integrity: Gauge,
+    /// The first epoch of its newest rebuild of what it lost honestly ([`crate::Right::Rebuild`]).
+    pub rebuild: Option<Epoch>,
     /// Under which number it is compared with others.
     pub(crate) number: u16,
 }
@@ -72,7 +73,26 @@ pub struct Gauges {
 impl Gauges {
     fn new(number: u16) -> Gauges {
         let (age, integrity) = (EpochCount(0), Gauge::default());
-        Gauges { record: Record::clean(), age, silent_since: None, integrity, number }
+        Gauges { record: Record::clean(), age, silent_since: None, integrity, rebuild: None, number }
+    }
+
+    /// Grants a rebuild from epoch `next` on, unless there was one in the window of its gauge.
+    fn grant(&mut self, constants: &Constants, next: Epoch) {
+        let recent = |before: Epoch| next.0.saturating_sub(before.0) <= constants.gauge.window.0;
+        if !self.rebuild.is_some_and(recent) {
+            self.rebuild = Some(next);
+        }
+    }
+
+    /// The last epoch of its newest rebuild.
+    pub(crate) fn rebuilds_until(&self, constants: &Constants) -> Option<Epoch> {
+        Some(Epoch(self.rebuild?.0.saturating_add(constants.repair.standing.0).saturating_sub(1)))
+    }
+
+    /// Whether `epoch` is one of its newest rebuild.
+    pub(crate) fn rebuilds_in(&self, constants: &Constants, epoch: Epoch) -> bool {
+        let begun = self.rebuild.is_some_and(|first| first <= epoch);
+        begun && self.rebuilds_until(constants).is_some_and(|last| epoch <= last)
     }
 
     /// What may be expected of it, unless it is excluded for another reason.
@@ -104,6 +124,29 @@ pub(crate) fn all(state: &dyn StateRead) -> Result<BTreeMap<NodeId, Gauges>, Sta
         Ok((NodeId(node), Table::Gauges.parse(&value)?))
     };
     Table::Gauges.all(state, &[])?.into_iter().map(entry).collect()
+}
+
+/// The gauges of one node.
+pub(crate) fn of(state: &dyn StateRead, node: &NodeId) -> Result<Option<Gauges>, StateError> {
+    Table::Gauges.load(state, &key(node))
+}
+
+/// Grants a rebuild from epoch `next` on to each node that has said that it lost fragments of its seats.
+pub(crate) fn grant(
+    overlay: &mut Overlay<'_>,
+    constants: &Constants,
+    nodes: &BTreeSet<NodeId>,
+    next: Epoch,
+) -> Result<(), StateError> {
+    for node in nodes {
+        let Some(before) = of(overlay, node)? else { continue };
+        let mut gauges = before;
+        gauges.grant(constants, next);
+        if gauges != before {
+            Table::Gauges.store(overlay, key(node), &gauges);
+        }
+    }
+    Ok(())
 }
 
 /// Members and others as a boundary finds them.
@@ -257,8 +300,10 @@ impl Taken<'_> {
         if let Some(seen) = seen.filter(|_| self.is_decided()) {
             gauges.integrity.observe_good(&constants.gauge, u64::from(seen.good));
             for _ in 0..seen.missing {
-                if gauges.integrity.observe(&constants.gauge, epoch, Sample::Missing) == Outcome::Convicted {
-                    gauges.record.exclude(epoch, Cause::Integrity);
+                match gauges.integrity.observe(&constants.gauge, epoch, Sample::Missing) {
+                    Outcome::Quiet => {}
+                    Outcome::Tripped => gauges.grant(constants, epoch.next()),
+                    Outcome::Convicted => gauges.record.exclude(epoch, Cause::Integrity),
                 }
             }
         }

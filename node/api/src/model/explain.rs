@@ -3,7 +3,7 @@
 //! One model for the command line, `--json` and HTTP: sentences for people, made once by the node, beside the numbers that
 //! they are made of. Every number is on the ledger and can be recomputed from it.
 
-use super::{Margin, Ruler, Time, Verdict};
+use super::{Amount, Margin, Ruler, Time, Verdict};
 use floe_types::{BlobId, Epoch, NodeId, ShardIndex};
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +173,15 @@ pub struct RepairView {
     pub epoch: Epoch,
     /// What the newest boundary planned.
     pub planned: PlannedView,
+    /// What the reserve paid with it for fragments that were rebuilt for others.
+    #[serde(default)]
+    pub paid: Amount,
+    /// What the reserve got with it from those whose gaps others filled.
+    #[serde(default)]
+    pub repaid: Amount,
+    /// What the reserve has.
+    #[serde(default)]
+    pub reserve: Amount,
     /// The tickets that are valid, at most a thousand.
     pub tickets: Vec<TicketView>,
     /// Tickets that are valid.
@@ -230,6 +239,9 @@ pub struct NodeFacts {
     /// Bytes of fragments that it rebuilt for others and is not paid for yet.
     #[serde(default)]
     pub unpaid_bytes: u64,
+    /// The last epoch in which it may make again at once what it lost and said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rebuilds_until: Option<Epoch>,
     /// Fragments it is to rebuild now.
     pub tickets: Vec<TicketView>,
 }

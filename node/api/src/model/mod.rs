@@ -15,7 +15,7 @@ mod ruler;
 mod scalar;
 mod store;
 
-pub use account::{Deed, HistoryEntry, HistoryPlace, HistoryPlaceError, HistoryView};
+pub use account::{Deed, HistoryEntry, HistoryPlace, HistoryPlaceError, HistoryView, Purse};
 pub use blob::{
     Attributes, AttributesError, BlobHead, BlobList, BlobPhase, BlobStatus, BlobSummary, Freshness, LastVerdict,
     VerdictChange, VerdictsView,

@@ -206,6 +206,9 @@ impl Service for Shelf {
         now(Ok(RepairView {
             epoch: Epoch(4),
             planned: PlannedView::default(),
+            paid: Amount::default(),
+            repaid: Amount::default(),
+            reserve: Amount::default(),
             tickets: Vec::new(),
             total: 0,
             rebuilt_here: 0,

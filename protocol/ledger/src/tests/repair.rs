@@ -281,3 +281,104 @@ fn silence_shared_again_and_again_makes_one_domain() {
     }
     assert_eq!(flagged(&world), [(node(2), node(4))]);
 }
+
+/// What node 6 may fill now of the gaps of its first seat, by which right.
+fn refill_rights(world: &World) -> Vec<Right> {
+    let shard = seats(6).iter().next().unwrap();
+    let row = views::rows(&world.state).unwrap().seat(shard).unwrap();
+    let page = views::refills(&world.state, &world.context.params, row, SequenceNumber(0), 10).unwrap();
+    let granted =
+        |right| views::grants(&world.state, &world.context.params, &node(6), (shard, SequenceNumber(0)), right);
+    for refill in &page.refills {
+        assert!(granted(refill.right).unwrap());
+    }
+    assert_eq!(granted(Right::Rebuild).unwrap(), page.refills.iter().any(|refill| refill.right == Right::Rebuild));
+    page.refills.iter().map(|refill| refill.right).collect()
+}
+
+fn says_of_first(world: &mut World, held: bool) {
+    let shards: ShardSet = seats(6).iter().take(1).collect();
+    let (member, runs) = (node(6), vec![Run { first: SequenceNumber(0), last: SequenceNumber(0) }]);
+    let said = if held { Action::Attest { member, shards, runs } } else { Action::Withdraw { member, shards, runs } };
+    world.act(&node_key(6), said);
+}
+
+#[test]
+fn who_says_that_it_lost_fragments_may_make_them_again_at_once_and_once_in_a_window() {
+    let mut world = World::new();
+    world.store(blob(1), 400, &ALL);
+    // Beyond what an uploader may still deliver.
+    (1..=14).for_each(|_| drop(world.end_epoch(&ALL)));
+    says_of_first(&mut world, false);
+    assert_eq!(refill_rights(&world), [], "a withdrawal is in force from the next boundary");
+    world.end_epoch(&ALL);
+    let constants = views::risk_constants(&world.context.params);
+    let last = world.epoch().0 + constants.repair.standing.0 - 1;
+    let until = |world: &World| {
+        views::node_standing(&world.state, &world.context.params, &node(6)).unwrap().unwrap().rebuilds_until
+    };
+    assert_eq!((refill_rights(&world), until(&world)), (vec![Right::Rebuild], Some(Epoch(last))));
+    says_of_first(&mut world, true);
+    assert_eq!(refill_rights(&world), [], "it has it");
+    while world.epoch().0 <= last {
+        world.end_epoch(&ALL);
+    }
+    // A second loss in the window is filled in its turn.
+    says_of_first(&mut world, false);
+    world.end_epoch(&ALL);
+    assert_eq!(until(&world), None);
+    let mut turns = Vec::new();
+    for _ in 0..constants.repair.trickle.0 {
+        turns.extend(refill_rights(&world));
+        world.end_epoch(&ALL);
+    }
+    assert_eq!(turns, [Right::Trickle]);
+    // And one after the window is as the first.
+    says_of_first(&mut world, true);
+    while world.epoch().0 <= last + constants.gauge.window.0 {
+        world.end_epoch(&ALL);
+    }
+    says_of_first(&mut world, false);
+    world.end_epoch(&ALL);
+    assert_eq!(refill_rights(&world), [Right::Rebuild]);
+}
+
+#[test]
+fn a_gauge_that_trips_for_the_first_time_gives_a_rebuild_and_for_the_second_convicts() {
+    let mut world = World::new();
+    world.store(blob(1), 400, &without(&[6]));
+    (1..=14).for_each(|_| drop(world.end_epoch(&ALL)));
+    let (params, epoch) = (world.context.params.clone(), world.epoch());
+    let (constants, committee) = (views::risk_constants(&params), views::committee(&world.state).unwrap());
+    let lacks = |at: usize| MemberAttendance { held: 63, missing: if at == 6 { 6 } else { 0 }, ..Default::default() };
+    let participation = Participation { reporters: members(ALL), answered: members(ALL), decision: Decision::Decided };
+    let attendance = Attendance { participation, slots: 63, members: ALL.into_iter().map(lacks).collect() };
+    let after = |world: &World, epoch: Epoch| {
+        let mut overlay = Overlay::new(&world.state);
+        let taken = standing::Taken {
+            params: &params,
+            constants: &constants,
+            committee: &committee,
+            attendance: &attendance,
+            epoch,
+        };
+        taken.turn(&mut overlay).unwrap();
+        overlay.into_changes()
+    };
+    let changes = after(&world, epoch);
+    world.meddle(&changes);
+    let standing = |world: &World| views::node_standing(&world.state, &params, &node(6)).unwrap().unwrap();
+    let first = standing(&world);
+    assert_eq!((first.tripped, first.rank, first.integrity), (Some(epoch), Rank::Good, 0));
+    assert_eq!(first.rebuilds_until, Some(Epoch(epoch.0 + constants.repair.standing.0)));
+    world.end_epoch(&ALL);
+    assert_eq!(refill_rights(&world), [Right::Rebuild]);
+    assert_eq!(
+        standing(&world).rebuilds_until,
+        first.rebuilds_until,
+        "withdrawing what it was told of gives no second"
+    );
+    let changes = after(&world, Epoch(epoch.0 + 2));
+    world.meddle(&changes);
+    assert_eq!(standing(&world).rank, Rank::Excluded);
+}

@@ -168,6 +168,11 @@ impl Repairs {
             Right::Standing => is_seat && now.0 < certified.0 + constants.repair.standing.0,
             // Whose turn it is the ledger's own tests look at.
             Right::Trickle => is_seat,
+            // It was granted as lately: when and how often is looked at in the ledger's own tests.
+            Right::Rebuild => {
+                let gauges = views::node_standing(state, &self.params, asker)?;
+                is_seat && gauges.is_some_and(|gauges| gauges.rebuilds_until.is_some_and(|last| now <= last))
+            }
         })
     }
 }

@@ -488,10 +488,10 @@ def wal_row():
             unit="suffix: WAL", step=True, min=None,
         ),
         graph(
-            "What do nodes earn, and what for?",
+            "What do nodes earn in an hour, and what for?",
             "Good looks like storage above all. Repair: fragments that were rebuilt for others, out of the reserve.",
-            [target(f"sum by (reason) ({rate('floe_node_earned_wal_total')})", "{{reason}}")],
-            unit="suffix: WAL/s",
+            [target(f"sum by (reason) ({rate('floe_node_earned_wal_total')}) * 3600", "{{reason}}")],
+            unit="suffix: WAL",
         ),
         graph(
             "Who owes the repair reserve?",

@@ -364,7 +364,8 @@ mod tests {
         /// Whatever is lost in whichever parts, what is owed back is what was paid, once all is lost.
         #[test]
         fn what_was_paid_is_owed_back_when_it_is_lost(
-            waiting in 0u64..1_000, rebuilt in 1u64..1_000_000, paid in 0u64..1_000_000, parts in proptest::collection::vec(0u64..300_000, 0..9),
+            waiting in 0u64..1_000, rebuilt in 1u64..1_000_000, paid in 0u64..1_000_000,
+            parts in proptest::collection::vec(0u64..300_000, 0..9),
         ) {
             let (row, owes) = (RowId(4), NodeId([7; 32]));
             let mut claims = Claims::from([((row, owes), Claim { waiting, rebuilt, paid: Frost(paid) })]);

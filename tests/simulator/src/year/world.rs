@@ -463,7 +463,8 @@ fn plan_for_the_dead(epoch: Epoch, changes: &mut ChangeSet) {
     for rotation in 0..16 {
         let first = TicketNumber(1 << 40 | u64::from(rotation));
         let scope = Scope { runs: vec![Run { first: DEAD, last: DEAD }], rotation };
-        let entry = Entry { shard: ShardIndex(0), target, kind: RowKind::Seat, why: Why::Missing, since: epoch };
+        let entry =
+            Entry { shard: ShardIndex(0), target, kind: RowKind::Seat, why: Why::Missing, since: epoch, owes: None };
         let entries = vec![entry];
         let batch = Batch { first, issued: epoch, until: epoch, haste: Haste::Capped, scope, blobs: 1, entries };
         let key = [&[TICKETS][..], &first.0.to_be_bytes()].concat();

@@ -3,7 +3,7 @@
 //! Everything is real: encodings, openings of a blob that was encoded, signatures of ed25519 and BLS, the draw over a state of a
 //! hundred thousand blobs, and blocks of commitments and reports that the ledger executes. Only bytes come from memory. Each
 //! figure stands beside what was promised at a hundred members; the program fails when one is missed.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a benchmark")]
 
 use floe_erasure::{Axis, Layout, MemorySink, Options, chunk_count, encode, nth_chunk};
 use floe_ledger::challenges::{
@@ -70,7 +70,7 @@ struct Shelf {
 
 impl Shelf {
     fn of(shards: u16, length: u64) -> Shelf {
-        let source: Vec<u8> = (0..length).map(|at| (at * 2_654_435_761 >> 7) as u8).collect();
+        let source: Vec<u8> = (0..length).map(|at| ((at * 2_654_435_761) >> 7) as u8).collect();
         let layout = Layout::new(shards, length).unwrap();
         let sink = MemorySink::new(layout.encoded_bytes() as usize);
         let encoded = encode(&source, length, shards, &sink, &Options::default()).unwrap();

@@ -167,7 +167,6 @@ impl Round {
     }
 
     /// What the questions of `slot` came to.
-    #[must_use]
     pub fn of_slot(&self, slot: Slot) -> impl Iterator<Item = (&Aim, &Got)> {
         let from = Aim { slot, target: MemberIndex(0), at: 0 };
         self.got.range(from..).take_while(move |(aim, _)| aim.slot == slot)

@@ -30,13 +30,16 @@ struct Accused {
     question: Question,
 }
 
+/// Of whom it was asked again, what, and what came of it.
+type Came = (MemberIndex, QuestionTag, Outcome);
+
 /// What came of it.
 pub(super) struct Asked {
     rounds: Vec<Round>,
     board: Scoreboard,
     accused: Vec<Accused>,
     /// By who asked again: what came of it.
-    again: Vec<BTreeMap<(Slot, MemberIndex), (MemberIndex, QuestionTag, Outcome)>>,
+    again: Vec<BTreeMap<(Slot, MemberIndex), Came>>,
     /// By member and slot, the shards of honest members that were shown something.
     pub shown: Vec<[u32; SLOTS as usize]>,
     /// By member, how many of the others' own questions it denied or answered with something else.
@@ -172,7 +175,7 @@ pub(super) fn report(world: &mut World, asking: &Asking<'_>, asked: &Asked) {
     let speaks = |me: &usize| asking.up[*me][closing] || flaw == Flaw::VouchForAll;
     for (me, place) in asking.places.iter().enumerate().filter(|(me, _)| speaks(me)) {
         let (index, round) = (MemberIndex(me as u16), &asked.rounds[me]);
-        let reask = |(key, came): (&(Slot, MemberIndex), &(MemberIndex, QuestionTag, Outcome))| {
+        let reask = |(key, came): (&(Slot, MemberIndex), &Came)| {
             let ((slot, accuser), (target, tag, outcome)) = (*key, *came);
             let was_there = slot.next().is_some_and(|slot| asked.board.standing(slot, target).is_held());
             outcome.said(was_there).map(|said| ReAsk { slot, accuser, tag, said })

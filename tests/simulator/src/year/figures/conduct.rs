@@ -109,8 +109,8 @@ pub fn fetched(members: usize) -> Vec<Figure> {
         format!("{members} members, one that fetches"),
         format!(
             "{} KiB an epoch for {} KiB; rights to symbols: {rights}; service {:.0} % when it is quick, {:.0} % when it is late",
-            cost.moved / 3 >> 10,
-            cost.challenged / 3 >> 10,
+            cost.moved / 3 / 1_024,
+            cost.challenged / 3 / 1_024,
             share(0),
             share(1)
         ),

@@ -12,6 +12,8 @@ use floe_simulator::year::{Land, Villain, Weather, World};
 use floe_types::EpochCount;
 use floe_types::laws::Law;
 
+type Villains = Vec<(usize, Box<dyn Villain>)>;
+
 fn all_met(figures: Vec<Figure>) {
     figures.iter().for_each(|figure| println!("{figure}"));
     let missed: Vec<_> = figures.iter().filter(|figure| figure.met == Some(false)).collect();
@@ -83,7 +85,7 @@ fn a_month_with_as_many_villains_as_are_borne() {
 }
 
 /// What is broken in so many epochs of a network of seven, of four shards each, with a flaw.
-fn broken(flaw: Flaw, villains: Vec<(usize, Box<dyn Villain>)>, epochs: u64) -> Vec<Law> {
+fn broken(flaw: Flaw, villains: Villains, epochs: u64) -> Vec<Law> {
     let mut world = World::begin(&Land::found((7, 4), 0, 32, |_, _| true), Weather::Fair, 3, villains);
     world.spoil(flaw);
     let mut truth = Truth::default();
@@ -95,13 +97,12 @@ fn broken(flaw: Flaw, villains: Vec<(usize, Box<dyn Villain>)>, epochs: u64) -> 
 #[test]
 fn every_flaw_is_seen_by_the_checker_of_its_law() {
     let gone = |at: usize| -> (usize, Box<dyn Villain>) { (at, Box::new(Flapper { on: 0, off: 1 })) };
-    let away = || -> Vec<(usize, Box<dyn Villain>)> {
+    let away = || -> Villains {
         (0..2).map(|at| -> (usize, Box<dyn Villain>) { (at, Box::new(Away { from: 4, epochs: 11 })) }).collect()
     };
-    let half = || -> Vec<(usize, Box<dyn Villain>)> { vec![(1, Box::new(Flapper { on: 1, off: 1 }))] };
-    let lossy =
-        || -> Vec<(usize, Box<dyn Villain>)> { (0..2).map(|at| (at, Partial::of(900_000, at as u64))).collect() };
-    let cases: [(Flaw, Law, Vec<(usize, Box<dyn Villain>)>, u64); 8] = [
+    let half = || -> Villains { vec![(1, Box::new(Flapper { on: 1, off: 1 }))] };
+    let lossy = || -> Villains { (0..2).map(|at| (at, Partial::of(900_000, at as u64))).collect() };
+    let cases: [(Flaw, Law, Villains, u64); 8] = [
         (Flaw::LoseQuietly, Law::I3, lossy(), 12),
         (Flaw::OverlookOne, Law::I5, vec![], 3),
         (Flaw::VouchForAll, Law::I6, vec![gone(0)], 3),

@@ -312,7 +312,7 @@ def blobs_row():
     ]
 
 
-LINE = {name: f'line="{name}"' for name in ("read", "decide", "total")}
+LINE = {name: f'line="{name}"' for name in ("read", "decide", "repair", "total")}
 
 
 def ruler_row():
@@ -323,16 +323,18 @@ def ruler_row():
         bars(
             "Where do the shards stand on the ruler?",
             "Good looks like the first two bars as long as the last. The network decides while the first reaches "
-            "decide; a blob held by everyone can be read while it reaches read.",
+            "decide; a blob held by everyone can be read while it reaches read. At the line of repair the thinnest blobs "
+            "would be rebuilt; without one, nothing above read would start it.",
             [
                 target(answering, "answer now", instant=True),
                 target(took_part, "took part in the last decision", instant=True),
                 target(line_of("read"), "read", instant=True),
                 target(line_of("decide"), "decide", instant=True),
+                target(line_of("repair"), "repair of the thinnest", instant=True),
                 target(line_of("total"), "total", instant=True),
             ],
             min=0, thresholds=steps((BLUE, None)),
-            overrides=coloured({"read": RED, "decide": ORANGE, "total": GREY}),
+            overrides=coloured({"read": RED, "decide": ORANGE, "repair of the thinnest": BLUE, "total": GREY}),
         ),
         graph(
             "How far are the answering shards from the lines?",
@@ -355,6 +357,7 @@ def ruler_row():
             [
                 target(when_defended(decided("floe_network_margin_min_shards")), "shards"),
                 target(when_defended(decided("floe_network_margin_min_nodes")), "largest nodes"),
+                target(when_defended(decided("floe_network_margin_min_domains")), "largest failure domains"),
             ],
             step=True,
         ),

@@ -261,9 +261,17 @@ fn described(status: &BlobStatus, output: &Output) -> String {
     match &status.ruler {
         Some(ruler) => rows.push(draw::ruler(ruler, status.margin.as_ref())),
         None => rows.push(format!(
-            "fragments  {} of {} attested      read {} · decide {}",
-            status.attested, status.lines.total, status.lines.read, status.lines.decide,
+            "fragments  {} of {} attested      read {} · decide {}{}",
+            status.attested,
+            status.lines.total,
+            status.lines.read,
+            status.lines.decide,
+            status.lines.repair.map_or_else(String::new, |repair| format!(" · repair {repair}")),
         )),
+    }
+    let tolerated = status.standing.as_ref().is_some_and(|standing| standing.verdict == Verdict::Tolerated);
+    if tolerated && (status.repair_begins.is_some() || status.ruler.is_some_and(|ruler| ruler.absent > 0)) {
+        rows.push(format!("repair  {}", draw::outlook(status.repair_begins)));
     }
     let name =
         status.attributes.file_name.as_ref().map_or_else(String::new, |name| format!("   {}", name.escape_debug()));

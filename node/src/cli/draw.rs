@@ -4,6 +4,7 @@ use super::output::{Output, Tone};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Color, ContentArrangement, Table};
 use floe_api::model::{Freshness, Margin, Ruler, Standing, Verdict};
+use floe_types::Epoch;
 
 /// The widest ruler in characters: a network of more shards is drawn to scale.
 const RULER_WIDTH_MAX: u16 = 50;
@@ -23,15 +24,20 @@ pub(super) fn ruler(ruler: &Ruler, margin: Option<&Margin>) -> String {
     let (held, absent, uncovered) = (ruler.held, ruler.absent, ruler.uncovered);
     let mut text =
         format!("shards  {bar}  {held} held · {absent} absent · {uncovered} uncovered   of {}\n", lines.total);
-    let marks = [
+    let mut marks = vec![
         (0, "0".to_owned()),
         (scaled(lines.read), format!("read {}", lines.read)),
         (scaled(lines.decide), format!("decide {}", lines.decide)),
     ];
+    marks.extend(lines.repair.map(|repair| (scaled(repair), format!("repair {repair}"))));
+    marks.sort_by_key(|(at, _)| *at);
     let (mut ticks, mut labels) = (String::new(), String::new());
     for (at, label) in &marks {
-        pad_to(&mut ticks, *at);
-        ticks.push('|');
+        // Lines that fall together have one tick.
+        if ticks.is_empty() || ticks.len() <= *at {
+            pad_to(&mut ticks, *at);
+            ticks.push('|');
+        }
         let start = (at.saturating_sub(2)).max(if labels.is_empty() { 0 } else { labels.len() + 2 });
         pad_to(&mut labels, start);
         labels.push_str(label);
@@ -48,9 +54,21 @@ fn pad_to(text: &mut String, column: usize) {
     text.push_str(&" ".repeat(missing));
 }
 
-/// `18 shards = any 4 of 7 nodes`.
+/// `18 shards = any 4 of 7 nodes (or any 1 of 3 failure domains)`.
 pub(super) fn margin_words(margin: &Margin) -> String {
-    format!("{} shards = any {} of {} nodes", margin.shards, margin.nodes, margin.of_nodes)
+    let domains = match (margin.domains, margin.of_domains) {
+        (Some(domains), Some(of)) => format!(" (or any {domains} of {of} failure domains)"),
+        _ => String::new(),
+    };
+    format!("{} shards = any {} of {} nodes{domains}", margin.shards, margin.nodes, margin.of_nodes)
+}
+
+/// What is beside the ruler of a blob that is not whole: when repair begins if nothing changes.
+pub(super) fn outlook(begins: Option<Epoch>) -> String {
+    match begins {
+        Some(epoch) => format!("if nothing changes, repair starts at epoch {epoch}"),
+        None => "no repair before exclusion".to_owned(),
+    }
 }
 
 /// A verdict in capitals, in its colour.
@@ -149,6 +167,19 @@ shards  ████████████████████▒▒▒▒
         0       read 10  decide 19
 margin  10 shards = any 2 of 5 nodes";
         assert_eq!(drawn, wanted);
+        let lines = Lines::of(28).with_repair(Some(20));
+        let drawn = ruler(&Ruler::new(20, 4, lines), Some(&Margin::of(&[4; 5], 10).with_domains(1, 3)));
+        let wanted = "\
+shards  ████████████████████▒▒▒▒░░░░  20 held · 4 absent · 4 uncovered   of 28
+        |         |        ||
+        0       read 10  decide 19  repair 20
+margin  10 shards = any 2 of 5 nodes (or any 1 of 3 failure domains)";
+        assert_eq!(drawn, wanted);
+        // A line below the one for deciding comes before it, and one at the same place needs no tick of its own.
+        let drawn = ruler(&Ruler::new(28, 0, Lines::of(28).with_repair(Some(12))), None);
+        assert!(drawn.ends_with("0       read 10  repair 12  decide 19"), "{drawn}");
+        let drawn = ruler(&Ruler::new(28, 0, Lines::of(28).with_repair(Some(19))), None);
+        assert_eq!(drawn.lines().nth(1).unwrap(), "        |         |        |");
     }
 
     #[test]

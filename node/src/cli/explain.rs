@@ -51,7 +51,10 @@ fn described(explanation: &Explanation, output: &Output) -> String {
             rows.extend(dues(facts, width));
             rows.extend(tickets(&facts.tickets));
         }
-        Facts::Network(facts) => rows.extend(facts.members.iter().map(|member| member_row(member, output))),
+        Facts::Network(facts) => {
+            rows.extend(facts.ruler.as_ref().map(|ruler| super::draw::ruler(ruler, facts.thinnest.as_ref())));
+            rows.extend(facts.members.iter().map(|member| member_row(member, output)));
+        }
     }
     let decided = match (explanation.decided, explanation.decided_at) {
         (Some(epoch), Some(at)) => format!("epoch {epoch}, decided {}", clock.past(at)),

@@ -83,8 +83,13 @@ fn described(network: &NetworkView, output: &Output) -> String {
         "blobs      {}",
         if counted.is_empty() { "none decided".to_owned() } else { counted.join(" · ") }
     ));
-    if let Some(margin) = &network.margin_min {
-        rows.push(format!("margin     at least {}", draw::margin_words(margin)));
+    match (&network.ruler, &network.margin_min) {
+        (Some(ruler), margin) => {
+            rows.push("thinnest".to_owned());
+            rows.push(draw::ruler(ruler, margin.as_ref()));
+        }
+        (None, Some(margin)) => rows.push(format!("margin     at least {}", draw::margin_words(margin))),
+        (None, None) => {}
     }
     rows.push(deciding(&network.deciding, &network.lines, output));
     rows.join("\n")

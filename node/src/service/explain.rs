@@ -4,11 +4,11 @@
 //! them but what is marked as *now*: everything else is read off the ledger.
 
 use super::internal;
-use super::look::{Look, margin, verdict_word};
+use super::look::{Look, verdict_word};
 use floe_api::Problem;
 use floe_api::model::{
-    BlobFacts, Explanation, Facts, HolderView, NetworkFacts, NodeFacts, PlannedView, RankView, RepairView, RiskLine,
-    RiskView, Ruler, Sentence, TicketView, Verdict,
+    BlobFacts, Explanation, Facts, HolderView, Margin, NetworkFacts, NodeFacts, PlannedView, RankView, RepairView,
+    RiskLine, RiskView, Ruler, Sentence, TicketView, Verdict,
 };
 use floe_api::service::BlobRef;
 use floe_ledger::repairs::{Haste, Ticket, Why};
@@ -17,7 +17,7 @@ use floe_ledger::views::{self, BlobStatus};
 use floe_ledger::{EpochRecord, VerdictRecord};
 use floe_risk::reliability::Rank;
 use floe_risk::{Params as Constants, Probability};
-use floe_types::{BlobId, Member, NodeId, SequenceNumber, ShardIndex};
+use floe_types::{BlobId, Epoch, Member, NodeId, SequenceNumber, ShardIndex};
 use std::collections::BTreeMap;
 
 /// Tickets that a page of them shows.
@@ -165,7 +165,7 @@ impl Look<'_> {
 
     fn latest_ended(&self) -> Result<Option<EpochRecord>, Problem> {
         let Some(before) = self.head.epoch.0.checked_sub(1) else { return Ok(None) };
-        views::epoch_record(self.state, floe_types::Epoch(before)).map_err(internal)
+        views::epoch_record(self.state, Epoch(before)).map_err(internal)
     }
 
     /// How nodes stand, by node: looked up once for all that are shown.
@@ -225,15 +225,17 @@ impl Look<'_> {
             (_, Some(epoch)) => format!("{short}…  {} since epoch {epoch}", verdict.word().to_uppercase()),
             _ => format!("{short}…  {}: its first boundary has not come", verdict.word().to_uppercase()),
         };
+        let outlook = self.outlook(&view, record.as_ref())?;
         let mut lines = blob_reasons(record.as_ref(), verdict, &holders);
-        lines.extend(repair_words(record.as_ref(), &tickets));
+        lines.extend(repair_words(record.as_ref(), &tickets, outlook.begins, &holders));
         lines.push(sentence("next", format!("paid through epoch {}; now is epoch {}", view.last, self.head.epoch)));
         let facts = BlobFacts {
             blob_id: view.blob,
             verdict,
-            ruler: record.as_ref().map(|record| Ruler::new(record.held, record.absent, self.lines())),
-            margin: record.as_ref().map(margin),
+            ruler: record.as_ref().map(|record| Ruler::new(record.held, record.absent, outlook.lines)),
+            margin: record.as_ref().map(|record| self.margin(record)).transpose()?,
             risk: record.as_ref().map(|record| risk_view(&record.risk)),
+            repair_begins: outlook.begins,
             holders,
             tickets,
         };
@@ -321,11 +323,14 @@ impl Look<'_> {
         let members = self.committee.members().iter();
         let members = members.map(|member| self.node_facts(member, &standings, record.as_ref()));
         let members = members.collect::<Result<Vec<_>, Problem>>()?;
+        let thinnest = self.thinnest_now()?;
+        let known = || record.as_ref().and_then(|record| self.thinnest(record));
         let facts = NetworkFacts {
             answering_now: self.answering().shards,
             needed: self.committee.quorum(),
             planned: Self::planned(record.as_ref()),
-            thinnest: record.as_ref().and_then(|record| self.thinnest(record)),
+            ruler: thinnest.map(|(ruler, _)| ruler),
+            thinnest: thinnest.map(|(_, margin)| margin).or_else(known),
             members,
         };
         let lines = self.network_reasons(&facts, record.as_ref());
@@ -360,10 +365,7 @@ impl Look<'_> {
             },
         ));
         if let Some(thinnest) = &facts.thinnest {
-            lines.push(sentence(
-                "risk",
-                format!("the thinnest blob survives the loss of any {} of {} nodes", thinnest.nodes, thinnest.of_nodes),
-            ));
+            lines.push(sentence("risk", format!("the thinnest blob survives the loss of {}", in_worst_case(thinnest))));
         }
         let verdicts = record.map(|record| &record.boundary.tally.verdicts);
         let words = verdicts
@@ -395,6 +397,15 @@ impl Look<'_> {
         }
         lines
     }
+}
+
+/// `any 2 of 6 nodes, or of any 1 of 3 failure domains`.
+pub(super) fn in_worst_case(margin: &Margin) -> String {
+    let domains = match (margin.domains, margin.of_domains) {
+        (Some(domains), Some(of)) => format!(", or of any {domains} of {of} failure domains"),
+        _ => String::new(),
+    };
+    format!("any {} of {} nodes{domains}", margin.nodes, margin.of_nodes)
 }
 
 fn silent_members(facts: &NetworkFacts) -> bool {
@@ -433,19 +444,29 @@ fn blob_reasons(record: Option<&VerdictRecord>, verdict: Verdict, holders: &[Hol
     lines
 }
 
-fn repair_words(record: Option<&VerdictRecord>, tickets: &[TicketView]) -> Vec<Sentence> {
+fn repair_words(
+    record: Option<&VerdictRecord>,
+    tickets: &[TicketView],
+    begins: Option<Epoch>,
+    holders: &[HolderView],
+) -> Vec<Sentence> {
     let mut lines = Vec::new();
     let Some(record) = record else { return lines };
     lines.push(sentence("risk", times(&record.risk)));
-    let words = match (tickets.is_empty(), record.risk.starts) {
+    let mut silent: Vec<&str> = holders.iter().filter(|one| one.silent_epochs > 0).map(|one| &*one.name).collect();
+    silent.dedup();
+    let words = match (tickets.is_empty(), begins) {
         (false, _) => {
             let mut targets: BTreeMap<&str, usize> = BTreeMap::new();
             tickets.iter().for_each(|ticket| *targets.entry(&ticket.target_name).or_default() += 1);
             let each: Vec<String> = targets.iter().map(|(name, count)| format!("{name} {count}")).collect();
             format!("{} rebuilt: {}", plural(tickets.len() as u64, "fragment is", "fragments are"), each.join(", "))
         }
-        (true, Some(epoch)) => format!("would start at epoch {epoch} if nothing changes"),
+        (true, Some(epoch)) => format!("not repaired; if nothing changes, repair starts at epoch {epoch}"),
         (true, None) if record.absent == 0 && record.uncovered == 0 => "nothing is missing".to_owned(),
+        (true, None) if record.verdict == floe_ledger::Verdict::Tolerated && !silent.is_empty() => {
+            format!("not repaired, on purpose: no repair before {} is excluded", silent.join(" or "))
+        }
         (true, None) => "not repaired, on purpose: the risk is below its bound".to_owned(),
     };
     lines.push(sentence("repair", words));

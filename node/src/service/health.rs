@@ -1,7 +1,8 @@
 //! The health checks that this version can make: what is wrong, for whom, since when, and what to do.
 
+use super::explain::in_worst_case;
 use super::look::Look;
-use floe_api::model::{Axis, Check, CheckCode, Health, HealthState, Time};
+use floe_api::model::{Axis, Check, CheckCode, Health, HealthState, Margin, Time};
 use floe_storage::Statistics;
 use floe_types::Frost;
 
@@ -130,15 +131,13 @@ impl Look<'_> {
                 found.push(finding.check());
             }
         }
-        if let Some(margin) = self.thinnest(&record).filter(|margin| margin.nodes <= 2) {
+        let is_thin = |margin: &Margin| margin.nodes <= 2 || margin.domains.is_some_and(|domains| domains <= 1);
+        if let Some(margin) = self.least_margin(&record).filter(is_thin) {
             let finding = Finding {
                 code: CheckCode::MarginLow,
                 state: if margin.nodes <= 1 { HealthState::Error } else { HealthState::Warn },
                 since: Some(record.ended.into()),
-                summary: format!(
-                    "the thinnest blob survives the loss of any {} of {} nodes",
-                    margin.nodes, margin.of_nodes
-                ),
+                summary: format!("the thinnest blob survives the loss of {}", in_worst_case(&margin)),
                 effect: "readable now; a few more silent members and it is not",
                 next: "bring back silent members: floe committee show",
             };

@@ -34,6 +34,14 @@ pub struct Look<'a> {
     pub now: Time,
 }
 
+/// What comes next for a blob.
+pub(super) struct Outlook {
+    /// The lines of its ruler.
+    pub lines: Lines,
+    /// When repair begins if nothing changes.
+    pub begins: Option<Epoch>,
+}
+
 /// The ledger's verdict in the model's words.
 #[must_use]
 pub fn verdict_word(verdict: floe_ledger::Verdict) -> Verdict {
@@ -268,6 +276,7 @@ impl<'a> Look<'a> {
     pub fn blob_status(&self, blob: &BlobRef) -> Result<BlobStatus, Problem> {
         let view = self.find(&self.resolve(blob)?)?;
         let (standing, record) = self.standing(&view)?;
+        let outlook = self.outlook(&view, record.as_ref())?;
         let layout = Layout::new(self.committee.shards(), view.length).map_err(internal)?;
         let (phase, sequence, certified_epoch) = match view.status {
             views::BlobStatus::Registered | views::BlobStatus::Lapsed => (BlobPhase::Registered, None, None),
@@ -286,13 +295,50 @@ impl<'a> Look<'a> {
             certified_epoch,
             term: self.term(view.first, view.last)?,
             standing,
-            ruler: record.as_ref().map(|record| Ruler::new(record.held, record.absent, self.lines())),
-            margin: record.as_ref().map(margin),
+            ruler: record.as_ref().map(|record| Ruler::new(record.held, record.absent, outlook.lines)),
+            margin: record.as_ref().map(|record| self.margin(record)).transpose()?,
+            repair_begins: outlook.begins,
             attested: view.covered.len(),
-            lines: self.lines(),
+            lines: outlook.lines,
             epoch: self.head.epoch,
             next_boundary_about: self.boundary_about(),
         })
+    }
+
+    /// The lines of a blob's ruler as it would be judged now, and when repair of it begins if nothing changes.
+    pub(super) fn outlook(&self, view: &BlobView, record: Option<&VerdictRecord>) -> Result<Outlook, Problem> {
+        let views::BlobStatus::Certified { sequence, .. } = view.status else {
+            return Ok(Outlook { lines: self.lines(), begins: None });
+        };
+        let ruler = views::ruler(self.state, &self.context.params, sequence).map_err(internal)?;
+        // What the boundary said of a bound that is passed goes before what follows from silences alone.
+        let rises = ruler.and_then(|ruler| ruler.begins_in).filter(|wait| wait.0 > 0);
+        let rises = rises.map(|wait| Epoch(self.head.epoch.0.saturating_add(wait.0)));
+        let tolerated = record.filter(|record| record.verdict == floe_ledger::Verdict::Tolerated);
+        let begins = tolerated.and_then(|record| record.risk.starts.or(rises));
+        Ok(Outlook { lines: self.lines_with(ruler.as_ref()), begins })
+    }
+
+    fn lines_with(&self, ruler: Option<&floe_ledger::Ruler>) -> Lines {
+        let line = ruler.and_then(|ruler| ruler.repair).map(|line| u16::try_from(line).unwrap_or(u16::MAX));
+        self.lines().with_repair(line)
+    }
+
+    /// The margins of a verdict's record.
+    pub(super) fn margin(&self, record: &VerdictRecord) -> Result<Margin, Problem> {
+        let margin = margin_of(record);
+        let domains = views::domain_margin(self.state, &self.context.params, record).map_err(internal)?;
+        Ok(domains.map_or(margin, |found| margin.with_domains(found.domains, found.of_domains)))
+    }
+
+    /// The ruler of the defended blobs that could lose least, and their margin, in the epoch that ended last.
+    pub(super) fn thinnest_now(&self) -> Result<Option<(Ruler, Margin)>, Problem> {
+        let thinnest = views::thinnest(self.state, &self.context.params).map_err(internal)?;
+        Ok(thinnest.map(|class| {
+            let record = &class.record;
+            let margin = margin_of(record).with_domains(class.domains.domains, class.domains.of_domains);
+            (Ruler::new(record.held, record.absent, self.lines_with(class.ruler.as_ref())), margin)
+        }))
     }
 
     /// A page of certified blobs.
@@ -324,8 +370,8 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The margins of a verdict's record.
-#[must_use]
-pub fn margin(record: &VerdictRecord) -> Margin {
-    Margin { shards: record.margin_shards, nodes: record.margin_nodes, of_nodes: record.nodes }
+/// The margins of a verdict's record, in shards and nodes.
+fn margin_of(record: &VerdictRecord) -> Margin {
+    let VerdictRecord { margin_shards, margin_nodes, nodes, .. } = *record;
+    Margin { shards: margin_shards, nodes: margin_nodes, of_nodes: nodes, domains: None, of_domains: None }
 }

@@ -79,11 +79,19 @@ impl Look<'_> {
         views::latest_decided(self.state).map_err(internal)
     }
 
+    /// The least margin of a defended blob, with its domains when the epoch that ended last was decided.
+    pub(super) fn least_margin(&self, record: &EpochRecord) -> Option<Margin> {
+        let now = self.thinnest_now().ok().flatten().map(|(_, margin)| margin);
+        now.or_else(|| self.thinnest(record))
+    }
+
     pub(super) fn thinnest(&self, record: &EpochRecord) -> Option<Margin> {
         record.boundary.tally.thinnest.as_ref().map(|thinnest| Margin {
             shards: thinnest.margin_shards,
             nodes: thinnest.margin_nodes,
             of_nodes: thinnest.nodes,
+            domains: None,
+            of_domains: None,
         })
     }
 
@@ -99,6 +107,8 @@ impl Look<'_> {
             bytes: u64::try_from(weight.bytes).unwrap_or(u64::MAX),
         };
         let params = &self.context.params;
+        let thinnest = self.thinnest_now()?;
+        let known = || decided.as_ref().and_then(|record| self.thinnest(record));
         Ok(NetworkView {
             name,
             network: self.context.network,
@@ -116,7 +126,8 @@ impl Look<'_> {
                 .as_ref()
                 .map(|record| record.boundary.tally.verdicts.iter().map(count).collect())
                 .unwrap_or_default(),
-            margin_min: decided.as_ref().and_then(|record| self.thinnest(record)),
+            ruler: thinnest.map(|(ruler, _)| ruler),
+            margin_min: thinnest.map(|(_, margin)| margin).or_else(known),
             deciding: self.deciding(),
             blob_bytes_max: params.blob_bytes_max,
             price: Amount(self.price()?),

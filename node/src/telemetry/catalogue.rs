@@ -99,6 +99,7 @@ catalogue! {
     network_blob_bytes: IntGaugeVec = "floe_network_blob_bytes", "Bytes of blobs by the verdict of the newest boundary.", ["verdict"];
     network_margin_shards: IntGauge = "floe_network_margin_min_shards", "Shards that may still go before the thinnest blob cannot be read.";
     network_margin_nodes: IntGauge = "floe_network_margin_min_nodes", "Largest members that may still go before the thinnest blob cannot be read.";
+    network_margin_domains: IntGauge = "floe_network_margin_min_domains", "Largest failure domains that may still go before the thinnest blob cannot be read.";
     network_lines: IntGaugeVec = "floe_network_line_shards", "Lines of the ruler in shards.", ["line"];
     network_shards: IntGaugeVec = "floe_network_shards", "Seats by whether their member took part in the epoch last decided.", ["state"];
     network_members: IntGaugeVec = "floe_network_members", "Members by whether they took part in the epoch last decided.", ["state"];

@@ -114,6 +114,11 @@ impl Scrape<'_> {
     fn fill_network(&self, metrics: &Metrics) -> Result<(), Box<dyn std::error::Error>> {
         let (look, params) = (self.look, &self.look.context.params);
         let seconds = |millis: u64| millis as f64 / 1e3;
+        // The ruler of the thinnest blobs is computed once an epoch: it costs an evaluation a member.
+        let turned = metrics.network_epoch.get() != look.head.epoch.0 as i64;
+        if turned {
+            self.fill_ruler(metrics)?;
+        }
         metrics.network_epoch.set(look.head.epoch.0 as i64);
         metrics.network_epoch_start.set(seconds(look.head.epoch_began.0));
         metrics.network_epoch_end.set(seconds(look.head.epoch_ends(params).0));
@@ -161,6 +166,19 @@ impl Scrape<'_> {
         if let Some(thinnest) = &record.boundary.tally.thinnest {
             metrics.network_margin_shards.set(i64::from(thinnest.margin_shards));
             metrics.network_margin_nodes.set(i64::from(thinnest.margin_nodes));
+        }
+        Ok(())
+    }
+
+    /// What is known only of the epoch that ended last: the line at which repair of the thinnest blobs would begin, and their
+    /// margin in failure domains. In an undecided epoch both stay as they were, as all that was decided does.
+    fn fill_ruler(&self, metrics: &Metrics) -> Result<(), Box<dyn std::error::Error>> {
+        let Some(class) = views::thinnest(self.look.state, &self.look.context.params)? else { return Ok(()) };
+        metrics.network_margin_domains.set(i64::from(class.domains.domains));
+        match class.ruler.and_then(|ruler| ruler.repair) {
+            Some(line) => metrics.network_lines.with_label_values(&["repair"]).set(i64::from(line)),
+            // No line above what a read needs: none is shown.
+            None => drop(metrics.network_lines.remove_label_values(&["repair"])),
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::claims;
 use crate::coverage;
 use crate::debts;
 use crate::evidence::{List, kept};
-use crate::plan::{self, Planned, Ruler};
+use crate::plan::{self, Planned, Ruler, RulerOf};
 use crate::records::Defence;
 use crate::repairs::{Batch, Ticket};
 use crate::reports::{self, MemberAttendance};
@@ -23,7 +23,7 @@ use crate::rows::{self, RowKind, RowSet};
 use crate::standing::{self, Assembly, Gauges};
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
-use crate::verdict::VerdictRecord;
+use crate::verdict::{Judge, Verdict, VerdictRecord};
 use crate::views::{committee_of, epoch_record, head, latest_decided, next_sequence, tickets, verdict};
 use floe_risk::hazard::Experience;
 use floe_risk::reliability::{Cause, Rank, Reliability};
@@ -56,9 +56,70 @@ pub fn explain(state: &dyn StateRead, params: &Params, blob: &BlobId) -> Result<
     let known = latest_decided(state)?.map(|record| record.epoch).filter(|epoch| Some(*epoch) != ended);
     let decided = known.map(|epoch| verdict(state, blob, epoch)).transpose()?.flatten();
     let is_defended = blobs::life(state, sequence)?.is_some_and(|life| life.defence == Defence::Defended);
-    let ruler = if is_defended { plan::ruler(state, params, sequence)? } else { None };
+    let ruler = if is_defended { ruler(state, params, sequence)? } else { None };
     let open = if is_defended { open_tickets(state, params, sequence)? } else { Vec::new() };
     Ok(Some(Explanation { sequence, record, decided, ruler, tickets: open }))
+}
+
+/// The ruler of the class that blob `number` is in now; none when there is no such blob.
+///
+/// # Errors
+/// [`StateError`].
+pub fn ruler(state: &dyn StateRead, params: &Params, number: SequenceNumber) -> Result<Option<Ruler>, StateError> {
+    plan::ruler(state, params, RulerOf::Blob(number))
+}
+
+/// A margin in failure domains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DomainMargin {
+    /// How many, the largest first, may vanish before a read fails.
+    pub domains: u16,
+    /// How many hold something and answered.
+    pub of_domains: u16,
+}
+
+/// What the blobs of `record` could lose in failure domains, in the epoch that it is about. Domains are those of today: what
+/// members declare, and who has been seen to fall silent together. None when the epoch is no longer remembered.
+///
+/// # Errors
+/// [`StateError`].
+pub fn domain_margin(
+    state: &dyn StateRead,
+    params: &Params,
+    record: &VerdictRecord,
+) -> Result<Option<DomainMargin>, StateError> {
+    let Some(epoch) = epoch_record(state, record.epoch)? else { return Ok(None) };
+    let Some(committee) = committee_of(state, epoch.term)? else { return Ok(None) };
+    let domains = Assembly::of(state, &standing::constants(params))?.domains(&committee);
+    let judge = Judge::new(&committee, &epoch.participation(), record.epoch, rows::as_of(state, record.epoch)?);
+    let (domains, of_domains) = judge.domains(&record.class, &domains);
+    Ok(Some(DomainMargin { domains, of_domains }))
+}
+
+/// The defended class that could lose least, in the epoch that ended last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThinnestClass {
+    /// What was decided about it.
+    pub record: VerdictRecord,
+    /// Its ruler now.
+    pub ruler: Option<Ruler>,
+    /// Its margin in failure domains.
+    pub domains: DomainMargin,
+}
+
+/// The thinnest defended class of the epoch that ended last; none when nothing was decided about any.
+///
+/// # Errors
+/// [`StateError`].
+pub fn thinnest(state: &dyn StateRead, params: &Params) -> Result<Option<ThinnestClass>, StateError> {
+    let Some(ended) = head(state)?.epoch.0.checked_sub(1).map(Epoch) else { return Ok(None) };
+    let judged = class_verdicts(state, ended)?
+        .into_iter()
+        .filter(|record| !matches!(record.verdict, Verdict::Undecided | Verdict::Forgotten | Verdict::Invalid));
+    let Some(record) = judged.min_by_key(|record| (record.margin_shards, record.margin_nodes)) else { return Ok(None) };
+    let domains = domain_margin(state, params, &record)?.unwrap_or_default();
+    let ruler = plan::ruler(state, params, RulerOf::Rows(&record.class))?;
+    Ok(Some(ThinnestClass { record, ruler, domains }))
 }
 
 /// The tickets that name blob `number` and whose targets do not cover it.

@@ -112,7 +112,7 @@ pub use invalid::{Inconsistency, InconsistencyStatement, InvalidRecord};
 pub use mempool::{Mempool, MempoolError, MempoolLimits};
 pub use merkle::{MapProof, Presence, Root, Weight};
 pub use money::{Price, conservation, price};
-pub use plan::Planned;
+pub use plan::{Planned, Ruler};
 pub use records::{
     Account, BlobRecord, Defence, EpochRecord, Head, Load, Piece, Prices, RateFrom, Registration, RegistrationStatus,
     SequenceRecord, Totals,

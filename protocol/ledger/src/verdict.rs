@@ -279,13 +279,10 @@ impl<'a> Judge<'a> {
         Judge { committee, decision: participation.decision, epoch, places, present, answering }
     }
 
-    /// The verdict on the blobs that `rows` cover.
-    #[must_use]
-    pub fn verdict(&self, rows: &RowSet) -> VerdictRecord {
-        let shards = self.committee.shards();
-        let needed = shards - 2 * self.committee.faulty();
+    /// By shard, which member's answer counts for the blobs that `rows` cover; and the shards they cover.
+    fn holders(&self, rows: &RowSet) -> (Vec<Option<MemberIndex>>, ShardSet) {
         let mut covering = ShardSet::new();
-        let mut holders: Vec<Option<MemberIndex>> = vec![None; usize::from(shards)];
+        let mut holders: Vec<Option<MemberIndex>> = vec![None; usize::from(self.committee.shards())];
         for (_, place) in self.places.within(rows) {
             covering.insert(place.shard);
             let Some(holder) = holders.get_mut(usize::from(place.shard.0)) else { continue };
@@ -293,6 +290,29 @@ impl<'a> Judge<'a> {
                 *holder = place.answering;
             }
         }
+        (holders, covering)
+    }
+
+    /// How many failure domains, the largest first, may vanish before the blobs that `rows` cover cannot be read, and how many
+    /// hold something and answered. `domains` has that of each member.
+    pub(crate) fn domains(&self, rows: &RowSet, domains: &[u16]) -> (u16, u16) {
+        let needed = self.committee.shards() - 2 * self.committee.faulty();
+        let mut held_by: BTreeMap<u16, u16> = BTreeMap::new();
+        for holder in self.holders(rows).0.into_iter().flatten() {
+            if let Some(domain) = domains.get(usize::from(holder.0)) {
+                *held_by.entry(*domain).or_default() += 1;
+            }
+        }
+        let of = held_by.len() as u16;
+        (margin_nodes(held_by.into_values().collect(), needed), of)
+    }
+
+    /// The verdict on the blobs that `rows` cover.
+    #[must_use]
+    pub fn verdict(&self, rows: &RowSet) -> VerdictRecord {
+        let shards = self.committee.shards();
+        let needed = shards - 2 * self.committee.faulty();
+        let (holders, covering) = self.holders(rows);
         let mut held_by = vec![0u16; self.committee.members().len()];
         for holder in holders.into_iter().flatten() {
             if let Some(count) = held_by.get_mut(usize::from(holder.0)) {
@@ -326,7 +346,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// How many of `holders`, the largest first, may vanish while `needed` remain.
+/// How many of `holders`, nodes or domains, the largest first, may vanish while `needed` remain.
 fn margin_nodes(mut holders: Vec<u16>, needed: u16) -> u16 {
     holders.sort_unstable();
     let mut held = holders.iter().sum::<u16>();

@@ -94,6 +94,12 @@ impl Hazard {
         let at = usize::try_from(age.0).unwrap_or(usize::MAX).min(self.final_at.len().saturating_sub(1));
         self.final_at.get(at).copied().unwrap_or(Probability::ONE)
     }
+
+    /// The age from which a longer silence says no more.
+    #[must_use]
+    pub fn ages(&self) -> u64 {
+        self.final_at.len().saturating_sub(1) as u64
+    }
 }
 
 /// How much likelier than the average a node of this reliability is to leave.

@@ -201,6 +201,38 @@ const OTHERS: [(usize, u64, u64); 6] =
     [(4, 24_000, 24_804), (5, 32_000, 141), (6, 24_000, 24_828), (7, 340, 351), (8, 500, 490), (9, 600, 652)];
 
 #[test]
+fn a_ruler_says_when_repair_begins_if_nothing_changes() {
+    let begins = |setting: &Setting| ruler(&setting.network(), &setting.class).unwrap().begins_in.map(|wait| wait.0);
+    // Nobody is silent; one is, which never passes a bound; two are, which passes at once and waits for patience alone.
+    assert_eq!([begins(&devnet(&[])), begins(&devnet(&[1])), begins(&devnet(&[30]))], [None; 3]);
+    assert_eq!(
+        [begins(&devnet(&[1, 1])), begins(&devnet(&[2, 1])), begins(&devnet(&[9, 4]))],
+        [Some(1), Some(0), Some(0)]
+    );
+    // So few that patience is not waited for.
+    assert_eq!(begins(&devnet(&[1, 1, 1, 1])), Some(0));
+    let mut seats = [8u16; 12];
+    seats[..4].fill(9);
+    let twelve = |ages: &[u64]| {
+        let mut setting = committee(Params::standard(), &seats);
+        for (at, age) in ages.iter().enumerate() {
+            setting.nodes[at].presence = Presence::of_age(EpochCount(*age));
+        }
+        setting
+    };
+    assert_eq!(begins(&twelve(&[5])), None);
+    // The twin: silences that are that much longer pass a bound, one less does not.
+    let wait = begins(&twelve(&[2, 2])).unwrap();
+    let passes = |age: u64| {
+        let setting = twelve(&[age, age]);
+        let found = ruler(&setting.network(), &setting.class).unwrap();
+        found.repair == Some(found.held)
+    };
+    println!("two of twelve, silent for two epochs: begins in {wait}");
+    assert!(wait > 0 && passes(2 + wait) && (!passes(1 + wait) || wait == 10));
+}
+
+#[test]
 fn one_gone_for_ever_in_other_committees_of_28_shards() {
     for (members, document, ours) in OTHERS {
         let seats: Vec<u16> = (0..members).map(|at| (28 / members + usize::from(at < 28 % members)) as u16).collect();

@@ -305,9 +305,13 @@ pub struct BlobStatus {
     /// The margin of that ruler.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub margin: Option<Margin>,
+    /// Of a blob that is tolerated with silent holders, the epoch in which repair begins if nothing changes. None: not before
+    /// one of them is excluded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repair_begins: Option<Epoch>,
     /// Shards whose holder attests the fragment now. Not part of any verdict: what this node knows since the last decision.
     pub attested: u16,
-    /// The lines of the network, for a blob that has no ruler yet.
+    /// The lines of the blob's ruler, for one that has none yet.
     pub lines: super::Lines,
     /// The current epoch.
     pub epoch: Epoch,

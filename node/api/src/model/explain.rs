@@ -68,6 +68,10 @@ pub struct BlobFacts {
     /// What it risks.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub risk: Option<RiskView>,
+    /// Of a blob that is tolerated with silent holders, the epoch in which repair begins if nothing changes. None: not before
+    /// one of them is excluded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repair_begins: Option<Epoch>,
     /// Who holds it.
     pub holders: Vec<HolderView>,
     /// What is being rebuilt of it.
@@ -258,7 +262,10 @@ pub struct NetworkFacts {
     pub needed: u16,
     /// What the newest boundary planned.
     pub planned: PlannedView,
-    /// The least that a defended blob has.
+    /// The ruler of the defended blobs that have least.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ruler: Option<Ruler>,
+    /// Their margin.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub thinnest: Option<Margin>,
 }

@@ -93,6 +93,9 @@ pub struct NetworkView {
     pub decided: Option<Decision>,
     /// Blobs by verdict in that decision.
     pub blobs: Vec<BlobCount>,
+    /// The ruler of the defended blobs with the smallest margin; absent when there are none, or nothing was decided of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ruler: Option<Ruler>,
     /// The smallest margin over defended blobs in that decision; absent when there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub margin_min: Option<Margin>,

@@ -78,6 +78,7 @@ impl Memory {
             standing: Some(intact()),
             ruler: Some(Ruler::new(24, 4, Lines::of(28))),
             margin: Some(Margin::of(&[4; 6], 10)),
+            repair_begins: None,
             attested: 28,
             lines: Lines::of(28),
             epoch: Epoch(42),
@@ -189,6 +190,7 @@ impl Service for Shelf {
             answering_now: 28,
             needed: 19,
             planned: PlannedView::default(),
+            ruler: None,
             thinnest: None,
         };
         now(Ok(Explanation {

@@ -308,15 +308,20 @@ struct Present {
     classes: BTreeMap<RowSet, Weight>,
 }
 
-/// The ruler of the class that blob `number` is in now, as the running epoch is judged by; none when there is no such blob.
+/// Whose ruler is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum RulerOf<'a> {
+    /// That of the class that the blob is in now, as the running epoch is judged by.
+    Blob(SequenceNumber),
+    /// That of the blobs which these rows cover.
+    Rows(&'a RowSet),
+}
+
+/// The ruler of a class; none when there is no such blob, or no such row.
 ///
 /// # Errors
 /// [`StateError`].
-pub(crate) fn ruler(
-    state: &dyn StateRead,
-    params: &Params,
-    number: SequenceNumber,
-) -> Result<Option<Ruler>, StateError> {
+pub(crate) fn ruler(state: &dyn StateRead, params: &Params, of: RulerOf<'_>) -> Result<Option<Ruler>, StateError> {
     let constants = standing::constants(params);
     let (rows, covering) = (rows::load(state)?, classes::all(state)?);
     let idle = rows.idle();
@@ -338,7 +343,10 @@ pub(crate) fn ruler(
         end,
         defended: defended(present.classes.values()),
     };
-    let covered = coverage::covered(state, Table::Judged, number.0, end)?;
+    let covered = match of {
+        RulerOf::Blob(number) => coverage::covered(state, Table::Judged, number.0, end)?,
+        RulerOf::Rows(rows) => rows.clone(),
+    };
     if covered.is_empty() {
         return Ok(None);
     }

@@ -93,6 +93,30 @@ fn one_silent_node_is_never_repaired_and_is_excluded_in_time() {
 }
 
 #[test]
+fn a_margin_in_failure_domains_counts_what_shares_a_word_as_one() {
+    let mut founded = genesis();
+    for (member, domain) in
+        founded.members.iter_mut().zip(["isp:a", "isp:a city:x", "city:x", "isp:b", "isp:b", "", ""])
+    {
+        member.domain = domain.to_owned();
+    }
+    let mut world = World::of(&founded);
+    world.store(blob(1), 100, &ALL);
+    assert_eq!(views::thinnest(&world.state, &world.context.params).unwrap(), None, "nothing was decided yet");
+    world.end_epoch(&ALL);
+    let of = |world: &World, epoch| {
+        let record = record(world, 1, epoch);
+        let domains = views::domain_margin(&world.state, &world.context.params, &record).unwrap().unwrap();
+        (record.margin_nodes, domains.domains, domains.of_domains)
+    };
+    // Twelve, eight, four and four shards: without the first, 16 are left, without the second too, eight, and ten are needed.
+    assert_eq!(of(&world, 1), (4, 1, 4));
+    world.end_epoch(&without(&[0, 1, 2]));
+    assert_eq!(of(&world, 2), (1, 0, 3), "the eight of one domain are two more than may go, of each node four");
+    assert_eq!(of(&world, 1), (4, 1, 4), "an epoch stays what it was");
+}
+
+#[test]
 fn a_second_silent_node_is_repaired_by_stand_ins_and_all_is_as_before_when_both_return() {
     let mut world = two_gone();
     let first = record(&world, 1, 6);
@@ -111,6 +135,11 @@ fn a_second_silent_node_is_repaired_by_stand_ins_and_all_is_as_before_when_both_
     assert_eq!((plan.planned.tickets, plan.planned.pairs), (tickets.len() as u64, tickets.len() as u64));
     let explained = views::explain(&world.state, &world.context.params, &blob(1)).unwrap().unwrap();
     assert_eq!((explained.tickets.len(), explained.ruler.unwrap().held), (tickets.len(), 20));
+    // The only class is the thinnest; nobody declares a domain, so that each node is its own.
+    let thinnest = views::thinnest(&world.state, &world.context.params).unwrap().unwrap();
+    assert_eq!((&thinnest.record, thinnest.ruler), (&first, explained.ruler));
+    let margin = views::DomainMargin { domains: first.margin_nodes, of_domains: 5 };
+    assert_eq!((thinnest.domains, first.margin_nodes), (margin, 2));
 
     assert_eq!(work(&mut world), tickets.len());
     // Judged as the epoch began: still under way.

@@ -62,6 +62,9 @@ pub struct Ruler {
     pub read: u32,
     /// Distances.
     pub margins: Margins,
+    /// Boundaries from now until repair begins when nothing changes: who is silent stays silent, all others answer. None
+    /// when nobody is silent, or when no length of silence would pass a bound: then nothing begins before an exclusion.
+    pub begins_in: Option<EpochCount>,
 }
 
 /// Evaluates classes of one network. Keeps its memory from one to the next.
@@ -183,6 +186,7 @@ impl<'a> Judge<'a> {
             nodes: vanishing(nodes, read),
             domains: vanishing(domains, read),
         };
+        let begins_in = self.begins_in(&spread, &counts);
         let mut line = passes(&risks, &network.bounds).then_some(counts.held);
         let (mut loss, mut held) = (network.loss.clone(), counts.held);
         let patience = network.params.repair.patience;
@@ -198,7 +202,43 @@ impl<'a> Judge<'a> {
                 line = Some(held);
             }
         }
-        Ruler { held: counts.held, repair: line, decide: read + counts.byzantine, read, margins }
+        Ruler { held: counts.held, repair: line, decide: read + counts.byzantine, read, margins, begins_in }
+    }
+
+    /// Boundaries until repair begins when the silent stay silent. The chance that a silence is final only rises with its
+    /// length, and not beyond the table: the first length that passes a bound is found by halving.
+    fn begins_in(&mut self, spread: &Spread, counts: &Counts) -> Option<EpochCount> {
+        let network = self.network;
+        let silent = network.nodes.iter().enumerate().filter_map(|(at, node)| match node.presence {
+            Presence::Silent(age) if spread.weight.get(at).is_some_and(|weight| *weight > 0) => Some((at, age)),
+            _ => None,
+        });
+        let silent: Vec<(usize, EpochCount)> = silent.collect();
+        let oldest = silent.iter().map(|(_, age)| age.0).max()?;
+        let mut passes_after = |more: u64| {
+            let mut loss = network.loss.clone();
+            for (at, age) in &silent {
+                if let Some(probability) = loss.get_mut(*at) {
+                    let age = EpochCount(age.0.saturating_add(more));
+                    *probability = self.silent_at(NodeIndex(*at as u16), age);
+                }
+            }
+            passes(&self.risks(spread, counts, &loss), &network.bounds)
+        };
+        let (mut low, mut high) = (0, network.hazard.ages());
+        if !passes_after(high) {
+            return None;
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match passes_after(middle) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        let edge = network.shards.readable() + network.shards.faulty() / 2;
+        let patience = if counts.held <= edge { 0 } else { network.params.repair.patience.0 };
+        Some(EpochCount(low.max(patience.saturating_sub(oldest))))
     }
 
     fn silent_at(&self, node: NodeIndex, age: EpochCount) -> Probability {

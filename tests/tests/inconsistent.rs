@@ -165,7 +165,8 @@ fn a_cheated_encoding_ends_as_invalid_and_every_reader_is_told_so() {
     let read = |node: u16| code(&devnet, &["read", &id, "-o", &to, "--url", &devnet.url(node)]);
     let (first, said) = read(2);
     assert!(matches!(first, Some(5 | 6)), "{first:?}: {said}");
-    let invalid = |node: u16| devnet.client(node).read(blob, Undefended::Refuse).err().map(|problem| problem.code);
+    let invalid =
+        |node: u16| devnet.client(node).read(blob, Undefended::Refuse, None).err().map(|problem| problem.code);
     wait_until("the blob is invalid everywhere", || (1..=4).all(|node| invalid(node) == Some(Code::BlobInvalid)));
     let (gone, said) = read(3);
     assert_eq!(gone, Some(5), "{said}");
@@ -173,5 +174,5 @@ fn a_cheated_encoding_ends_as_invalid_and_every_reader_is_told_so() {
     let status = devnet.floe_ok(&["status", &id, "--url", &devnet.url(4)]);
     assert!(status.to_lowercase().contains("invalid"), "{status}");
     // The uploader's bytes are not served as undefended ones either.
-    assert!(devnet.client(1).read(blob, Undefended::Allow).is_err());
+    assert!(devnet.client(1).read(blob, Undefended::Allow, None).is_err());
 }

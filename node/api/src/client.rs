@@ -12,7 +12,7 @@ use crate::model::{
     StoreAnswer, StoreLine, StoreProgress, StoreQuote, TransactionAnswer, VerdictsView,
 };
 use crate::problem::{Code, Problem};
-use crate::service::{Existing, HistoryPage, Page, Persistence, Proposal, QuoteAsk, StoreAsk, Undefended};
+use crate::service::{Existing, HistoryPage, Page, Persistence, Proposal, Provenance, QuoteAsk, StoreAsk, Undefended};
 use floe_types::{AccountId, BlobId, Epoch, EpochCount, NodeId, RegistrationNumber};
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read};
@@ -72,10 +72,66 @@ pub enum Step {
     Node(StoreProgress),
 }
 
+/// A part of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// From one byte to another, both in it, the first being 0; as far as there are so many.
+    FromTo {
+        /// The first byte.
+        first: u64,
+        /// The last byte, not before the first.
+        last: u64,
+    },
+    /// From this byte to the end.
+    From {
+        /// The first byte.
+        first: u64,
+    },
+    /// The last bytes.
+    Last {
+        /// How many.
+        bytes: u64,
+    },
+}
+
+impl Part {
+    /// As the header `Range` says it.
+    fn header(self) -> String {
+        match self {
+            Part::FromTo { first, last } => format!("bytes={first}-{last}"),
+            Part::From { first } => format!("bytes={first}-"),
+            Part::Last { bytes } => format!("bytes=-{bytes}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Part {
+    type Err = String;
+
+    /// `10-19`, `10-` or `-10`, as after the `bytes=` of the header.
+    fn from_str(text: &str) -> Result<Part, String> {
+        let refused = || format!("{text:?} is not a range of bytes; write it like 0-1023, 1024- or -512");
+        let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => digits.parse::<u64>().map_err(|_| refused()),
+            false => Err(refused()),
+        };
+        match text.split_once('-').ok_or_else(refused)? {
+            ("", bytes) => Ok(Part::Last { bytes: number(bytes)? }),
+            (first, "") => Ok(Part::From { first: number(first)? }),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if first > last { Err(refused()) } else { Ok(Part::FromTo { first, last }) }
+            }
+        }
+    }
+}
+
 /// A blob on its way here.
 pub struct Download {
-    /// Its length in bytes.
+    /// Its length in bytes, or that of the part.
     pub length: u64,
+    /// What a part rests on; none for a whole blob, which is confirmed.
+    pub provenance: Option<Provenance>,
     reader: ureq::BodyReader<'static>,
 }
 
@@ -416,18 +472,29 @@ impl Client {
         per_line.send(SendBody::from_reader(body))
     }
 
-    /// Reads a blob named in full.
+    /// Reads a blob named in full, or of it what `part` names.
     ///
     /// # Errors
     /// The node's refusal or the transport's. A read that breaks off later fails in [`Download`]'s reader.
-    pub fn read(&self, blob: BlobId, undefended: Undefended) -> Result<Download, Problem> {
+    pub fn read(&self, blob: BlobId, undefended: Undefended, part: Option<Part>) -> Result<Download, Problem> {
         let query = if undefended == Undefended::Allow { "?undefended=allow" } else { "" };
-        let request = self.agent.get(format!("{}/v1/blobs/{blob}{query}", self.base));
+        let mut request = self.agent.get(format!("{}/v1/blobs/{blob}{query}", self.base));
+        if let Some(part) = part {
+            request = request.header("range", part.header());
+        }
         let request = request.config().timeout_per_read(Some(PIECE_TIMEOUT)).build();
         let response = refused(request.call().map_err(|error| self.transport(&error))?)?;
         let length = response.body().content_length();
         let length = length.ok_or_else(|| Problem::new(Code::Internal, "the node did not say how long the blob is"))?;
-        Ok(Download { length, reader: response.into_body().into_reader() })
+        if part.is_some() && response.status().as_u16() != 206 {
+            let detail = format!("{} sent the whole blob where a part was asked for", self.base);
+            return Err(Problem::new(Code::Internal, detail));
+        }
+        let provenance = response.headers().get("floe-range").map(|value| match value.as_bytes() {
+            b"proven" => Provenance::Proven,
+            _ => Provenance::Derived,
+        });
+        Ok(Download { length, provenance, reader: response.into_body().into_reader() })
     }
 
     fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {

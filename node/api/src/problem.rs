@@ -117,6 +117,8 @@ codes! {
     MethodNotAllowed, "METHOD_NOT_ALLOWED", Usage, 405, "INVALID_ARGUMENT", "This route has no such method";
     /// The body or its announced length is above the limit.
     BlobTooLarge, "BLOB_TOO_LARGE", Usage, 413, "INVALID_ARGUMENT", "The blob is too large";
+    /// A range of which the blob has no byte.
+    RangeNotSatisfiable, "RANGE_NOT_SATISFIABLE", Usage, 416, "OUT_OF_RANGE", "The blob has no such bytes";
     /// A body with a content coding, which would hide its length.
     UnsupportedEncoding, "UNSUPPORTED_ENCODING", Usage, 415, "INVALID_ARGUMENT", "Compressed bodies are not taken";
     /// A configuration, key file or genesis that cannot be used.

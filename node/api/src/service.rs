@@ -15,6 +15,7 @@ use bytes::Bytes;
 use floe_types::{AccountId, BlobId, Epoch, EpochCount, Frost, NodeId, RegistrationNumber, SequenceNumber};
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What a call gives: a future on the server's thread.
@@ -28,8 +29,9 @@ pub trait Service: Send + Sync + 'static {
     /// What the headers of a read say, without reading.
     fn head(&self, blob: BlobId, undefended: Undefended) -> Answer<BlobHead>;
 
-    /// Reads a blob. Answers when the first bytes are verified or cannot be had.
-    fn read(&self, blob: BlobId, undefended: Undefended) -> Answer<ReadStream>;
+    /// Reads a blob, or only the bytes of `range`, which must lie within it. Answers when the first bytes are verified or
+    /// cannot be had.
+    fn read(&self, blob: BlobId, undefended: Undefended, range: Option<Range<u64>>) -> Answer<ReadStream>;
 
     /// Everything about one blob, named in full or by a beginning that only one known blob has.
     fn blob_status(&self, blob: BlobRef) -> Answer<BlobStatus>;
@@ -325,11 +327,34 @@ impl ProgressSink {
     }
 }
 
+/// What the bytes of a range rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// Each was opened in its own row, or the id of the whole blob was derived: two readers never disagree on them.
+    Proven,
+    /// Some were read from a column or decoded, or may be yet: right if the blob is encoded consistently, which a reader of
+    /// ranges cannot know.
+    Derived,
+}
+
+impl Provenance {
+    /// As headers say it.
+    #[must_use]
+    pub fn header(self) -> &'static str {
+        match self {
+            Provenance::Proven => "proven",
+            Provenance::Derived => "derived",
+        }
+    }
+}
+
 /// A blob on its way to a reader.
 pub struct ReadStream {
     /// What the headers say.
     pub head: BlobHead,
-    /// Verified bytes in order, `head.length` in all. An error ends the connection, so that no reader takes a part for
+    /// With a range: how its bytes came about.
+    pub provenance: Option<Provenance>,
+    /// Verified bytes in order, `head.length` or those of the range in all. An error ends the connection, so that no reader takes a part for
     /// the whole. Polled only as fast as the client takes bytes.
     pub body: LocalBoxStream<'static, Result<Bytes, Problem>>,
 }

@@ -119,6 +119,9 @@ pub(super) struct Read {
     /// Where to write, or - for standard output.
     #[arg(long, short, default_value = "-", value_name = "FILE")]
     pub(super) output: PathBuf,
+    /// Read only these bytes, counted from 0: 0-1023, 1024- for the rest, or -512 for the last ones.
+    #[arg(long, value_name = "FIRST-LAST", allow_hyphen_values = true)]
+    pub(super) range: Option<floe_api::client::Part>,
     /// Read also what the network no longer defends.
     #[arg(long)]
     pub(super) undefended: bool,

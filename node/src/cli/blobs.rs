@@ -7,7 +7,7 @@ use super::text::{self, Clock};
 use super::{DONE, Done, unusable};
 use floe_api::client::{Client, Download, Step, Upload};
 use floe_api::model::{BlobPhase, BlobStatus, FloeStored, StoreAnswer, StoreProgress, Verdict};
-use floe_api::service::{Existing, PAGE_MAX, Page, Persistence, Undefended};
+use floe_api::service::{Existing, PAGE_MAX, Page, Persistence, Provenance, Undefended};
 use floe_api::{Code, Problem};
 use floe_types::{EpochCount, SequenceNumber};
 use indicatif::ProgressBar;
@@ -159,7 +159,7 @@ pub(super) fn read(client: &Client, args: &args::Read, output: &Output) -> Done 
     let began = Instant::now();
     let status = client.blob_status(&args.id)?;
     let undefended = if args.undefended { Undefended::Allow } else { Undefended::Refuse };
-    let mut download = client.read(status.blob_id, undefended)?;
+    let mut download = client.read(status.blob_id, undefended, args.range)?;
     let bar = output.bar(Some(download.length), &text::short(&status.blob_id));
     if to_stdout {
         copy(&mut download, &mut io::stdout().lock(), &bar, Path::new("standard output"))?;
@@ -173,7 +173,12 @@ pub(super) fn read(client: &Client, args: &args::Read, output: &Output) -> Done 
         .as_ref()
         .map_or_else(String::new, |standing| format!("      verdict: {}", draw::standing(standing, output)));
     let name = args.output.display();
-    let line = format!("{name}  {}  verified against its id  {took}{verdict}", text::size(download.length));
+    let verified = match download.provenance {
+        None => "verified against its id",
+        Some(Provenance::Proven) => "of it, proven against its id",
+        Some(Provenance::Derived) => "of it, derived: right if the blob is encoded consistently",
+    };
+    let line = format!("{name}  {}  {verified}  {took}{verdict}", text::size(download.length));
     match to_stdout {
         true => output.note(&line.replacen("-  ", &format!("{}  ", text::short(&status.blob_id)), 1)),
         false if output.is_quiet() => {}

@@ -33,6 +33,7 @@ use floe_machines::snapshot::Progress;
 use floe_network::Role;
 use floe_types::keys::SecretKey;
 use floe_types::{AccountId, BlobId, Epoch, Genesis, NodeId, RegistrationNumber};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -137,12 +138,16 @@ impl Service for NodeService {
         })
     }
 
-    fn read(&self, blob: BlobId, undefended: Undefended) -> Answer<ReadStream> {
+    fn read(&self, blob: BlobId, undefended: Undefended, range: Option<Range<u64>>) -> Answer<ReadStream> {
         let head = self.head(blob, undefended);
         let gateway = self.gateway.clone();
         Box::pin(async move {
             let head = head.await?;
-            gateway.read(head).await
+            if let Some(range) = range.as_ref().filter(|range| range.start > range.end || range.end > head.length) {
+                let detail = format!("bytes {} to {} of a blob of {} bytes", range.start, range.end, head.length);
+                return Err(Problem::new(Code::RangeNotSatisfiable, detail));
+            }
+            gateway.read(head, range).await
         })
     }
 

@@ -226,7 +226,8 @@ impl Layout {
     }
 
     /// Where in the blob the source symbol of `row` and `column` begins.
-    pub(crate) fn symbol_offset(&self, row: u64, column: u64) -> u64 {
+    #[must_use]
+    pub fn symbol_offset(&self, row: u64, column: u64) -> u64 {
         (row * u64::from(self.columns()) + column) * self.symbol_bytes
     }
 }

@@ -4,11 +4,15 @@
 //! sandboxed, its type never guessed. The body is copied through a task that gives up on a reader that stalls, so that
 //! a stalled reader holds a socket and nothing else. An error in mid-stream breaks the connection: the announced length
 //! is then not reached, and no client takes the part for the whole.
+//!
+//! `Range` asks for a part: one range of bytes, in any of its three forms, is answered by 206 and `floe-range`, which says
+//! what the part rests on ([`Provenance`]). Several ranges, another unit, what is malformed, and a part of what `If-Range`
+//! does not name are answered by the whole, as RFC 9110 (13.1.5, 14.2) lets a server do.
 
 use super::{Shared, respond};
 use crate::model::BlobHead;
 use crate::problem::{Code, Problem};
-use crate::service::Undefended;
+use crate::service::{Provenance, Undefended};
 use actix_web::body::SizedStream;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -54,11 +58,57 @@ async fn stream(request: &HttpRequest, id: &str, shared: &Shared) -> Result<Http
         let head = shared.answer(shared.service.head(blob, undefended)).await?;
         return Ok(not_modified(&head, undefended));
     }
+    let range = match wanted_part(request, blob) {
+        None => None,
+        Some(spec) => {
+            let length = shared.answer(shared.service.head(blob, undefended)).await?.length;
+            match spec.to_satisfiable_range(length) {
+                Some((first, last)) => Some(first..last + 1),
+                None => return Ok(not_satisfiable(length)),
+            }
+        }
+    };
     let slot = shared.admission.read()?;
-    let read = shared.service.read(blob, undefended).await?;
+    let read = shared.service.read(blob, undefended, range.clone()).await?;
     let length = read.head.length;
     let body = paced(read.body, slot, shared.config.reader_stall);
-    Ok(headed(HttpResponse::Ok(), &read.head, undefended).body(SizedStream::new(length, body)))
+    let Some(range) = range else {
+        return Ok(headed(HttpResponse::Ok(), &read.head, undefended).body(SizedStream::new(length, body)));
+    };
+    let provenance = read.provenance.unwrap_or(Provenance::Derived);
+    let mut response = headed(HttpResponse::PartialContent(), &read.head, undefended);
+    response
+        .insert_header((header::CONTENT_RANGE, format!("bytes {}-{}/{length}", range.start, range.end - 1)))
+        .insert_header(("floe-range", provenance.header()));
+    Ok(response.body(SizedStream::new(range.end - range.start, body)))
+}
+
+/// The one range of bytes that is asked for; none when the whole is to be sent.
+fn wanted_part(request: &HttpRequest, blob: BlobId) -> Option<header::ByteRangeSpec> {
+    let header::Range::Bytes(specs) = request.get_header::<header::Range>()? else { return None };
+    let [spec] = &specs[..] else { return None };
+    if matches!(spec, header::ByteRangeSpec::FromTo(first, last) if first > last) {
+        return None;
+    }
+    let ours = header::EntityTag::new_strong(blob.to_string());
+    let named = match request.headers().contains_key(header::IF_RANGE) {
+        false => true,
+        // A date is not one of ours: there is none to compare it with.
+        true => match request.get_header::<header::IfRange>() {
+            Some(header::IfRange::EntityTag(tag)) => tag.strong_eq(&ours),
+            Some(header::IfRange::Date(_)) | None => false,
+        },
+    };
+    named.then(|| spec.clone())
+}
+
+fn not_satisfiable(length: u64) -> HttpResponse {
+    let detail = format!("the blob has {length} bytes, none of them in that range");
+    let mut response = respond::refuse(&Problem::new(Code::RangeNotSatisfiable, detail));
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
+        response.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    response
 }
 
 fn asked(request: &HttpRequest, id: &str) -> Result<(BlobId, Undefended), Problem> {
@@ -106,6 +156,7 @@ fn headed(mut response: HttpResponseBuilder, head: &BlobHead, undefended: Undefe
         .insert_header((header::CONTENT_TYPE, kind))
         .insert_header((header::ETAG, format!("\"{}\"", head.blob_id)))
         .insert_header((header::CACHE_CONTROL, cache))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox"))
         .insert_header(("floe-verdict", head.standing.header()))

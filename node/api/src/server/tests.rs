@@ -13,6 +13,7 @@ use futures::{FutureExt, StreamExt};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
 use std::sync::Mutex;
 
 const LIMIT: u64 = 4 << 20;
@@ -138,18 +139,23 @@ impl Service for Shelf {
         now(self.0.found(blob))
     }
 
-    fn read(&self, blob: BlobId, undefended: Undefended) -> Answer<ReadStream> {
+    fn read(&self, blob: BlobId, undefended: Undefended, range: Option<Range<u64>>) -> Answer<ReadStream> {
         let result = self.0.found(blob).and_then(|head| {
             if undefended == Undefended::Refuse && head.length == 4 {
                 return Err(Problem::new(Code::BlobForgotten, "past its term"));
             }
-            let bytes = self.0.blobs.lock().unwrap()[&blob].0.clone();
+            let mut bytes = self.0.blobs.lock().unwrap()[&blob].0.clone();
+            let provenance =
+                range.as_ref().map(|range| if range.start == 0 { Provenance::Derived } else { Provenance::Proven });
+            if let Some(range) = range {
+                bytes = bytes[range.start as usize..range.end as usize].to_vec();
+            }
             let mut pieces: Vec<_> = bytes.chunks(64 << 10).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
             if let Some(after) = *self.0.break_after.lock().unwrap() {
                 pieces.truncate(after);
                 pieces.push(Err(Problem::new(Code::BlobUnavailable, "holders went away")));
             }
-            Ok(ReadStream { head, body: futures::stream::iter(pieces).boxed_local() })
+            Ok(ReadStream { head, provenance, body: futures::stream::iter(pieces).boxed_local() })
         });
         now(result)
     }
@@ -508,7 +514,7 @@ fn a_blob_goes_in_and_comes_out_with_its_verdict() {
 
     let id = answer.blob_id();
     let mut back = Vec::new();
-    let mut download = client.read(id, Undefended::Refuse).unwrap();
+    let mut download = client.read(id, Undefended::Refuse, None).unwrap();
     assert_eq!(download.length, 3_000_000);
     download.read_to_end(&mut back).unwrap();
     assert_eq!(back, bytes);
@@ -532,7 +538,7 @@ fn a_blob_goes_in_and_comes_out_with_its_verdict() {
         assert!(head.contains(&line), "{line} is missing in {head}");
     }
     assert!(head.ends_with("\r\n\r\n"), "no body");
-    assert!(!head.contains("accept-ranges"));
+    assert!(head.contains("accept-ranges: bytes"));
     for tag in [format!("\"{id}\""), format!("W/\"x\", \"{id}\""), "*".to_owned()] {
         let ask =
             format!("GET /v1/blobs/{id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-none-match: {tag}\r\n\r\n");
@@ -544,6 +550,69 @@ fn a_blob_goes_in_and_comes_out_with_its_verdict() {
     assert_eq!(status.attributes.file_name.as_deref(), Some("café 1.jpg"));
     let routes = rig.memory.served.lock().unwrap();
     assert!(routes.contains(&("/v1/blobs/{id}".to_owned(), "HEAD", 200)), "{routes:?}");
+}
+
+#[test]
+fn a_part_is_given_in_every_form_and_refused_with_the_length() {
+    let rig = Rig::start(|_| {});
+    let bytes: Vec<u8> = (0..1_000u32).map(|at| b'a' + (at % 23) as u8).collect();
+    rig.put("", "", &bytes);
+    let id = id_of(&bytes);
+    let ask = |headers: &str| {
+        rig.raw(&format!("GET /v1/blobs/{id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"), b"")
+    };
+    let text = |range: Range<usize>| String::from_utf8(bytes[range].to_vec()).unwrap();
+    for (form, range) in [
+        ("bytes=10-19", 10..20),
+        ("bytes=0-0", 0..1),
+        ("bytes=990-", 990..1_000),
+        ("bytes=-7", 993..1_000),
+        ("bytes=-5000", 0..1_000),
+        ("bytes=999-123456789", 999..1_000),
+    ] {
+        let answer = ask(&format!("range: {form}\r\n"));
+        assert_eq!(status_of(&answer), 206, "{form}");
+        let lines = [
+            format!("content-range: bytes {}-{}/1000", range.start, range.end - 1),
+            format!("content-length: {}", range.len()),
+            format!("etag: \"{id}\""),
+            format!("floe-range: {}", if range.start == 0 { "derived" } else { "proven" }),
+        ];
+        assert!(lines.iter().all(|line| answer.contains(line)), "{form}: {answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{}", text(range))), "{form}");
+    }
+    // Answered by the whole.
+    for form in ["bytes=0-1,5-6", "bytes=9-3", "bytes=x-3", "lines=1-2", "bytes 1-2"] {
+        let answer = ask(&format!("range: {form}\r\n"));
+        assert_eq!(status_of(&answer), 200, "{form}");
+        assert!(!answer.contains("floe-range") && answer.ends_with(&text(0..1_000)), "{form}");
+    }
+    for form in ["bytes=1000-", "bytes=1000-2000", "bytes=-0"] {
+        let answer = ask(&format!("range: {form}\r\n"));
+        assert_eq!((status_of(&answer), problem_of(&answer).code), (416, Code::RangeNotSatisfiable), "{form}");
+        assert!(answer.contains("content-range: bytes */1000"), "{answer}");
+    }
+    for (named, status) in [
+        (format!("\"{id}\""), 206),
+        (format!("W/\"{id}\""), 200),
+        ("\"another\"".to_owned(), 200),
+        ("Fri, 20 Nov 2026 14:00:00 GMT".to_owned(), 200),
+    ] {
+        assert_eq!(status_of(&ask(&format!("range: bytes=5-6\r\nif-range: {named}\r\n"))), status, "{named}");
+    }
+    assert_eq!(status_of(&ask(&format!("range: bytes=5-6\r\nif-none-match: \"{id}\"\r\n"))), 304);
+    let mut part = Vec::new();
+    let mut download = rig.client().read(id, Undefended::Refuse, Some("3-9".parse().unwrap())).unwrap();
+    assert_eq!((download.length, download.provenance), (7, Some(Provenance::Proven)));
+    download.read_to_end(&mut part).unwrap();
+    assert_eq!(part, bytes[3..10]);
+    let Err(beyond) = rig.client().read(id, Undefended::Refuse, Some("1000-".parse().unwrap())) else {
+        panic!("given")
+    };
+    assert_eq!(beyond.code, Code::RangeNotSatisfiable);
+    for wrong in ["", "-", "5", "a-b", "9-3", "+1-2", "1-2-3", "1-99999999999999999999"] {
+        assert!(wrong.parse::<crate::client::Part>().is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -628,7 +697,7 @@ fn every_refusal_has_its_status_and_code() {
     assert_eq!(status_of(&unavailable), 503);
     assert!(unavailable.contains("retry-after: 15") && unavailable.contains("cache-control: no-store"));
     assert!(unavailable.contains("application/problem+json"));
-    let Err(seen) = rig.client().read(id, Undefended::Refuse) else { panic!("was given") };
+    let Err(seen) = rig.client().read(id, Undefended::Refuse, None) else { panic!("was given") };
     assert_eq!((seen.code, seen.detail.as_str()), (refusal.code, "9 of 28 shards answered"));
     // With the progress form the problem comes as the last line.
     let late = rig.client().store(&upload(Some(1)), &mut &b"x"[..], &mut |_| {}).unwrap_err();
@@ -728,7 +797,7 @@ fn a_read_that_breaks_off_is_not_taken_for_the_whole() {
     let bytes = vec![5u8; 1 << 20];
     let id = rig.client().store(&upload(None), &mut &bytes[..], &mut |_| {}).unwrap().blob_id();
     *rig.memory.break_after.lock().unwrap() = Some(3);
-    let mut download = rig.client().read(id, Undefended::Refuse).unwrap();
+    let mut download = rig.client().read(id, Undefended::Refuse, None).unwrap();
     let mut back = Vec::new();
     assert!(download.read_to_end(&mut back).is_err());
     assert!(back.len() < bytes.len());

@@ -106,6 +106,10 @@ impl FragmentsActor {
                 self.parts.shared.metrics.fragments_served.with_label_values(&["helped"]).inc();
                 self.instruct(stream, Instruction::Help);
             }
+            Effect::ServeUnits { stream, axis, run } => {
+                self.parts.shared.metrics.fragments_served.with_label_values(&["served"]).inc();
+                self.instruct(stream, Instruction::ServeUnits { axis, run });
+            }
             Effect::Close { stream } => self.end(stream, Instruction::Close),
             Effect::Keep { keep, streams } => {
                 let staged = streams.iter().filter_map(|stream| self.open.get_mut(stream)?.staged.take()).collect();

@@ -66,6 +66,7 @@ impl FragmentsActor {
             | Effect::Sign { .. }
             | Effect::Serve { .. }
             | Effect::Help { .. }
+            | Effect::ServeUnits { .. }
             | Effect::Answer { .. }
             | Effect::Close { .. } => {}
         }

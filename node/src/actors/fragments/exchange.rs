@@ -3,13 +3,15 @@
 use super::Parts;
 use super::actor::FragmentsActor;
 use super::ingress::{Asked, Over, Staged, Told};
+use super::units;
 use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
 use crate::actors::workers::Stopping;
 use actix::Addr;
-use floe_erasure::{Options, pair_of};
+use floe_erasure::{Axis, Layout, Options, pair_of};
 use floe_machines::custody::{self, Input, Offer, ReceiveFailure, StoreFailure, StreamId};
 use floe_machines::fragments::{FragmentKey, FragmentRecord, FragmentStore, StagedFragment, StoreError};
-use floe_machines::wire::fragment::{Answer, Ask, ReadRange, Refusal, SymbolPart, SymbolRequest, frame_answer};
+use floe_machines::wire::fragment::{Answer, Ask, Refusal, SymbolPart, SymbolRequest, frame_answer};
+use floe_machines::wire::units::UnitRun;
 use floe_network::Offence;
 use floe_types::{BlobId, Committee, NodeId, PairIndex};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +39,8 @@ pub(super) enum Instruction {
     Serve { span: Range<u64> },
     /// Send the recovery symbol that was asked for, or its opening, and end.
     Help,
+    /// Send these units with their openings, and end.
+    ServeUnits { axis: Axis, run: UnitRun },
     /// End.
     Close,
 }
@@ -126,11 +130,11 @@ impl Exchange {
                 let held = self.parts.records(blob, pairs).await?.into_iter().map(|record| record.key).collect();
                 Ok((Input::ConfirmAsked { stream, registration, blob, held }, Wanted::Confirm))
             }
-            Ask::Read { blob, shard, axis, range: ReadRange::Whole } => {
+            Ask::Read { blob, shard, axis, range } => {
                 let pair = pair_of(&blob, shard, shards);
                 let record = self.parts.records(blob, vec![pair]).await?.pop();
                 let held = record.as_ref().map(|record| record.blob_bytes);
-                Ok((Input::ReadAsked { stream, peer, blob, shard, axis, held }, Wanted::Read(record)))
+                Ok((Input::ReadAsked { stream, peer, blob, shard, axis, range, held }, Wanted::Read(record)))
             }
             Ask::Symbol(request) => {
                 let pair = pair_of(&request.blob, request.shard, shards);
@@ -168,6 +172,16 @@ impl Exchange {
                         biased;
                         _ = instructions.recv() => Ok(()),
                         served = self.serve(&record, span) => served,
+                    };
+                    let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
+                    return served;
+                }
+                (Instruction::ServeUnits { axis, run }, Wanted::Read(Some(record))) => {
+                    let record = record.clone();
+                    let served = tokio::select! {
+                        biased;
+                        _ = instructions.recv() => Ok(()),
+                        served = self.serve_units(&record, axis, run) => served,
                     };
                     let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
                     return served;
@@ -271,7 +285,7 @@ impl Exchange {
             };
             let chunk = match self.parts.workers.run(job).await {
                 Ok(Ok(chunk)) => chunk,
-                Ok(Err(error)) => return self.cannot_serve(record, offset - span.start, &error).await,
+                Ok(Err(error)) => return self.cannot_serve(record, offset == span.start, &error).await,
                 Err(Stopping) => return Ok(()),
             };
             if offset == span.start {
@@ -345,18 +359,47 @@ impl Exchange {
         self.answer(&Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None }).await
     }
 
+    /// Sends units of a sliver, each with its opening, after the fragment's proof.
+    async fn serve_units(&mut self, record: &FragmentRecord, axis: Axis, run: UnitRun) -> Result<(), PipeError> {
+        let layout = Layout::new(self.committee.shards(), record.blob_bytes).ok();
+        let places = layout.and_then(|layout| Some((layout, run.places(&layout, axis)?)));
+        let Some((layout, places)) = places else { return self.answer(&malformed()).await };
+        let mut bytes = 0u64;
+        for place in places {
+            let (parts, from) = (Arc::clone(&self.parts), record.clone());
+            let job = move || units::open(&parts.hashes, &parts.shared.store, &from, &layout, place);
+            let unit = match self.parts.helpers.run(job).await {
+                Ok(Ok(unit)) => unit,
+                Ok(Err(error)) => return self.cannot_serve(record, bytes == 0, &error).await,
+                Err(Stopping) => return Ok(()),
+            };
+            if bytes == 0 {
+                let header = Answer::Sliver { blob_bytes: record.blob_bytes, proof: record.proof.clone() };
+                self.pipe.write_all(&frame_answer(&header)).await?;
+            }
+            self.pipe.write_all(&unit).await?;
+            bytes += unit.len() as u64;
+        }
+        self.pipe.flush().await?;
+        self.pipe.close().await?;
+        self.parts.shared.metrics.fragment_bytes.with_label_values(&["out"]).inc_by(bytes);
+        Ok(())
+    }
+
     /// Before the first byte an answer can still say so; later the stream just ends.
     async fn cannot_serve(
         &mut self,
         record: &FragmentRecord,
-        offset: u64,
-        error: &StoreError,
+        is_first: bool,
+        error: &(dyn std::error::Error + 'static),
     ) -> Result<(), PipeError> {
         tracing::error!(blob = %record.key.blob, pair = record.key.pair.0, %error, "a kept fragment cannot be read");
-        if let StoreError::Damaged { .. } = error {
+        // What cannot be opened is looked at again, whatever it was.
+        let known = error.downcast_ref::<StoreError>();
+        if known.is_none_or(|error| matches!(error, StoreError::Damaged { .. })) {
             let _ = self.parts.shared.suspects.try_send(record.key);
         }
-        if offset > 0 {
+        if !is_first {
             return Ok(());
         }
         self.answer(&Answer::Refused { reason: Refusal::StoreFailed, retry_after_millis: None }).await

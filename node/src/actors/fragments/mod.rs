@@ -12,8 +12,8 @@
 //!
 //! # Memory
 //! One buffer of 256 KiB for each fragment coming in and each sliver going out, so at most
-//! `(arrivals_max + reads_max) * 256 KiB` = 48 MiB by default, and 16 KiB for each other exchange. Evidence that is judged
-//! lies in a file without a name, one at a time ([`judge`]).
+//! `(arrivals_max + reads_max) * 256 KiB` = 48 MiB by default, and 16 KiB for each other exchange; 64 MiB of hashes of
+//! slivers of which ranges are read. Evidence that is judged lies in a file without a name, one at a time ([`judge`]).
 //!
 //! # When it is full
 //! Exchanges beyond the limit are closed unanswered, which their askers take for a broken stream and try again later; the
@@ -25,6 +25,7 @@ mod effects;
 mod exchange;
 mod ingress;
 mod judge;
+mod units;
 
 pub use config::{Config, MAILBOX_MAX};
 pub use ingress::FragmentsHandle;
@@ -43,12 +44,14 @@ const HELPER_THREADS: usize = 2;
 pub(in crate::actors::fragments) struct Parts {
     shared: Shared,
     workers: Workers,
-    /// For symbols of fragments that others rebuild: they may be large and their askers slow, and readers do not wait for them.
+    /// For symbols of fragments that others rebuild, and for units: the first of a sliver costs a pass over it. They may be large
+    /// and their askers slow, and readers of whole slivers do not wait for them.
     helpers: Workers,
     key: BlsSecretKey,
     config: Config,
     /// One for each piece of evidence that may be judged at a time.
     judging: Semaphore,
+    hashes: units::HashesBook,
 }
 
 /// Starts the actor on a thread of its own.
@@ -62,7 +65,8 @@ pub fn start(shared: &Shared, key: BlsSecretKey, config: Config) -> Result<Fragm
     let helpers = helpers.map_err(|error| RunError::System(error.to_string()))?;
     let ledger = actor::Ledger::read(shared).map_err(|error| RunError::System(error.to_string()))?;
     let judging = Semaphore::new(judge::AT_ONCE);
-    let parts = Arc::new(Parts { shared: shared.clone(), workers, helpers, key, config, judging });
+    let hashes = units::HashesBook::default();
+    let parts = Arc::new(Parts { shared: shared.clone(), workers, helpers, key, config, judging, hashes });
     let arbiter = Arbiter::new();
     let started = Arc::clone(&parts);
     let address: Addr<actor::FragmentsActor> =

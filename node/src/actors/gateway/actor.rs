@@ -2,7 +2,7 @@
 
 use super::ingress::{Read, Stop, Store};
 use super::spool::Spool;
-use super::{Parts, problems, read, store};
+use super::{Parts, problems, range, read, store};
 use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 use floe_machines::upload::UploadRecord;
@@ -53,14 +53,23 @@ impl Handler<Store> for GatewayActor {
 impl Handler<Read> for GatewayActor {
     type Result = ();
 
-    fn handle(&mut self, Read { head, body }: Read, context: &mut Context<Self>) {
+    fn handle(&mut self, Read { head, range, body }: Read, context: &mut Context<Self>) {
         if self.reads >= self.parts.config.reads_max {
             let _ = body.try_send(Err(problems::overloaded("reads")));
             return;
         }
         self.reads += 1;
-        let task = wrap_future::<_, Self>(read::run(Arc::clone(&self.parts), head, body));
-        context.spawn(task.map(|(), actor, _| actor.reads -= 1));
+        let parts = Arc::clone(&self.parts);
+        let task = async move {
+            match range {
+                None => {
+                    let whole = 0..head.length;
+                    read::run(parts, head, whole, body).await;
+                }
+                Some(wanted) => range::run(parts, head, wanted, body).await,
+            }
+        };
+        context.spawn(wrap_future::<_, Self>(task).map(|(), actor, _| actor.reads -= 1));
     }
 }
 

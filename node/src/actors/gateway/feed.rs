@@ -8,6 +8,7 @@ use crate::actors::workers::Workers;
 use bytes::Bytes;
 use floe_api::Problem;
 use floe_erasure::ReadAt;
+use std::ops::Range;
 use tokio::sync::watch;
 
 /// What may be sent.
@@ -27,37 +28,37 @@ pub(super) fn withheld(length: u64) -> u64 {
     length.min(CHUNK_BYTES as u64)
 }
 
-/// Feeds `body` until `length` bytes are sent, something fails or the client leaves. Gives the bytes that were sent.
+/// Feeds `body` until the bytes of `range` are sent, something fails or the client leaves. Gives the bytes that were sent.
 pub(super) async fn feed(
     workers: Workers,
-    length: u64,
+    range: Range<u64>,
     mut allowed: watch::Receiver<Allowed>,
     body: BodySender,
     first: impl FnOnce(),
 ) -> u64 {
-    let mut sent = 0u64;
+    let (mut at, end) = (range.start, range.end);
     let mut first = Some(first);
-    while sent < length {
+    while at < end {
         let now = allowed.borrow_and_update().clone();
         let (bytes, source) = match now {
-            Allowed::UpTo { bytes, source } if bytes > sent => (bytes, source),
+            Allowed::UpTo { bytes, source } if bytes > at => (bytes, source),
             Allowed::Failed(problem) => {
                 // The client may have left.
                 let _ = body.send(Err(problem)).await;
-                return sent;
+                return at - range.start;
             }
             Allowed::Nothing | Allowed::UpTo { .. } => {
                 tokio::select! {
-                    changed = allowed.changed() => if changed.is_err() { return sent },
-                    () = body.closed() => return sent,
+                    changed = allowed.changed() => if changed.is_err() { return at - range.start },
+                    () = body.closed() => return at - range.start,
                 }
                 continue;
             }
         };
-        let take = usize::try_from(bytes.min(length) - sent).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let take = usize::try_from(bytes.min(end) - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
         let job = move || {
             let mut chunk = vec![0u8; take];
-            source.read_exact_at(&mut chunk, sent).map(|()| chunk)
+            source.read_exact_at(&mut chunk, at).map(|()| chunk)
         };
         let chunk = match workers.run(job).await {
             Ok(Ok(chunk)) => Ok(Bytes::from(chunk)),
@@ -66,14 +67,14 @@ pub(super) async fn feed(
         };
         let failed = chunk.is_err();
         if body.send(chunk).await.is_err() || failed {
-            return sent;
+            return at - range.start;
         }
-        sent += take as u64;
+        at += take as u64;
         if let Some(first) = first.take() {
             first();
         }
     }
-    sent
+    at - range.start
 }
 
 #[cfg(test)]
@@ -94,7 +95,7 @@ mod tests {
         let (allow, allowed) = watch::channel(Allowed::Nothing);
         let (body, mut chunks) = mpsc::channel(2);
         let workers = Workers::start("feed", 1, 4).unwrap();
-        let fed = tokio::spawn(feed(workers, length, allowed, body, || ()));
+        let fed = tokio::spawn(feed(workers, 0..length, allowed, body, || ()));
         let bytes = length - withheld(length);
         allow.send_replace(Allowed::UpTo { bytes, source: source(blob.clone()) });
         let mut got = Vec::new();
@@ -117,7 +118,7 @@ mod tests {
         let (allow, allowed) = watch::channel(Allowed::Nothing);
         let (body, mut chunks) = mpsc::channel(2);
         let workers = Workers::start("feed", 1, 4).unwrap();
-        let fed = tokio::spawn(feed(workers, 10, allowed, body, || ()));
+        let fed = tokio::spawn(feed(workers, 0..10, allowed, body, || ()));
         allow.send_replace(Allowed::Failed(problems::stopping()));
         assert_eq!(chunks.recv().await, Some(Err(problems::stopping())));
         assert_eq!((chunks.recv().await, fed.await.unwrap()), (None, 0));

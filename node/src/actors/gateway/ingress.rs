@@ -6,8 +6,9 @@ use actix::{Addr, Message};
 use bytes::Bytes;
 use floe_api::Problem;
 use floe_api::model::{BlobHead, Receipt};
-use floe_api::service::{Answer, ReadStream, StoreRequest};
+use floe_api::service::{Answer, Provenance, ReadStream, StoreRequest};
 use futures::StreamExt;
+use std::ops::Range;
 use tokio::sync::{mpsc, oneshot};
 
 /// Chunks of a body that wait for the client.
@@ -24,11 +25,20 @@ pub(super) struct Store {
     pub reply: oneshot::Sender<Result<Receipt, Problem>>,
 }
 
+/// A part of a blob that a client reads.
+pub(super) struct Wanted {
+    pub bytes: Range<u64>,
+    /// Told before the first byte goes.
+    pub told: oneshot::Sender<Provenance>,
+}
+
 /// A client reads a blob.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Read {
     pub head: BlobHead,
+    /// All of it for none.
+    pub range: Option<Wanted>,
     pub body: BodySender,
 }
 
@@ -55,19 +65,23 @@ impl GatewayHandle {
         })
     }
 
-    /// Reads a blob that the ledger knows as `head` says. Answers with its first verified bytes.
+    /// Reads a blob that the ledger knows as `head` says, or the bytes of `range`, which are within it. Answers with the
+    /// first verified bytes.
     ///
     /// # Errors
     /// The problem with which the read is refused or failed before a byte could be sent.
-    pub async fn read(&self, head: BlobHead) -> Result<ReadStream, Problem> {
+    pub async fn read(&self, head: BlobHead, range: Option<Range<u64>>) -> Result<ReadStream, Problem> {
         let (body, mut chunks) = mpsc::channel(BODY_CHUNKS);
-        let request = Read { head: head.clone(), body };
+        let (told, mut provenance) = oneshot::channel();
+        let range = range.map(|bytes| Wanted { bytes, told });
+        let request = Read { head: head.clone(), range, body };
         self.address.try_send(request).map_err(|_| problems::overloaded("reads"))?;
         // No first chunk: the blob is empty, and was confirmed to be.
         let first = chunks.recv().await.transpose()?;
         let rest = futures::stream::poll_fn(move |context| chunks.poll_recv(context));
         let body = futures::stream::iter(first.map(Ok)).chain(rest);
-        Ok(ReadStream { head, body: Box::pin(body) })
+        let provenance = provenance.try_recv().ok();
+        Ok(ReadStream { head, provenance, body: Box::pin(body) })
     }
 
     /// Stops the gateway.

@@ -18,8 +18,12 @@
 //! - A read: slivers below 1 MiB together are held in memory, else in a file that has no name any more; then the coder's
 //!   32 MiB when it decodes or derives the id (two at a time).
 //!
+//! - A range: a window of segments that are being read, 32 MiB at most together, and 1 MiB of a range that is answered
+//!   when all of it is there.
+//!
 //! # Laws
 //! - **I2** A store is answered when the ledger has the certificate, never before.
+//! - **I5** No byte of a range is sent that was not verified against the blob id, and what was decoded is not called proven.
 //! - **I4** The last bytes of a read are sent only after the blob id was derived from exactly the bytes that are sent; a
 //!   blob of up to 256 KiB is not sent at all before that.
 
@@ -31,6 +35,7 @@ mod ingress;
 mod ledger;
 mod outbound;
 mod problems;
+mod range;
 mod read;
 mod receipt;
 mod register;

@@ -4,12 +4,13 @@ use super::Parts;
 use super::slivers::{SliverSink, Taken};
 use super::spool::Spool;
 use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
-use floe_erasure::{FragmentProof, Layout, PairIndex, PrimaryVerifier, pair_of};
+use floe_erasure::{Axis, CheckedPart, FragmentProof, Layout, Opening, PairIndex, Place, PrimaryVerifier, pair_of};
 use floe_machines::download::Trouble;
 use floe_machines::upload::{Outcome, UploadRecord};
 use floe_machines::wire::fragment::{
     Answer, Ask, ReadAxis, ReadRange, Request, StoreRequest, decode_answer, frame_request,
 };
+use floe_machines::wire::units::{UnitRun, unit_bytes};
 use floe_network::Offence;
 use floe_types::bls::BlsSignature;
 use floe_types::{BlobId, NodeId, ShardIndex};
@@ -142,44 +143,96 @@ pub(super) struct Wanted {
     pub pair: PairIndex,
 }
 
-/// Reads a primary sliver and verifies it while it comes in. `moved` is called with every part.
-pub(super) async fn read(parts: &Parts, wanted: Wanted, sink: SliverSink, moved: impl Fn()) -> Result<Taken, Trouble> {
+/// Asks for a part of a fragment. Gives the pipe on which it comes, its encoded proof and when it began to come.
+async fn begin(parts: &Parts, wanted: Wanted, request: Ask) -> Result<(BoxedPipe, Vec<u8>, u64), Trouble> {
     let begun = Instant::now();
-    let Wanted { blob, layout, member, shard, .. } = wanted;
-    let request = Ask::Read { blob, shard, axis: ReadAxis::Primary, range: ReadRange::Whole };
+    let Wanted { layout, member, shard, .. } = wanted;
     let exchange = async {
         let mut pipe = ask(parts, member, request).await?;
         let answer = hear(parts, member, &mut pipe).await?;
         Ok::<_, PipeError>((pipe, answer))
     };
-    let result = match exchange.await {
+    let trouble = match exchange.await {
         Err(error) => {
             tracing::debug!(member = %member.short(), shard = shard.0, %error, "no sliver");
-            Err(Trouble::Broken)
+            Trouble::Broken
         }
-        Ok((mut pipe, Answer::Sliver { blob_bytes, proof })) if blob_bytes == layout.blob_bytes() => {
-            let latency = millis(begun);
-            let taken = take(parts, &mut pipe, wanted, &proof, sink, moved).await;
-            if taken.is_ok() {
-                let moving = millis(begun).saturating_sub(latency);
-                speeds(parts).measured(member, latency, layout.primary_bytes(), moving);
-            }
-            return taken.inspect_err(|_| speeds(parts).failed(member));
+        Ok((pipe, Answer::Sliver { blob_bytes, proof })) if blob_bytes == layout.blob_bytes() => {
+            return Ok((pipe, proof, millis(begun)));
         }
-        Ok((_, Answer::Sliver { .. })) => Err(Trouble::Wrong),
         Ok((_, Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis })) => {
             return Err(Trouble::Later { after_millis });
         }
-        Ok((_, Answer::Refused { reason, retry_after_millis })) => Err(match retry_after_millis {
+        Ok((_, Answer::Refused { reason, retry_after_millis })) => match retry_after_millis {
             Some(after_millis) if reason.may_pass() => Trouble::Later { after_millis },
             _ => Trouble::NotThere,
-        }),
-        Ok((_, Answer::Stored | Answer::Confirmation { .. } | Answer::Symbol { .. } | Answer::Judged { .. })) => {
-            Err(Trouble::Wrong)
-        }
+        },
+        Ok((_, Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. })) => Trouble::Wrong,
+        Ok((_, Answer::Symbol { .. } | Answer::Judged { .. })) => Trouble::Wrong,
     };
     speeds(parts).failed(member);
-    result
+    Err(trouble)
+}
+
+/// Remembers how fast a holder was that sent `bytes` since `begun`, or that it failed.
+fn judged<T>(parts: &Parts, member: NodeId, taken: &Result<T, Trouble>, moved: (u64, u64, Instant)) {
+    let (latency, bytes, begun) = moved;
+    match taken {
+        Ok(_) => speeds(parts).measured(member, latency, bytes, millis(begun).saturating_sub(latency)),
+        Err(_) => speeds(parts).failed(member),
+    }
+}
+
+/// Reads a primary sliver and verifies it while it comes in. `moved` is called with every part.
+pub(super) async fn read(parts: &Parts, wanted: Wanted, sink: SliverSink, moved: impl Fn()) -> Result<Taken, Trouble> {
+    let (begun, Wanted { blob, layout, member, shard, .. }) = (Instant::now(), wanted);
+    let request = Ask::Read { blob, shard, axis: ReadAxis::Primary, range: ReadRange::Whole };
+    let (mut pipe, proof, latency) = begin(parts, wanted, request).await?;
+    let taken = take(parts, &mut pipe, wanted, &proof, sink, moved).await;
+    judged(parts, member, &taken, (latency, layout.primary_bytes(), begun));
+    taken
+}
+
+/// Reads a run of units of one sliver and verifies each. `moved` is called with every one.
+pub(super) async fn read_units(
+    parts: &Parts,
+    wanted: Wanted,
+    (axis, run): (Axis, UnitRun),
+    moved: impl Fn(),
+) -> Result<Vec<CheckedPart>, Trouble> {
+    let (begun, Wanted { blob, layout, member, shard, pair }) = (Instant::now(), wanted);
+    let places = run.places(&layout, axis).ok_or(Trouble::NotThere)?;
+    let asked = match axis {
+        Axis::Primary => ReadAxis::Primary,
+        Axis::Secondary => ReadAxis::Secondary,
+    };
+    let request = Ask::Read { blob, shard, axis: asked, range: ReadRange::Units(run) };
+    let (mut pipe, proof, latency) = begin(parts, wanted, request).await?;
+    let taken = async {
+        let proof = FragmentProof::decode(&proof, &layout).map_err(|_| Trouble::Wrong)?;
+        let proof = proof.check(&blob, &layout, pair).map_err(|_| Trouble::Wrong)?;
+        let mut raw = Vec::with_capacity(places.len());
+        for place in places {
+            // A unit is 64 KiB at most, and an opening some hashes.
+            let mut bytes = vec![0u8; usize::try_from(unit_bytes(&place, &layout)).map_err(|_| Trouble::Wrong)?];
+            pipe.read_exact(&mut bytes).await.map_err(|_| Trouble::Broken)?;
+            moved();
+            raw.push((place, bytes));
+        }
+        let job = move || -> Result<Vec<CheckedPart>, Trouble> {
+            let check = |(place, mut bytes): (Place, Vec<u8>)| {
+                let opening = bytes.split_off(bytes.len().saturating_sub(place.opening_bytes(&layout)));
+                let opening = Opening::decode(&opening, &layout, &place).map_err(|_| Trouble::Wrong)?;
+                proof.check_part(place, bytes, &opening).map_err(|_| Trouble::Wrong)
+            };
+            raw.into_iter().map(check).collect()
+        };
+        parts.files.run(job).await.map_err(|_| Trouble::Broken)?
+    };
+    let taken = taken.await;
+    let bytes = run.answer_bytes(&layout, axis).unwrap_or(0);
+    judged(parts, member, &taken, (latency, bytes, begun));
+    taken
 }
 
 fn speeds(parts: &Parts) -> std::sync::MutexGuard<'_, floe_machines::download::SpeedBook> {

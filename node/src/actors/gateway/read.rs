@@ -12,6 +12,7 @@ use floe_machines::download::{Candidate, Download, Effect, Input, Trouble};
 use floe_machines::ledger_view::LedgerView;
 use floe_types::{BlobId, NodeId, PairIndex, ShardIndex};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,10 +47,14 @@ struct Reading {
     tasks: JoinSet<()>,
     news: mpsc::Sender<News>,
     allow: watch::Sender<Allowed>,
+    /// Where what the client gets ends.
+    end: u64,
+    /// Its last bytes, withheld until the id is confirmed.
+    withheld: u64,
 }
 
-/// Reads the blob of `head` into `body`.
-pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, body: BodySender) {
+/// Reads the blob of `head` into `body`, as far as it is in `range`. All of it is read and confirmed in any case.
+pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, range: Range<u64>, body: BodySender) {
     let begun = Instant::now();
     let metrics = Arc::clone(&parts.shared.metrics);
     let (allow, allowed) = watch::channel(Allowed::Nothing);
@@ -58,10 +63,10 @@ pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, body: BodySender) {
         move || metrics.read_seconds.observe(begun.elapsed().as_secs_f64())
     };
     let gone = body.clone();
-    let feeding = feed(parts.files.clone(), head.length, allowed, body.clone(), first);
+    let feeding = feed(parts.files.clone(), range.clone(), allowed, body.clone(), first);
     let reading = async {
         let result = tokio::select! {
-            result = read(Arc::clone(&parts), &head, &allow) => result,
+            result = read(Arc::clone(&parts), &head, &range, &allow) => result,
             () = gone.closed() => return "abandoned",
         };
         match result {
@@ -70,8 +75,8 @@ pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, body: BodySender) {
                 "complete"
             }
             Err(problem) => {
-                // An empty blob has no bytes on which the feeder could tell.
-                if head.length == 0 {
+                // Where there are no bytes the feeder cannot tell.
+                if range.is_empty() {
                     let _ = body.send(Err(problem.clone())).await;
                 }
                 allow.send_replace(Allowed::Failed(problem));
@@ -80,7 +85,7 @@ pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, body: BodySender) {
         }
     };
     let (mut outcome, sent) = tokio::join!(reading, feeding);
-    if outcome == "complete" && sent < head.length {
+    if outcome == "complete" && sent < range.end - range.start {
         outcome = "abandoned";
     }
     metrics.reads.with_label_values(&[outcome]).inc();
@@ -88,7 +93,12 @@ pub(super) async fn run(parts: Arc<Parts>, head: BlobHead, body: BodySender) {
 }
 
 /// Gathers slivers, puts the blob together, confirms its id.
-async fn read(parts: Arc<Parts>, head: &BlobHead, allow: &watch::Sender<Allowed>) -> Result<Source, Problem> {
+async fn read(
+    parts: Arc<Parts>,
+    head: &BlobHead,
+    range: &Range<u64>,
+    allow: &watch::Sender<Allowed>,
+) -> Result<Source, Problem> {
     let blob = head.blob_id;
     let committee = parts.ledger.committee();
     let layout = Layout::new(committee.shards(), head.length).map_err(|error| problems::internal("reading", &error))?;
@@ -103,32 +113,33 @@ async fn read(parts: Arc<Parts>, head: &BlobHead, allow: &watch::Sender<Allowed>
         tasks: JoinSet::new(),
         news,
         allow: allow.clone(),
+        end: range.end,
+        withheld: withheld(range.end - range.start),
         parts,
     };
-    let candidates = reading.candidates();
+    let candidates = candidates(&reading.parts, &blob, &layout);
     let machine =
         Download::new(reading.parts.config.download.clone(), layout.rows(), layout.primary_bytes(), candidates);
     reading.gather(machine, &mut heard).await?;
     reading.confirm().await
 }
 
-impl Reading {
-    /// Who covers which sliver, as the ledger says.
-    fn candidates(&self) -> Vec<Candidate> {
-        let shards = self.layout.shards();
-        let covering = self.parts.ledger.look(|view| {
-            let facts = view.blob(&self.blob);
-            let rows = facts.map(|facts| facts.coverage).unwrap_or_default();
-            rows.iter().map(|row| (row.shard, row.node)).collect::<Vec<(ShardIndex, NodeId)>>()
-        });
-        let speeds = self.parts.speeds.lock().unwrap_or_else(PoisonError::into_inner);
-        let candidate = |(shard, member)| {
-            let pair = pair_of(&self.blob, shard, shards);
-            Candidate { pair, shard, member, speed: speeds.speed(&member) }
-        };
-        covering.into_iter().map(candidate).collect()
-    }
+/// Who covers which sliver, as the ledger says.
+pub(super) fn candidates(parts: &Parts, blob: &BlobId, layout: &Layout) -> Vec<Candidate> {
+    let covering = parts.ledger.look(|view| {
+        let facts = view.blob(blob);
+        let rows = facts.map(|facts| facts.coverage).unwrap_or_default();
+        rows.iter().map(|row| (row.shard, row.node)).collect::<Vec<(ShardIndex, NodeId)>>()
+    });
+    let speeds = parts.speeds.lock().unwrap_or_else(PoisonError::into_inner);
+    let candidate = |(shard, member)| {
+        let pair = pair_of(blob, shard, layout.shards());
+        Candidate { pair, shard, member, speed: speeds.speed(&member) }
+    };
+    covering.into_iter().map(candidate).collect()
+}
 
+impl Reading {
     /// Runs the machine until there are enough slivers.
     async fn gather(&mut self, mut machine: Download, heard: &mut mpsc::Receiver<News>) -> Result<(), Problem> {
         let begun = Instant::now();
@@ -204,8 +215,7 @@ impl Reading {
 
     /// Where the part begins that is sent only after the id is confirmed.
     fn confirmed_from(&self) -> u64 {
-        let length = self.layout.blob_bytes();
-        length - withheld(length)
+        self.end - self.withheld
     }
 
     /// Puts the blob together, lets the client have all but its end, and confirms the id over the very same bytes.

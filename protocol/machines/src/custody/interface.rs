@@ -2,7 +2,9 @@
 
 use super::{DurableConfirmation, ReceiveFailure};
 use crate::fragments::{ConfirmationRecord, FragmentKey, StoreError};
-use crate::wire::fragment::{Answer, ReadAxis, StoreRequest, SymbolRequest};
+use crate::wire::fragment::{Answer, ReadAxis, ReadRange, StoreRequest, SymbolRequest};
+use crate::wire::units::UnitRun;
+use floe_erasure::Axis;
 use floe_ledger::{Run, ShardSet};
 use floe_types::{BlobId, Epoch, NodeId, PairIndex, RegistrationNumber, ShardIndex};
 use std::ops::Range;
@@ -120,6 +122,8 @@ pub enum Input {
         shard: ShardIndex,
         /// Which of its slivers.
         axis: ReadAxis,
+        /// Which part of it.
+        range: ReadRange,
         /// Length of the blob in bytes when its fragment is in the store.
         held: Option<u64>,
     },
@@ -134,7 +138,7 @@ pub enum Input {
         /// Length of the blob in bytes when the fragment that gives the symbol is in the store.
         held: Option<u64>,
     },
-    /// Ends [`Effect::Serve`] or [`Effect::Help`], well or not.
+    /// Ends [`Effect::Serve`], [`Effect::ServeUnits`] or [`Effect::Help`], well or not.
     ReadDone {
         /// The exchange.
         stream: StreamId,
@@ -233,6 +237,16 @@ pub enum Effect {
         pair: PairIndex,
         /// What was asked.
         request: SymbolRequest,
+    },
+    /// Send these units of a sliver, each followed by its opening, with the proof before them, then say
+    /// [`Input::ReadDone`]. The sliver has them.
+    ServeUnits {
+        /// The exchange.
+        stream: StreamId,
+        /// Which of the fragment's slivers.
+        axis: Axis,
+        /// Which units.
+        run: UnitRun,
     },
     /// Send the answer. Ends the exchange: what was staged for it and not kept is dropped.
     Answer {

@@ -137,8 +137,9 @@ impl Custody {
                     });
                 }
             }
-            Input::ReadAsked { stream, peer, blob, shard, axis, held } => {
-                self.read_asked(now, view, stream, reads::Asked { peer, blob, shard, axis, held }, &mut effects);
+            Input::ReadAsked { stream, peer, blob, shard, axis, range, held } => {
+                let asked = reads::Asked { peer, blob, shard, axis, range, held };
+                self.read_asked(now, view, stream, asked, &mut effects);
             }
             Input::SymbolAsked { stream, peer, request, held } => {
                 self.symbol_asked((now, view), stream, (peer, request), held, &mut effects);

@@ -2,7 +2,7 @@
 
 use super::{Custody, Effect, StreamId};
 use crate::ledger_view::LedgerView;
-use crate::wire::fragment::{Answer, ReadAxis, Refusal};
+use crate::wire::fragment::{Answer, ReadAxis, ReadRange, Refusal};
 use floe_erasure::{Layout, pair_of};
 use floe_types::{BlobId, NodeId, ShardIndex};
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ pub(super) struct Asked {
     pub blob: BlobId,
     pub shard: ShardIndex,
     pub axis: ReadAxis,
+    pub range: ReadRange,
     pub held: Option<u64>,
 }
 
@@ -69,14 +70,24 @@ impl Custody {
             let answer = Answer::Refused { reason: Refusal::NotHeld, retry_after_millis: None };
             return effects.push(Effect::Answer { stream, answer });
         };
-        let span = asked.axis.span(&layout);
-        let bytes = span.end - span.start;
+        let pair = pair_of(&asked.blob, asked.shard, shards);
+        let (blob, span) = (asked.blob, asked.axis.span(&layout));
+        let serve = match (asked.range, asked.axis.axis()) {
+            (ReadRange::Whole, _) => Some((span.end - span.start, Effect::Serve { stream, blob, pair, span })),
+            (ReadRange::Units(run), Some(axis)) => {
+                run.answer_bytes(&layout, axis).map(|bytes| (bytes, Effect::ServeUnits { stream, axis, run }))
+            }
+            (ReadRange::Units(_), None) => None,
+        };
+        let Some((bytes, serve)) = serve else {
+            let answer = Answer::Refused { reason: Refusal::Malformed, retry_after_millis: None };
+            return effects.push(Effect::Answer { stream, answer });
+        };
         if !self.begin_read((now, view), stream, asked.peer, bytes) {
             let answer = Answer::Busy { retry_after_millis: self.config.busy_retry_millis };
             return effects.push(Effect::Answer { stream, answer });
         }
-        let pair = pair_of(&asked.blob, asked.shard, shards);
-        effects.push(Effect::Serve { stream, blob: asked.blob, pair, span });
+        effects.push(serve);
     }
 
     /// Takes a place for something that is read for a peer; false when there is none.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ledger_view::Lapse;
 use crate::testing::{Chance, Ledger, bls_key, node};
-use crate::wire::fragment::{ReadAxis, Right, SymbolPart, SymbolRequest};
+use crate::wire::fragment::{ReadAxis, ReadRange, Right, SymbolPart, SymbolRequest};
 use floe_erasure::{Layout, pair_of};
 use floe_ledger::repairs::TicketNumber;
 use floe_types::{MemberIndex, SequenceNumber};
@@ -255,6 +255,7 @@ fn the_last_read_slots_are_for_members() {
         blob: blob(9),
         shard: ShardIndex(0),
         axis: ReadAxis::Primary,
+        range: ReadRange::Whole,
         held,
     };
     let stranger = 200;
@@ -522,7 +523,8 @@ fn the_laws_hold_in_any_order_of_events() {
                 }
                 7 => {
                     let (shard, axis, held) = (ShardIndex(0), ReadAxis::Pair, Some(1_000));
-                    shell.step(Input::ReadAsked { stream, peer, blob: of, shard, axis, held });
+                    let range = ReadRange::Whole;
+                    shell.step(Input::ReadAsked { stream, peer, blob: of, shard, axis, range, held });
                 }
                 8 => shell.step(Input::Gone { stream: StreamId(chance.below(stream.0 + 1)) }),
                 _ if shell.ledger.blob(&of).is_none() => {

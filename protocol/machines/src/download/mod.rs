@@ -20,6 +20,7 @@
 //! Verifying is the shell's, with [`floe_erasure::verify_primary`]; so is confirming the id over what is handed out.
 
 mod config;
+pub mod span;
 mod speed;
 #[cfg(test)]
 mod tests;
@@ -387,10 +388,15 @@ impl Download {
         true
     }
 
-    fn cancel_all(&mut self, effects: &mut Vec<Effect>) {
+    /// Ends the read whatever it has, and gives what was asked for and has not come.
+    fn abandon(&mut self) -> Vec<PairIndex> {
         self.has_ended = true;
         let asked = self.slivers.iter().filter(|(_, sliver)| matches!(sliver.stage, Stage::Asked { .. }));
-        effects.extend(asked.map(|(pair, _)| Effect::Cancel { pair: *pair }));
+        asked.map(|(pair, _)| *pair).collect()
+    }
+
+    fn cancel_all(&mut self, effects: &mut Vec<Effect>) {
+        effects.extend(self.abandon().into_iter().map(|pair| Effect::Cancel { pair }));
     }
 
     fn ready(&mut self, effects: &mut Vec<Effect>) {

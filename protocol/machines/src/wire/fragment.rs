@@ -10,6 +10,7 @@
 //!   | <------ raw bytes of the sliver (Sliver), symbol |
 //! ```
 //!
+//! - A sliver is given whole, or as a run of units that prove themselves ([`super::units`]).
 //! - The length of every raw part follows from `n` and the blob's length and is never sent: the asker and the holder
 //!   compute it. A holder takes the blob's length from the registration, an asker from the ledger.
 //! - An asker reads while it writes. An answer that comes before the fragment has been sent ends the exchange: *stored*
@@ -28,6 +29,7 @@
 //! Bytes on streams are the shell's; whether an offer is taken is [`crate::custody`]'s.
 
 use crate::ledger_view::Lapse;
+use crate::wire::units::UnitRun;
 use floe_erasure::{Axis, Layout};
 pub use floe_ledger::repairs::Right;
 use floe_types::bls::BlsSignature;
@@ -56,6 +58,16 @@ pub enum ReadAxis {
 }
 
 impl ReadAxis {
+    /// The one sliver that it is; none when it is both.
+    #[must_use]
+    pub fn axis(self) -> Option<Axis> {
+        match self {
+            ReadAxis::Primary => Some(Axis::Primary),
+            ReadAxis::Secondary => Some(Axis::Secondary),
+            ReadAxis::Pair => None,
+        }
+    }
+
     /// Where the bytes are in a fragment of this layout.
     #[must_use]
     pub fn span(self, layout: &Layout) -> Range<u64> {
@@ -67,11 +79,13 @@ impl ReadAxis {
     }
 }
 
-/// Which part of a sliver is read. Parts that prove themselves come with range reads.
+/// Which part of a sliver is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadRange {
     /// All of it.
     Whole,
+    /// Some neighbouring units of one sliver, each with its opening; of [`ReadAxis::Pair`] there are none.
+    Units(UnitRun),
 }
 
 /// A fragment offered to the holder of its shard.
@@ -283,7 +297,7 @@ pub enum Answer {
         /// Over [`crate::ledger_view::ConfirmationStatement`].
         signature: BlsSignature,
     },
-    /// The bytes of the sliver, or of both, follow.
+    /// The bytes of the sliver, of both, or of the units and openings asked for, follow.
     Sliver {
         /// Length of the blob as the holder keeps it. An asker that expects another length stops reading.
         blob_bytes: u64,

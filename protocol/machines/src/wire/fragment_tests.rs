@@ -28,6 +28,10 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("opening", of(Ask::Symbol(symbol(SymbolPart::Opening, Right::Trickle)))),
         ("standing", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Standing)))),
         ("judge", of(Ask::Judge { blob: blob(), head_bytes: 70_000 })),
+        ("read units", {
+            let range = ReadRange::Units(UnitRun { first: 1 << 40, count: 300 });
+            of(Ask::Read { blob: blob(), shard: ShardIndex(3), axis: ReadAxis::Secondary, range })
+        }),
     ]
 }
 
@@ -172,6 +176,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("opening", "831c98a822db"),
     ("standing", "badf044ce906"),
     ("judge", "d11111f351f4"),
+    ("read units", "c8376064150d"),
     ("stored", "6667fc344120"),
     ("malformed", "a1b864b06504"),
     ("unknown", "f42a3d9b6679"),

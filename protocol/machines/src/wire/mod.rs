@@ -4,3 +4,4 @@ pub mod challenge;
 pub mod fragment;
 pub mod status;
 pub mod sync;
+pub mod units;

@@ -71,9 +71,9 @@ impl World {
             Ask::Confirm { registration, blob } => {
                 Input::ConfirmAsked { stream, registration, blob, held: store.of_blob(&blob) }
             }
-            Ask::Read { blob, shard, axis, .. } => {
+            Ask::Read { blob, shard, axis, range } => {
                 let held = record(&blob, pair_of(&blob, shard, shards)).map(|record| record.blob_bytes);
-                Input::ReadAsked { stream, peer, blob, shard, axis, held }
+                Input::ReadAsked { stream, peer, blob, shard, axis, range, held }
             }
             Ask::Symbol(request) => {
                 let pair = pair_of(&request.blob, request.shard, shards);
@@ -178,6 +178,12 @@ impl World {
             }
             Effect::Help { stream, pair, request } => {
                 self.help(node, stream, (pair, request));
+                return Some(Input::ReadDone { stream });
+            }
+            // Readers of the simulator read whole slivers only.
+            Effect::ServeUnits { stream, .. } => {
+                self.forget_serving(node, stream);
+                self.close_stream(stream);
                 return Some(Input::ReadDone { stream });
             }
             Effect::Answer { stream, answer } => self.reply(node, stream, fragment::frame_answer(&answer)),

@@ -154,7 +154,8 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         metrics: metrics.clone(),
     })?;
     let (suspects, suspected) = mpsc::channel(scrubber::SUSPECTS_WAITING_MAX);
-    let shared = Shared { context, node, store, network, coordinator, metrics, suspects };
+    let (unread, met) = mpsc::channel(challenger::UNREAD_WAITING_MAX);
+    let shared = Shared { context, node, store, network, coordinator, metrics, suspects, unread };
     let fragments = fragments::start(&shared, keys.confirmation.clone(), config.fragments())?;
     let gateway = gateway::start(&shared, config.data.join("spool"), fragments.clone())?;
     repairer::start(&shared, fragments.clone())?;
@@ -165,7 +166,7 @@ async fn run_until_stopped(config: &NodeConfig, genesis: Genesis, keys: NodeKeys
         network_key: keys.identity.clone(),
         confirmation_key: keys.confirmation.clone(),
     };
-    let challenger = challenger::start(&shared, challenging, lanes.observations)?;
+    let challenger = challenger::start(&shared, challenging, (lanes.observations, met))?;
     network::start(&shared, (fragments, challenger), lanes.requests);
     let newcomer::News { mut arrived, progress } = newcomer::start(&shared, &genesis, config.history.snapshot_ahead);
 
@@ -214,6 +215,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Fragments that could not be read because of damage: the scrubber looks at them. A full queue loses one to the pass.
     pub suspects: mpsc::Sender<FragmentKey>,
+    /// What holders did not give readers of this node: the challenger asks for it. What does not fit is dropped.
+    pub unread: mpsc::Sender<challenger::Unreadable>,
 }
 
 fn coordinator_error(error: floe_ledger::StateError) -> RunError {

@@ -148,7 +148,10 @@ const KNOWN_LABELS: &[(&str, &[&str])] = &[
     ("floe_fragments_received_total", &["stored", "busy", "refused"]),
     ("floe_fragments_served_total", &["served", "helped", "not_held"]),
     ("floe_fragment_bytes_total", &["in", "out"]),
-    ("floe_challenges_sent_total", &["passed", "late", "missed", "silent", "shown_again", "missed_again"]),
+    (
+        "floe_challenges_sent_total",
+        &["passed", "late", "missed", "silent", "shown_again", "missed_again", "shown_to_reader", "missed_by_reader"],
+    ),
     ("floe_repair_fragments_total", &["fetched", "rebuilt"]),
     ("floe_gateway_stores_total", &["certified", "existing", "failed"]),
     ("floe_gateway_reads_total", &["complete", "failed", "abandoned"]),

@@ -1,13 +1,16 @@
 //! The loop: inputs in, effects handed out. Nothing here waits but for a report to be durable.
 
-use super::{Asked, Parts};
+use super::{Asked, Parts, Unreadable};
 use crate::actors::wake::{self, Wake};
 use crate::clock::unix_millis;
 use actix::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use bytes::Bytes;
-use floe_ledger::challenges::Slip;
+use floe_erasure::pair_of;
+use floe_ledger::challenges::{Question, Slip};
 use floe_machines::challenges::{AskId, Challenger, Config, Effect, ExchangeId, Input, ObservationToken, show};
 use floe_machines::coordinator::Judgement;
+use floe_machines::fragments::FragmentStore;
+use floe_machines::wire::challenge::{Denial, Reply as MachineReply};
 use floe_network::{Event, GossipVerdict, Offence, Reply, Topic};
 use floe_types::NodeId;
 use std::collections::BTreeMap;
@@ -26,6 +29,7 @@ pub(super) struct ChallengerActor {
     /// Until the machine has started.
     kept: Option<Vec<u8>>,
     observations: Option<mpsc::Receiver<Event>>,
+    unread: Option<mpsc::Receiver<Unreadable>>,
     /// Answers owed, as many as the machine lets in.
     replies: BTreeMap<ExchangeId, Reply>,
     next_exchange: u64,
@@ -39,7 +43,7 @@ impl ChallengerActor {
     pub(super) fn new(
         parts: Arc<Parts>,
         (config, kept): (Config, Option<Vec<u8>>),
-        observations: mpsc::Receiver<Event>,
+        (observations, unread): (mpsc::Receiver<Event>, mpsc::Receiver<Unreadable>),
     ) -> ChallengerActor {
         let network = (parts.context.network, parts.context.params.clone());
         let machine = Challenger::new(config, network, parts.identity.clone());
@@ -48,6 +52,7 @@ impl ChallengerActor {
             machine,
             kept,
             observations: Some(observations),
+            unread: Some(unread),
             replies: BTreeMap::new(),
             next_exchange: 0,
             verdict: None,
@@ -125,7 +130,14 @@ impl ChallengerActor {
             let at = Arc::clone(&parts);
             let shown = parts.workers.run(move || {
                 let (network, shards) = (at.context.network, at.context.params.shards);
-                show(&network, shards, &slip, (&at.store, &at.hashes), &at.identity.network_key)
+                let shown = show(&network, shards, &slip, (&at.store, &at.hashes), &at.identity.network_key);
+                if let (MachineReply::No(Denial::NotHeld), Question::Chunk(sample)) = (&shown, &slip.question) {
+                    // What is there and cannot be shown is looked at; a full queue leaves it to the pass.
+                    let pair = pair_of(&sample.blob, sample.shard, shards);
+                    let record = at.store.record(&sample.blob, pair).ok().flatten();
+                    record.map(|record| at.suspects.try_send(record.key));
+                }
+                shown
             });
             if let (Ok(shown), Some(reply)) = (shown.await, reply) {
                 let _ = reply.send(shown.encode());
@@ -143,6 +155,8 @@ impl ChallengerActor {
             ("silent", counts.silent),
             ("shown_again", counts.shown_again),
             ("missed_again", counts.missed_again),
+            ("shown_to_reader", counts.shown_to_reader),
+            ("missed_by_reader", counts.missed_by_reader),
         ];
         for (outcome, count) in outcomes {
             let counter = metrics.challenges_sent.with_label_values(&[outcome]);
@@ -183,6 +197,16 @@ impl Actor for ChallengerActor {
         if let Some(mut observations) = self.observations.take() {
             let observations = futures::stream::poll_fn(move |task| observations.poll_recv(task));
             <ChallengerActor as StreamHandler<Event>>::add_stream(observations, context);
+        }
+        if let Some(mut unread) = self.unread.take() {
+            let address = context.address();
+            actix::spawn(async move {
+                while let Some(Unreadable { holder, what }) = unread.recv().await {
+                    if address.send(Told(Input::Unread { holder, what })).await.is_err() {
+                        return;
+                    }
+                }
+            });
         }
         let kept = self.kept.take();
         self.input(Input::Started { kept }, context);

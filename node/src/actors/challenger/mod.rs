@@ -5,6 +5,7 @@
 //! network --questions of others--> actor (machine) --Open--> store, on threads of its own --answer--> asker
 //!                                     |--Ask--> network --answer--> actor
 //! network --observations----------> actor --Publish--> network
+//! gateway --what a reader could not get--> actor
 //! coordinator --blocks------------> actor --Keep--> store, synced;  then Duty --> coordinator
 //! ```
 //!
@@ -13,7 +14,8 @@
 //! [`hashes`].
 //!
 //! # When it is full
-//! A question of another node is declined: it asks again in the next slot. Observations are dropped: they move screens only.
+//! A question of another node is declined: it asks again in the next slot. Observations are dropped: they move screens only. What
+//! a reader could not get is dropped: a reader that meets it again says so again.
 
 mod actor;
 mod hashes;
@@ -24,7 +26,9 @@ use crate::run::{RunError, Shared};
 use crate::telemetry::Metrics;
 use actix::{Actor, Addr, Arbiter, Message};
 use bytes::Bytes;
+use floe_ledger::challenges::Unread;
 use floe_machines::challenges::{Config, Identity};
+use floe_machines::fragments::FragmentKey;
 use floe_network::{Event, Network, Reply};
 use floe_storage::Store;
 use floe_types::NodeId;
@@ -35,6 +39,18 @@ use tokio::sync::mpsc;
 const THREADS: usize = 2;
 /// Messages that wait for the actor: questions of others, and an answer for each of this node's own.
 const MAILBOX_MAX: usize = 1_024;
+
+/// What readers could not get and the challenger was not told yet: beyond it is dropped.
+pub const UNREAD_WAITING_MAX: usize = 64;
+
+/// What a holder did not give a reader of this node.
+#[derive(Clone, Copy, Debug)]
+pub struct Unreadable {
+    /// The holder.
+    pub holder: NodeId,
+    /// What it was asked for.
+    pub what: Unread,
+}
 
 /// Another node asks.
 #[derive(Message)]
@@ -65,18 +81,21 @@ struct Parts {
     coordinator: CoordinatorHandle,
     metrics: Arc<Metrics>,
     identity: Identity,
+    /// What could not be shown: the scrubber looks at it.
+    suspects: mpsc::Sender<FragmentKey>,
     workers: Workers,
     hashes: hashes::Hashes,
 }
 
-/// Starts the actor on a thread of its own; `observations` come in by a queue of the network's.
+/// Starts the actor on a thread of its own; `observations` come in by a queue of the network's, what is `unread` by the
+/// gateway's.
 ///
 /// # Errors
 /// When the system gives no threads, or the store cannot be read.
 pub fn start(
     shared: &Shared,
     identity: Identity,
-    observations: mpsc::Receiver<Event>,
+    (observations, unread): (mpsc::Receiver<Event>, mpsc::Receiver<Unreadable>),
 ) -> Result<ChallengerHandle, RunError> {
     let config = Config::default();
     let workers = Workers::start("challenger", THREADS, config.answers_max);
@@ -89,13 +108,14 @@ pub fn start(
         coordinator: shared.coordinator.clone(),
         metrics: shared.metrics.clone(),
         identity,
+        suspects: shared.suspects.clone(),
         workers,
         hashes: hashes::Hashes::default(),
     });
     let arbiter = Arbiter::new();
     let address = actor::ChallengerActor::start_in_arbiter(&arbiter.handle(), move |context| {
         context.set_mailbox_capacity(MAILBOX_MAX);
-        actor::ChallengerActor::new(parts, (config, kept), observations)
+        actor::ChallengerActor::new(parts, (config, kept), (observations, unread))
     });
     Ok(ChallengerHandle(address))
 }

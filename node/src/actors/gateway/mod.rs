@@ -9,6 +9,8 @@
 //!                                                        `--> feed --> body
 //! ```
 //!
+//! What a holder did not give a reader is told to the challenger, whose next question it is.
+//!
 //! A read that finds an inconsistent encoding leaves a task that shows the others why ([`accuse`]).
 //!
 //! # Memory and disk
@@ -46,12 +48,14 @@ mod store;
 pub use config::{Config, MAILBOX_MAX};
 pub use ingress::GatewayHandle;
 
+use super::challenger::Unreadable;
 use super::fragments::FragmentsHandle;
 use super::workers::Workers;
 use crate::run::{RunError, Shared};
 use actix::{Actor, Arbiter};
+use floe_ledger::challenges::Unread;
 use floe_machines::download::SpeedBook;
-use floe_types::BlobId;
+use floe_types::{BlobId, NodeId};
 use ledger::LedgerNow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -76,6 +80,12 @@ pub(in crate::actors::gateway) struct Parts {
 }
 
 impl Parts {
+    /// Tells this node's own member what a holder did not give a reader: it asks for it in its next slot.
+    fn unread(&self, holder: NodeId, what: Unread) {
+        // Full: enough is to be asked, and who meets it again says so again.
+        let _ = self.shared.unread.try_send(Unreadable { holder, what });
+    }
+
     /// A name for a file of the spool that no other has in this run.
     fn fresh_name(&self) -> u64 {
         self.names.fetch_add(1, Ordering::Relaxed)

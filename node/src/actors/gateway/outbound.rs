@@ -5,6 +5,7 @@ use super::slivers::{SliverSink, Taken};
 use super::spool::Spool;
 use crate::actors::pipe::{BoxedPipe, CHUNK_BYTES, PipeError, read_header, write_frame};
 use floe_erasure::{Axis, CheckedPart, FragmentProof, Layout, Opening, PairIndex, Place, PrimaryVerifier, pair_of};
+use floe_ledger::challenges::Unread;
 use floe_machines::download::Trouble;
 use floe_machines::upload::{Outcome, UploadRecord};
 use floe_machines::wire::fragment::{
@@ -187,10 +188,20 @@ fn judged<T>(parts: &Parts, member: NodeId, taken: &Result<T, Trouble>, moved: (
 pub(super) async fn read(parts: &Parts, wanted: Wanted, sink: SliverSink, moved: impl Fn()) -> Result<Taken, Trouble> {
     let (begun, Wanted { blob, layout, member, shard, .. }) = (Instant::now(), wanted);
     let request = Ask::Read { blob, shard, axis: ReadAxis::Primary, range: ReadRange::Whole };
-    let (mut pipe, proof, latency) = begin(parts, wanted, request).await?;
+    let what = Unread { blob, shard, axis: Axis::Primary, unit: None };
+    let begin = begin(parts, wanted, request).await;
+    let (mut pipe, proof, latency) = begin.inspect_err(|trouble| tell(parts, member, what, *trouble))?;
     let taken = take(parts, &mut pipe, wanted, &proof, sink, moved).await;
     judged(parts, member, &taken, (latency, layout.primary_bytes(), begun));
-    taken
+    taken.inspect_err(|trouble| tell(parts, member, what, *trouble))
+}
+
+/// Tells of what a holder did not give. That it wants to be asked later is an answer.
+fn tell(parts: &Parts, member: NodeId, what: Unread, trouble: Trouble) {
+    match trouble {
+        Trouble::Later { .. } => {}
+        Trouble::Wrong | Trouble::NotThere | Trouble::Broken => parts.unread(member, what),
+    }
 }
 
 /// Reads a run of units of one sliver and verifies each. `moved` is called with every one.
@@ -207,7 +218,10 @@ pub(super) async fn read_units(
         Axis::Secondary => ReadAxis::Secondary,
     };
     let request = Ask::Read { blob, shard, axis: asked, range: ReadRange::Units(run) };
-    let (mut pipe, proof, latency) = begin(parts, wanted, request).await?;
+    let unit = places.first().map(|place| (place.symbol, place.part));
+    let what = Unread { blob, shard, axis, unit };
+    let begin = begin(parts, wanted, request).await;
+    let (mut pipe, proof, latency) = begin.inspect_err(|trouble| tell(parts, member, what, *trouble))?;
     let taken = async {
         let proof = FragmentProof::decode(&proof, &layout).map_err(|_| Trouble::Wrong)?;
         let proof = proof.check(&blob, &layout, pair).map_err(|_| Trouble::Wrong)?;
@@ -232,7 +246,7 @@ pub(super) async fn read_units(
     let taken = taken.await;
     let bytes = run.answer_bytes(&layout, axis).unwrap_or(0);
     judged(parts, member, &taken, (latency, bytes, begun));
-    taken
+    taken.inspect_err(|trouble| tell(parts, member, what, *trouble))
 }
 
 fn speeds(parts: &Parts) -> std::sync::MutexGuard<'_, floe_machines::download::SpeedBook> {

@@ -22,6 +22,7 @@ use floe_api::Problem;
 use floe_api::model::BlobHead;
 use floe_api::service::Provenance;
 use floe_erasure::{Axis, CheckedPart, Grain, Layout, Need, RangePlan, RangeReader};
+use floe_ledger::challenges::Unread;
 use floe_machines::download::span::{Direct, Effect, Input, Span, Way};
 use floe_machines::download::{Candidate, Trouble};
 use floe_machines::wire::units::{RUN_BYTES_MAX, RUN_UNITS_MAX, UnitRun, unit_bytes};
@@ -290,6 +291,10 @@ impl Gathering<'_> {
                     Effect::Misbehaved { member, shard } => {
                         tracing::warn!(member = %member.short(), shard = shard.0, blob = %self.reading.blob, "a holder sent a wrong unit");
                         self.reading.parts.shared.network.report(member, floe_network::Offence::Garbage);
+                    }
+                    Effect::Stalled { member, shard, axis } => {
+                        let what = Unread { blob: self.reading.blob, shard, axis, unit: None };
+                        self.reading.parts.unread(member, what);
                     }
                     Effect::Ready { ways } => {
                         return Ok(ways.iter().filter_map(|way| self.parts.remove(way)).flatten().collect());

@@ -7,7 +7,8 @@ use super::slivers::{self, Place, Source, Taken, Verified};
 use super::{Parts, accuse, problems};
 use floe_api::Problem;
 use floe_api::model::BlobHead;
-use floe_erasure::{Layout, pair_of};
+use floe_erasure::{Axis, Layout, pair_of};
+use floe_ledger::challenges::Unread;
 use floe_machines::download::{Candidate, Download, Effect, Input, Trouble};
 use floe_machines::ledger_view::LedgerView;
 use floe_types::{BlobId, NodeId, PairIndex, ShardIndex};
@@ -157,6 +158,10 @@ impl Reading {
                     Effect::Misbehaved { member, shard } => {
                         tracing::warn!(member = %member.short(), shard = shard.0, blob = %self.blob, "a holder sent a wrong sliver");
                         self.parts.shared.network.report(member, floe_network::Offence::Garbage);
+                    }
+                    Effect::Stalled { member, shard } => {
+                        let what = Unread { blob: self.blob, shard, axis: Axis::Primary, unit: None };
+                        self.parts.unread(member, what);
                     }
                     Effect::Prefix { rows } => self.allow_prefix(rows),
                     Effect::Ready { pairs } => {

@@ -15,7 +15,7 @@ use crate::pages;
 use crate::rows::{self, RowId, Rows};
 use crate::state::{StateError, StateRead};
 use crate::tables::Table;
-use floe_erasure::{Axis, Place, chunk_count, nth_chunk};
+use floe_erasure::{Axis, Grain, Place, chunk_count, nth_chunk};
 use floe_types::codec::{self, Domain};
 use floe_types::{BlobId, BlockTime, Committee, Layout, MemberIndex, SequenceNumber, ShardIndex};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,19 @@ pub enum Question {
     Chunk(Sample),
 }
 
+/// Part of a fragment that a reader could not get from a holder that coverage names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unread {
+    /// The blob.
+    pub blob: BlobId,
+    /// Whose fragment.
+    pub shard: ShardIndex,
+    /// Which of its two slivers.
+    pub axis: Axis,
+    /// Which symbol of the sliver, and which unit of that, when not all of it was read.
+    pub unit: Option<(u16, u64)>,
+}
+
 /// What stands for a question in a report: half of a hash. Nobody can choose his questions, so that a second one with the
 /// same tag would have to be found among those that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,6 +92,7 @@ pub struct QuestionTag(pub [u8; 16]);
 
 static TAG: Domain = Domain::new("floe 1 challenge: question");
 static DICE: Domain = Domain::new("floe 1 challenge: what a question is drawn with");
+static READ: Domain = Domain::new("floe 1 challenge: which chunk of what a reader could not get");
 static MOMENT: Domain = Domain::new("floe 1 challenge: when a question is asked");
 
 impl Question {
@@ -190,6 +204,39 @@ impl<'a> Questions<'a> {
         let Some(Place { axis, symbol, part, .. }) = place else { return Ok(Question::Presence) };
         let (blob, length) = (life.blob, life.length);
         Ok(Question::Chunk(Sample { number, blob, length, shard, axis, symbol, chunk: part }))
+    }
+
+    /// What is asked of `target` in `slot` because a reader of the seed's holder could not get it: one chunk of what was
+    /// `unread`. Which one follows from the seed, so that the target does not know it before. None when that is not due of the
+    /// target in this epoch.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn of_reader(
+        &self,
+        seed: &Seed,
+        (slot, target): (Slot, MemberIndex),
+        unread: &Unread,
+    ) -> Result<Option<Question>, StateError> {
+        let Unread { blob, shard, axis, unit } = *unread;
+        let number = blobs::record(self.state, &blob)?.and_then(|record| record.sequence);
+        let life = number.map(|number| blobs::life(self.state, number)).transpose()?.flatten();
+        let layout = life.as_ref().and_then(|life| Layout::new(self.committee.shards(), life.length).ok());
+        let (Some(number), Some(life), Some(layout)) = (number, life, layout) else { return Ok(None) };
+        let mut dice = Dice::of(&READ.hash(&codec::encode(&(seed.secret(), slot, target, blob, shard, axis, unit))));
+        let place = match unit {
+            None => nth_chunk(&layout, axis, dice.below(chunk_count(&layout, axis))),
+            Some((symbol, part)) => {
+                let range = Place { axis, symbol, grain: Grain::Unit, part }.range(&layout);
+                let chunk = Grain::Chunk.part_bytes(&layout).max(1);
+                let (first, end) = (range.start / chunk, range.end.div_ceil(chunk));
+                Some(Place::chunk(axis, symbol, first.saturating_add(dice.below(end.saturating_sub(first)))))
+            }
+        };
+        let Some(Place { symbol, part, .. }) = place else { return Ok(None) };
+        let sample = Sample { number, blob, length: life.length, shard, axis, symbol, chunk: part };
+        let question = Question::Chunk(sample);
+        Ok(self.is_due(&question, target)?.then_some(question))
     }
 
     /// Whether `question` is one that `target` must be able to answer: asked about what it covers, below the beacon's end, in

@@ -36,7 +36,7 @@ mod timetable;
 
 pub use answer::{ANSWER_BYTES_MAX, Answer, AnswerError, Occasion, Slip, answer_message};
 pub use beacon::{Beacon, Drawing, beacon};
-pub use draw::{Aim, PLACES_TRIED_MAX, Question, QuestionTag, Questions, Sample, asked_at};
+pub use draw::{Aim, PLACES_TRIED_MAX, Question, QuestionTag, Questions, Sample, Unread, asked_at};
 pub use outcomes::{OutcomePath, Outcomes, leaves};
 pub use seed::{Seed, seed_message};
 pub use timetable::{Slot, Timetable};

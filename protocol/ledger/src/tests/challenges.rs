@@ -2,8 +2,8 @@
 
 use super::fixture::*;
 use crate::challenges::{
-    Aim, Answer, AnswerError, Drawing, Outcomes, Question, Questions, Sample, Seed, Slip, Slot, Timetable, asked_at,
-    beacon,
+    Aim, Answer, AnswerError, Drawing, Outcomes, Question, Questions, Sample, Seed, Slip, Slot, Timetable, Unread,
+    asked_at, beacon,
 };
 use crate::execute::Answers;
 use crate::reports::{self, Accusation, ReAsk, Said, Shown, drawn};
@@ -695,5 +695,44 @@ fn what_must_be_answered_when_asked_again_is_what_is_covered() {
     ];
     for (sample, target) in bad {
         assert!(!due(sample, target), "{sample:?}");
+    }
+}
+
+#[test]
+fn what_a_reader_could_not_get_is_a_chunk_of_it_that_only_the_seed_gives() {
+    let mut net = Proving::new();
+    let old = net.store(300_000, &ALL[..6]);
+    net.world.boundary(Vec::new());
+    let new = net.store(7_000, &ALL);
+    let committee = views::committee(&net.world.state).unwrap();
+    let questions = Questions::of(&net.world.state, &committee).unwrap();
+    let (seed, other, slot) = (net.seed(0), net.seed(1), Slot(2));
+    let all = Unread { blob: old, shard: ShardIndex(20), axis: Axis::Primary, unit: None };
+    let asked =
+        |seed, target: u16, what: &Unread| questions.of_reader(seed, (slot, MemberIndex(target)), what).unwrap();
+    let Some(Question::Chunk(sample)) = asked(&seed, 5, &all) else { panic!("nothing is asked") };
+    assert_eq!((sample.blob, sample.shard, sample.axis), (old, ShardIndex(20), Axis::Primary));
+    assert!(questions.is_due(&Question::Chunk(sample), MemberIndex(5)).unwrap());
+    // Another seed, another chunk; the same seed, the same.
+    assert_eq!(asked(&seed, 5, &all), Some(Question::Chunk(sample)));
+    let elsewhere = (0..6).filter(|slot| {
+        let of = |seed| questions.of_reader(seed, (Slot(*slot), MemberIndex(5)), &all).unwrap();
+        of(&seed) != of(&other)
+    });
+    assert!(elsewhere.count() >= 4);
+    let unit = Unread { axis: Axis::Secondary, unit: Some((7, 0)), ..all };
+    let Some(Question::Chunk(sample)) = asked(&seed, 5, &unit) else { panic!("nothing is asked") };
+    assert_eq!((sample.axis, sample.symbol), (Axis::Secondary, 7));
+    assert!(sample.chunk < 2, "symbols of 1.6 KB");
+    for (target, what) in [
+        (6, Unread { shard: ShardIndex(24), ..all }),
+        (5, Unread { shard: ShardIndex(24), ..all }),
+        (5, Unread { blob: new, ..all }),
+        (5, Unread { blob: blob(9), ..all }),
+        (5, Unread { unit: Some((7, 3)), ..all }),
+        (5, Unread { unit: Some((19, 0)), ..all }),
+        (9, all),
+    ] {
+        assert_eq!(asked(&seed, target, &what), None, "{target} {what:?}");
     }
 }

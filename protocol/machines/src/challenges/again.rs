@@ -9,7 +9,7 @@ use super::machine::{Challenger, Step, Watch};
 use super::round::{Got, Open, Purpose};
 use super::scoreboard::News;
 use crate::coordinator::Judgement;
-use crate::wire::challenge::{Accused, Observation, Request, SignedObservation};
+use crate::wire::challenge::{Accused, OF_A_READER, Observation, Request, SignedObservation};
 use bytes::Bytes;
 use floe_ledger::challenges::{Aim, Occasion, Question, Questions, Seed, Slip, Slot, asked_at};
 use floe_ledger::reports::{REASKS_MAX, ReAsk, Said};
@@ -55,6 +55,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Again {
     pub target: MemberIndex,
+    /// Whether the accuser says that its seed gives it: else it is asked, and not reported on.
+    pub is_drawn: bool,
     pub question: Question,
     pub outcome: Outcome,
 }
@@ -118,8 +120,8 @@ impl Challenger {
         if is_late || target == round.me || accuser == round.me || in_slot >= self.config.again_max {
             return Ok(Judgement::Accept);
         }
-        let question = accused.question;
-        round.again.insert((slot, accuser), Again { target, question, outcome: Outcome::Waiting });
+        let (question, is_drawn) = (accused.question, accused.aim.at != OF_A_READER);
+        round.again.insert((slot, accuser), Again { target, is_drawn, question, outcome: Outcome::Waiting });
         round.again_waiting.insert((moment, slot, accuser));
         Ok(Judgement::Accept)
     }
@@ -156,7 +158,8 @@ impl Challenger {
         let said = |slot: Slot, again: &Again| {
             again.outcome.said(slot.next().is_some_and(|slot| was_there(slot, again.target)))
         };
-        let all = round.again.iter().filter_map(|((slot, accuser), again)| {
+        let drawn = round.again.iter().filter(|(_, again)| again.is_drawn);
+        let all = drawn.filter_map(|((slot, accuser), again)| {
             let tag = again.question.tag();
             said(*slot, again).map(|said| ReAsk { slot: *slot, accuser: *accuser, tag, said })
         });
@@ -165,7 +168,7 @@ impl Challenger {
 }
 
 /// When a sample of the slot before `next` is asked again: some moment of `next`.
-fn again_at(watch: &Watch, seed: &Seed, next: Slot, (target, accuser): (MemberIndex, MemberIndex)) -> u64 {
+pub(super) fn again_at(watch: &Watch, seed: &Seed, next: Slot, (target, accuser): (MemberIndex, MemberIndex)) -> u64 {
     // Numbers from above, which no question of its own has.
     let at = u16::MAX - accuser.0;
     asked_at(seed, &watch.times, &Aim { slot: next, target, at }).0

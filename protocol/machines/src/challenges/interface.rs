@@ -2,7 +2,7 @@
 
 use crate::coordinator::Judgement;
 use bytes::Bytes;
-use floe_ledger::challenges::Slip;
+use floe_ledger::challenges::{Slip, Unread};
 use floe_ledger::{Action, StateError};
 use floe_types::bls::BlsSecretKey;
 use floe_types::keys::SecretKey;
@@ -93,6 +93,13 @@ pub enum Input {
     Opened {
         /// The exchange.
         exchange: ExchangeId,
+    },
+    /// A reader of this node could not get this from a holder that coverage names: it said no, sent something else, or nothing.
+    Unread {
+        /// Whom it was asked of.
+        holder: NodeId,
+        /// What.
+        what: Unread,
     },
     /// Time passed; see [`super::Challenger::wake_at`].
     Tick,

@@ -8,9 +8,10 @@ use super::round::{Counts, Got, Open, Purpose, Round, ends};
 use super::scoreboard::Scoreboard;
 use crate::wire::challenge::{Denial, Observation, Reply, Request};
 use bytes::Bytes;
-use floe_ledger::challenges::{Aim, Question, Questions, Seed, Slip, Slot, Timetable, beacon};
+use floe_ledger::challenges::{Aim, Question, Questions, Seed, Slip, Slot, Timetable, Unread, beacon};
 use floe_ledger::{StateRead, views};
-use floe_types::{BlockTime, Committee, NetworkId, Params};
+use floe_types::{BlockTime, Committee, NetworkId, NodeId, Params};
+use std::collections::BTreeMap;
 
 /// What a step works on besides the machine itself.
 pub(super) struct Step<'a> {
@@ -40,6 +41,8 @@ pub struct Challenger {
     pub(super) answering: Answering,
     pub(super) next_ask: u64,
     pub(super) counts: Counts,
+    /// What readers could not get when no slot was to come any more in the epoch: one of each member.
+    pub(super) unread: BTreeMap<NodeId, Unread>,
     /// The scoreboard of the epoch before.
     previous: Option<Scoreboard>,
 }
@@ -59,6 +62,7 @@ impl Challenger {
             answering: Answering::default(),
             next_ask: 0,
             counts: Counts::default(),
+            unread: BTreeMap::new(),
             previous: None,
         }
     }
@@ -80,12 +84,14 @@ impl Challenger {
             Input::Observed { token, bytes } => self.observed(&mut step, token, &bytes)?,
             Input::Asked { exchange, peer, bytes } => self.asked(&mut step, exchange, peer, &bytes),
             Input::Opened { exchange } => self.answering.done(exchange),
+            Input::Unread { holder, what } => self.unread(&step, holder, what),
             Input::Tick => {}
         }
         self.expire(now);
         self.observe(&mut step);
         self.ask_due(&mut step)?;
         self.ask_again(&mut step);
+        self.ask_for_readers(&mut step)?;
         self.close(&mut step)?;
         Ok(step.out)
     }
@@ -147,6 +153,9 @@ impl Challenger {
         self.watch = Some(Watch { committee, times, board });
         self.round = round;
         self.closing = Closing::default();
+        for (holder, what) in std::mem::take(&mut self.unread) {
+            self.unread(step, holder, what);
+        }
         Ok(())
     }
 
@@ -227,6 +236,12 @@ impl Challenger {
                 *count = count.saturating_add(1);
                 round.settle(aim, got);
             }
+            Purpose::OfReader(slot, target) => {
+                let shown = got.answer().is_some();
+                let count = if shown { &mut self.counts.shown_to_reader } else { &mut self.counts.missed_by_reader };
+                *count = count.saturating_add(1);
+                round.of_readers.insert((slot, target), got);
+            }
             Purpose::Again(slot, accuser) => {
                 let outcome = Outcome::of(&got);
                 let shown = outcome == Outcome::Shown;
@@ -249,8 +264,10 @@ impl Challenger {
                 continue;
             }
             let (passed, late) = round.seen(slot);
-            let accused = round.accusation(slot);
-            round.accused.extend(accused.map(|accused| (slot, accused)));
+            let drawn = round.accusation(slot);
+            round.accused.extend(drawn.map(|accused| (slot, accused)));
+            // What a seed gives goes first: it can be reported.
+            let accused = drawn.or_else(|| round.accusation_of_reader(slot));
             watch.board.say(round.me, slot, (&passed, &late));
             let (network, epoch, member) = (self.network, round.epoch, self.identity.node);
             let observation = Observation { network, epoch, slot, member, passed, late, accused };

@@ -14,6 +14,8 @@
 //!   shows something else, has *missed*. Who says nothing is *silent*.
 //! - *Asking again*: one sample a slot that this node could not get from a target that answers otherwise is named to all; and
 //!   what others name is asked for once in the next slot.
+//! - *Asking for readers* ([`readers`]): what a reader of this node could not get from a holder is asked of that holder in the
+//!   next slot, one sample a holder and slot. It may be named to all, and no report speaks of it.
 //! - *Showing* ([`answering`]): questions of members are let in within limits; reading, opening and signing are the
 //!   shell's, with [`show`], on a thread that may block.
 //! - *Reporting* ([`closing`]): the root of all answers is committed to before the draw, and what the draw names is shown.
@@ -27,19 +29,20 @@
 //!   stood still, accuses nobody of its own absence.
 //! - **CM-3** Everything is bounded by members, slots and [`Config`]: questions under way, answers kept, accusations followed.
 //! - **CM-4** An answer that was not checked counts for nothing.
+//! - **CM-5** What is asked for a reader is in no commitment and no report: only what a seed gives is.
 //!
 //! # Not here
-//! Samples that a reader of this node could not get are not asked for: a report may accuse only of questions that its seed gives.
 //! A target that is busy or in another epoch is not asked twice. What reports come to is [`floe_ledger::reports`].
 //!
 //! # Source
-//! `design.md` section 5, `risk.md` sections 2 and 3; decisions 035 and 036.
+//! `design.md` section 5, `risk.md` sections 2 and 3; decisions 035, 036 and 047.
 
 mod again;
 mod answering;
 mod closing;
 mod interface;
 mod machine;
+mod readers;
 mod round;
 mod scoreboard;
 #[cfg(test)]

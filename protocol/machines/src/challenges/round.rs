@@ -7,7 +7,7 @@ use super::again::Again;
 use super::interface::AskId;
 use crate::wire::challenge::Accused;
 use floe_ledger::MemberSet;
-use floe_ledger::challenges::{Aim, Answer, Question, Seed, Slip, Slot, Timetable, asked_at};
+use floe_ledger::challenges::{Aim, Answer, Question, Seed, Slip, Slot, Timetable, Unread, asked_at};
 use floe_ledger::reports::Held;
 use floe_types::params::{SLOTS, challenges_per_slot};
 use floe_types::{Epoch, MemberIndex, codec};
@@ -52,6 +52,10 @@ pub struct Counts {
     pub shown_again: u64,
     /// Accusations of others that were followed and not shown.
     pub missed_again: u64,
+    /// What a reader could not get, and was shown when this node asked.
+    pub shown_to_reader: u64,
+    /// What a reader could not get, and this node could not either.
+    pub missed_by_reader: u64,
 }
 
 /// Why a question is under way.
@@ -61,6 +65,8 @@ pub(super) enum Purpose {
     Own(Aim),
     /// What this accuser could not get in this slot.
     Again(Slot, MemberIndex),
+    /// What a reader of this node could not get of this target, asked in this slot.
+    OfReader(Slot, MemberIndex),
 }
 
 /// A question under way.
@@ -91,6 +97,12 @@ pub struct Round {
     pub(super) again: BTreeMap<(Slot, MemberIndex), Again>,
     /// What is to be asked again, by its moment.
     pub(super) again_waiting: BTreeSet<(u64, Slot, MemberIndex)>,
+    /// What readers could not get and is to be asked: one of each target in a slot.
+    pub(super) unread: BTreeMap<(Slot, MemberIndex), Unread>,
+    /// The same by its moment.
+    pub(super) unread_waiting: BTreeSet<(u64, Slot, MemberIndex)>,
+    /// What became of it.
+    pub(super) of_readers: BTreeMap<(Slot, MemberIndex), Got>,
     /// What this node could not get, by slot.
     pub(super) accused: BTreeMap<Slot, Accused>,
     /// The slot whose observation comes next; past the last when all are sent.
@@ -123,6 +135,9 @@ impl Round {
             got: BTreeMap::new(),
             again: BTreeMap::new(),
             again_waiting: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            unread_waiting: BTreeSet::new(),
+            of_readers: BTreeMap::new(),
             accused: BTreeMap::new(),
             to_observe,
         }
@@ -173,7 +188,7 @@ impl Round {
     }
 
     /// Whether `target` answered any own question of `slot` or of the one before.
-    fn answers_otherwise(&self, slot: Slot, target: MemberIndex) -> bool {
+    pub fn answers_otherwise(&self, slot: Slot, target: MemberIndex) -> bool {
         let near = [Some(slot), slot.0.checked_sub(1).map(Slot)];
         let answered = |slot: Slot| self.of_slot(slot).any(|(aim, got)| aim.target == target && got.answer().is_some());
         near.into_iter().flatten().any(answered)
@@ -252,9 +267,10 @@ impl Round {
     pub fn wake_at(&self, hard_millis: u64) -> Option<u64> {
         let asks = self.waiting.first().map(|(at, _)| *at);
         let again = self.again_waiting.first().map(|(at, ..)| *at);
+        let unread = self.unread_waiting.first().map(|(at, ..)| *at);
         let open = self.open.values().map(|open| open.asked_at.saturating_add(hard_millis).saturating_add(1)).min();
         let slot = Some(Slot(self.to_observe)).filter(|slot| slot.exists()).map(|slot| ends(&self.times, slot));
-        [asks, again, open, slot].into_iter().flatten().min()
+        [asks, again, unread, open, slot].into_iter().flatten().min()
     }
 }
 

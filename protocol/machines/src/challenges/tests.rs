@@ -6,7 +6,7 @@ use crate::fragments::{ConfirmationRecord, FragmentKey, FragmentRecord, Fragment
 use crate::wire::challenge::{Denial, Observation, Reply, Request, SignedObservation};
 use bytes::Bytes;
 use floe_erasure::{MemorySink, Options, encode, pair_of};
-use floe_ledger::challenges::{Slip, Slot, Timetable};
+use floe_ledger::challenges::{Occasion, Slip, Slot, Timetable};
 use floe_ledger::reports::Report;
 use floe_ledger::transaction::{Attributes, ENCODING_VERSION, Persistence, confirmation_message};
 use floe_ledger::{Action, BoundaryHeader, Context, Decision, MemberSet, MemoryState, Refusal, Transaction, views};
@@ -19,6 +19,8 @@ use floe_types::{
     RegistrationNumber, VoteKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+mod readers;
 
 const START: u64 = 1_700_000_000_000;
 /// How long a message takes.
@@ -99,6 +101,8 @@ enum Conduct {
     },
     /// It says nothing where it has nothing, and answers otherwise.
     Mute,
+    /// It shows what it is asked for, but not what a reader of the asker could not get.
+    Unreadable,
     /// It says that nobody passed.
     Framer,
     /// It says that this member passed.
@@ -381,6 +385,12 @@ impl Net {
     fn open(&mut self, place: usize, exchange: ExchangeId, slip: &Slip) {
         let (network, shards) = (self.context.network, self.context.params.shards);
         let key = node_key(self.secret(place));
+        let challenger = self.ids.iter().position(|id| *id == slip.challenger).unwrap();
+        let of_reader = slip.occasion == Occasion::Again { accuser: self.index(challenger) };
+        if self.nodes[place].conduct == Conduct::Unreadable && of_reader {
+            self.reply(place, exchange, Bytes::from(Reply::No(Denial::NotHeld).encode()));
+            return self.step(place, Input::Opened { exchange });
+        }
         let reply = show(&network, shards, slip, (&self.nodes[place].shelf, &NoHashes), &key);
         self.reply(place, exchange, Bytes::from(reply.encode()));
         self.step(place, Input::Opened { exchange });

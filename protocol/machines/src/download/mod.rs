@@ -102,6 +102,13 @@ pub enum Effect {
         /// Which.
         pair: PairIndex,
     },
+    /// A holder sent nothing for so long that it was given up.
+    Stalled {
+        /// Who.
+        member: NodeId,
+        /// Which shard's.
+        shard: ShardIndex,
+    },
     /// A holder sent bytes that are not what the blob commits to.
     Misbehaved {
         /// Who.
@@ -321,6 +328,9 @@ impl Download {
             self.slivers.iter().filter(|(_, sliver)| is_stalled(sliver)).map(|(pair, _)| *pair).collect();
         for pair in stalled {
             effects.push(Effect::Cancel { pair });
+            if let Some(Candidate { member, shard, .. }) = self.slivers.get(&pair).map(|sliver| sliver.candidate) {
+                effects.push(Effect::Stalled { member, shard });
+            }
             self.failed(now, pair, Trouble::Broken, effects);
         }
     }

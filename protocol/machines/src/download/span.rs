@@ -84,6 +84,15 @@ pub enum Effect {
         /// Which.
         way: Way,
     },
+    /// A holder sent nothing for so long that it was given up.
+    Stalled {
+        /// Who.
+        member: NodeId,
+        /// Which shard's.
+        shard: ShardIndex,
+        /// Which of its slivers.
+        axis: Axis,
+    },
     /// A holder sent what the blob does not commit to.
     Misbehaved {
         /// Who.
@@ -242,6 +251,9 @@ impl Span {
                 }
                 super::Effect::Cancel { pair } => effects.push(Effect::Cancel { way: Way::OtherRow(pair) }),
                 super::Effect::Misbehaved { member, shard } => effects.push(Effect::Misbehaved { member, shard }),
+                super::Effect::Stalled { member, shard } => {
+                    effects.push(Effect::Stalled { member, shard, axis: Axis::Primary });
+                }
                 super::Effect::Prefix { .. } => {}
                 super::Effect::Ready { pairs } => {
                     self.others = Others::Failed(TooFew { answered: self.needed, needed: self.needed });
@@ -265,6 +277,9 @@ impl Span {
         let stalled: Vec<usize> = numbered.map(|(number, _)| number).collect();
         for number in stalled {
             effects.push(Effect::Cancel { way: Way::Direct(number) });
+            if let Some(Direct { axis, candidate }) = self.direct.get(number).map(|asking| asking.direct) {
+                effects.push(Effect::Stalled { member: candidate.member, shard: candidate.shard, axis });
+            }
             self.failed(now, number, Trouble::Broken, effects);
         }
         let in_time = |asking: &Asking| match asking.stage {

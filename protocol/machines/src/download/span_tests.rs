@@ -88,6 +88,7 @@ fn run(seed: u64) -> (bool, u64) {
             match effect {
                 Effect::Ask { way, pair, .. } => open.push((way, pair)),
                 Effect::Cancel { way } => open.retain(|(of, _)| *of != way),
+                Effect::Stalled { .. } => {}
                 Effect::Misbehaved { member, .. } => assert!(bad[usize::from(member.0[0]) - 1]),
                 Effect::Ready { ways } => {
                     assert!(open.is_empty() && ways.iter().all(|way| seen.contains(way)), "SP-1");

@@ -175,6 +175,7 @@ fn a_stalled_sliver_is_given_up_and_a_moving_one_is_not() {
     assert_eq!(download.step(10_000, Input::Tick), []);
     let effects = download.step(19_000, Input::Tick);
     assert_eq!(effects[0], Effect::Cancel { pair: PairIndex(0) });
+    assert!(matches!(effects[1], Effect::Stalled { .. }));
     assert_eq!(asked(&effects).len(), 1);
 }
 
@@ -210,6 +211,7 @@ fn run(seed: u64) -> (Effect, usize) {
                     return (effect, available);
                 }
                 Effect::Failed { .. } => return (effect, available),
+                Effect::Stalled { .. } => {}
                 Effect::Misbehaved { member, .. } => assert!(is_bad[usize::from(member.0[0]) - 1]),
                 Effect::Prefix { rows } => assert!((0..rows).all(|row| seen.contains(&PairIndex(row)))),
             }

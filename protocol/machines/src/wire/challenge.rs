@@ -123,10 +123,14 @@ impl Reply {
     }
 }
 
+/// The number of a question that no seed gives: of what a reader could not get.
+pub const OF_A_READER: u16 = u16::MAX;
+
 /// A sample that a member could not get: which of its questions, and what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accused {
-    /// Of whom, which one of the slot. That the seed gives it shows when the seed is opened.
+    /// Of whom, which one of the slot. That the seed gives it shows when the seed is opened. With [`OF_A_READER`] the member
+    /// itself says that it does not: a reader of the member could not get it, and no report will speak of it.
     pub aim: Aim,
     /// What was asked.
     pub question: Question,

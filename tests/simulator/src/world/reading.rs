@@ -107,7 +107,7 @@ impl World {
                 self.trace
                     .say(self.now, || format!("{node} got a false sliver of shard {shard} from {}", member.short()));
             }
-            Effect::Prefix { .. } => {}
+            Effect::Prefix { .. } | Effect::Stalled { .. } => {}
             Effect::Ready { pairs } => self.read_ready(node, id, &pairs),
             Effect::Failed { failure } => {
                 self.forget_read(node, id);

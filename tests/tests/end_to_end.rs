@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use floe_api::model::ForGood;
-use floe_tests::{Devnet, alone, epoch_of, metric, wait_until};
+use floe_tests::{Devnet, alone, counted, epoch_of, metric, wait_until};
 use floe_types::Epoch;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -209,6 +211,74 @@ fn a_blob_that_nobody_pays_for_is_forgotten_and_says_so() {
     let undefended = ["read", &id, "-o", "late", "--undefended", "--url", &devnet.url(3)];
     devnet.floe_ok(&undefended);
     assert!(std::fs::read(devnet.path().join("late")).unwrap() == std::fs::read(&file).unwrap());
+}
+
+/// What a node answers to a request in HTTP's own words: status, headers in small letters, body.
+fn http(devnet: &Devnet, node: u16, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+    let url = devnet.url(node);
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://").trim_end_matches('/')).unwrap();
+    let ask = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(ask.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (status, head, answer[end + 4..].to_vec())
+}
+
+#[test]
+fn a_range_moves_its_units_and_a_holder_that_is_gone_is_what_its_readers_ask_for_next() {
+    let _alone = alone();
+    let devnet = Devnet::up(4, "3s");
+    let file = devnet.file("film", 6_000_000, 7);
+    let bytes = std::fs::read(&file).unwrap();
+    let id = devnet.store(1, &file, 60);
+    let path = format!("/v1/blobs/{id}");
+    // Fragments that come after the certificate are served too: all that is sent is counted from here.
+    wait_until("all shards are attested", || {
+        devnet.client(1).blob_status(&id).is_ok_and(|status| status.attested == 28)
+    });
+    let served =
+        || (1..=4).map(|node| counted(&devnet, node, "floe_fragment_bytes_total{direction=\"out\"}")).sum::<f64>();
+    let (status, head, _) = http(&devnet, 1, "HEAD", &path, "");
+    assert_eq!(status, 200);
+    assert!(head.contains("accept-ranges: bytes") && head.contains("content-length: 6000000"), "{head}");
+
+    let before = served();
+    let (status, head, body) = http(&devnet, 1, "GET", &path, "range: bytes=3000000-3000999\r\n");
+    assert_eq!((status, body.len()), (206, 1_000));
+    assert!(
+        body == bytes[3_000_000..3_001_000] && head.contains("content-range: bytes 3000000-3000999/6000000"),
+        "{head}"
+    );
+    assert!(head.contains("floe-range: proven"), "{head}");
+    let moved = served() - before;
+    assert!((1_000.0..150_000.0).contains(&moved), "{moved} bytes for a thousand: two symbols of 32 KiB at most");
+    for (range, wanted) in [("0-0", 0..1), ("-500", 5_999_500..6_000_000), ("1000000-1999999", 1_000_000..2_000_000)] {
+        let (status, _, body) = http(&devnet, 2, "GET", &path, &format!("range: bytes={range}\r\n"));
+        assert!(status == 206 && body == bytes[wanted], "{range}: {status}, {} bytes", body.len());
+    }
+    let (status, head, body) = http(&devnet, 2, "GET", &path, "range: bytes=6000000-\r\n");
+    assert!(status == 416 && head.contains("content-range: bytes */6000000"), "{status} {head}");
+    assert!(String::from_utf8_lossy(&body).contains("RANGE_NOT_SATISFIABLE"));
+    devnet.floe_ok(&["read", &id, "--range", "4000000-4000099", "-o", "part"]);
+    assert!(std::fs::read(devnet.path().join("part")).unwrap() == bytes[4_000_000..4_000_100]);
+    assert_eq!(devnet.floe(&["read", &id, "--range", "9-3", "-o", "none"]).status.code(), Some(2));
+    assert_eq!(devnet.floe(&["read", &id, "--range", "6000000-", "-o", "none"]).status.code(), Some(2));
+
+    // A third of the rows lose their holder: their columns' holders have the bytes, or ten other rows.
+    devnet.floe_ok(&["devnet", "kill", "node-4"]);
+    for row in 0..10 {
+        let from = row * 600_000 + 5_000;
+        let (status, head, body) = http(&devnet, 1, "GET", &path, &format!("range: bytes={from}-{}\r\n", from + 999));
+        assert!(status == 206 && body == bytes[from..from + 1_000], "row {row}: {status} {head}");
+    }
+    let missed = || counted(&devnet, 1, "floe_challenges_sent_total{outcome=\"missed_by_reader\"}");
+    wait_until("node-1 has asked for what its reader could not get", || missed() >= 1.0);
+    devnet.floe_ok(&["devnet", "start", "node-4"]);
+    wait_until("node-4 is back", || devnet.client(4).ready().is_ok());
+    devnet.read_back(4, &id, &file);
 }
 
 fn seats(devnet: &Devnet, name: &str) -> usize {

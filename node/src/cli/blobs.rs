@@ -6,7 +6,7 @@ use super::output::{Output, Unfinished};
 use super::text::{self, Clock};
 use super::{DONE, Done, unusable};
 use floe_api::client::{Client, Download, Step, Upload};
-use floe_api::model::{BlobPhase, BlobStatus, FloeStored, StoreAnswer, StoreProgress, Verdict};
+use floe_api::model::{BlobPhase, BlobStatus, FloeStored, Sentence, StoreAnswer, StoreProgress, Verdict};
 use floe_api::service::{Existing, PAGE_MAX, Page, Persistence, Provenance, Undefended};
 use floe_api::{Code, Problem};
 use floe_types::{EpochCount, SequenceNumber};
@@ -264,7 +264,13 @@ fn described(status: &BlobStatus, output: &Output) -> String {
         (None, phase, _) => rows.push(format!("{short}   {}", phase_words(phase))),
     }
     match &status.ruler {
-        Some(ruler) => rows.push(draw::ruler(ruler, status.margin.as_ref())),
+        Some(ruler) => {
+            let last = status.standing.as_ref().and_then(|standing| standing.last.as_ref());
+            rows.extend(
+                last.map(|last| format!("as of   epoch {}, decided {}", last.epoch, clock.past(last.decided_at))),
+            );
+            rows.push(draw::ruler(ruler, status.margin.as_ref()));
+        }
         None => rows.push(format!(
             "fragments  {} of {} attested      read {} · decide {}{}",
             status.attested,
@@ -315,7 +321,10 @@ fn watch(client: &Client, first: BlobStatus, output: &Output) -> Done {
         let standing = status.standing.filter(|standing| standing.verdict != Verdict::Pending);
         let key = standing.map(|standing| (standing.epoch, standing.verdict));
         if key.is_some() && key != before {
-            output.result(&status, || watched(&status, before.map(|(_, verdict)| verdict), output));
+            let last = before.map(|(_, verdict)| verdict);
+            let is_other = standing.map(|standing| standing.verdict) != last;
+            let reasons = if is_other { reasons(client, &status) } else { String::new() };
+            output.result(&status, || format!("{}{reasons}", watched(&status, last, output)));
             before = key;
             overdue_told = false;
         }
@@ -344,6 +353,26 @@ fn watch(client: &Client, first: BlobStatus, output: &Output) -> Done {
             }
         }
     }
+}
+
+/// Why a blob is not whole and what is done about it, below the line that says so; nothing when it is whole, or over.
+fn reasons(client: &Client, status: &BlobStatus) -> String {
+    let verdict = status.standing.as_ref().map(|standing| standing.verdict);
+    let asks = matches!(
+        verdict,
+        Some(Verdict::Tolerated | Verdict::Repairing | Verdict::Unavailable | Verdict::Lost | Verdict::Undecided)
+    );
+    // A line less when the node does not answer: the decision was shown.
+    let explained = asks.then(|| client.explain_blob(&status.blob_id.to_string()).ok()).flatten();
+    explained.map_or_else(String::new, |explained| told(&explained.lines))
+}
+
+/// `node-7 silent for 1 epoch` and `risk 0.08 of its bound; not repaired, ...`, indented.
+fn told(lines: &[Sentence]) -> String {
+    let of = |label: &str| lines.iter().find(|line| line.label == label).map(|line| line.text.as_str());
+    let risk = of("risk").map(|risk| format!("risk {risk}; {}", of("repair").unwrap_or("nothing is planned")));
+    let rows = of("because").map(str::to_owned).into_iter().chain(risk);
+    rows.map(|row| format!("\n{:20}{row}", "")).collect()
 }
 
 /// A decision in one line: `14:03:00  epoch 4   INTACT → TOLERATED      24 held   margin 14 = any 3 of 6 nodes`.
@@ -417,6 +446,22 @@ mod tests {
     use super::*;
     use floe_api::model::{Amount, Freshness, PaidTerm, Standing, Time};
     use floe_types::{Epoch, Frost};
+
+    #[test]
+    fn a_change_of_verdict_is_told_with_its_reason() {
+        let line = |label: &str, text: &str| Sentence { label: label.to_owned(), text: text.to_owned() };
+        let lines = [
+            line("because", "node-7 (4 shards) silent for 1 epoch"),
+            line("so", "14 more shards"),
+            line("risk", "0.08 of its bound"),
+            line("repair", "not repaired, on purpose: no repair before node-7 is excluded"),
+        ];
+        let wanted = "
+                    node-7 (4 shards) silent for 1 epoch
+                    risk 0.08 of its bound; not repaired, on purpose: no repair before node-7 is excluded";
+        assert_eq!(told(&lines), wanted);
+        assert_eq!(told(&[]), "");
+    }
 
     #[test]
     fn the_price_is_taken_apart_as_in_the_journey() {

@@ -78,12 +78,16 @@ fn blob_rows(facts: &BlobFacts, output: &Output) -> Vec<String> {
         let answer = match (holder.answered, holder.silent_epochs) {
             (true, _) => output.paint(Tone::Good, "answered"),
             (false, 0) => output.paint(Tone::Faint, "not asked"),
-            (false, silent) => output.paint(Tone::Thin, &format!("silent for {silent} epochs")),
+            (false, silent) => output.paint(Tone::Thin, &format!("silent for {}", epochs(silent))),
         };
         rows.push(format!("  {:<12} {:<9} shards {:<20} {answer}", holder.name, holder.kind, shards.join(" ")));
     }
     rows.extend(tickets(&facts.tickets));
     rows
+}
+
+fn epochs(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "epoch" } else { "epochs" })
 }
 
 fn member_row(member: &NodeFacts, output: &Output) -> String {
@@ -92,7 +96,7 @@ fn member_row(member: &NodeFacts, output: &Output) -> String {
         (RankView::Probation, true, _) => output.paint(Tone::Thin, "answered, on probation"),
         (RankView::Probation, false, silent) => output.paint(Tone::Thin, &format!("silent for {silent}, on probation")),
         (RankView::Good, true, _) => output.paint(Tone::Good, "answered"),
-        (RankView::Good, false, silent) => output.paint(Tone::Thin, &format!("silent for {silent} epochs")),
+        (RankView::Good, false, silent) => output.paint(Tone::Thin, &format!("silent for {}", epochs(silent))),
     };
     format!("  {:<12} {:>4} shards   reliability {:.3}   {state}", member.name, member.shards, member.reliability)
 }
@@ -140,6 +144,9 @@ fn repair_rows(repair: &RepairView) -> Vec<String> {
     let planned = &repair.planned;
     let mut rows = match planned.tickets {
         0 => vec![format!("epoch {}: nothing is to be rebuilt", repair.epoch)],
+        tickets if planned.fragments == 0 && planned.urgent_fragments == 0 => {
+            vec![format!("epoch {}: {tickets} tickets go on from before, nothing new is planned", repair.epoch)]
+        }
         tickets => vec![format!(
             "epoch {}: {tickets} tickets for {} fragments within the cap of {}, {} urgent ones beside it",
             repair.epoch,

@@ -18,7 +18,7 @@ use floe_ledger::{EpochRecord, VerdictRecord};
 use floe_risk::reliability::Rank;
 use floe_risk::{Params as Constants, Probability};
 use floe_types::{BlobId, Epoch, Member, NodeId, SequenceNumber, ShardIndex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tickets that a page of them shows.
 const TICKETS_MAX: usize = 1_000;
@@ -215,7 +215,15 @@ impl Look<'_> {
         };
         let epoch = standing.as_ref().and_then(|standing| standing.epoch);
         let short: String = view.blob.to_string().chars().take(4).collect();
+        let undecided = verdict == Verdict::Undecided;
         let title = match (&record, epoch) {
+            (_, Some(epoch)) if undecided => {
+                let last = standing.as_ref().and_then(|standing| standing.last.as_ref());
+                let last = last.map_or_else(String::new, |last| {
+                    format!(", last {} in epoch {}", last.verdict.word().to_uppercase(), last.epoch)
+                });
+                format!("{short}…  UNDECIDED in epoch {epoch}{last}")
+            }
             (Some(record), Some(epoch)) => format!(
                 "{short}…  {} in epoch {epoch}: {} of {} fragments held",
                 verdict.word().to_uppercase(),
@@ -226,7 +234,15 @@ impl Look<'_> {
             _ => format!("{short}…  {}: its first boundary has not come", verdict.word().to_uppercase()),
         };
         let outlook = self.outlook(&view, record.as_ref())?;
-        let mut lines = blob_reasons(record.as_ref(), verdict, &holders);
+        // What an undecided epoch came to is not known: the numbers are those of the last decision.
+        let record = self.shown(&view.blob, record)?;
+        let mut lines = match undecided {
+            true => vec![sentence(
+                "because",
+                "too few members reported to decide the epoch; what follows is of the last decision",
+            )],
+            false => blob_reasons(record.as_ref(), &holders),
+        };
         lines.extend(repair_words(record.as_ref(), &tickets, outlook.begins, &holders));
         lines.push(sentence("next", format!("paid through epoch {}; now is epoch {}", view.last, self.head.epoch)));
         let facts = BlobFacts {
@@ -346,11 +362,23 @@ impl Look<'_> {
             lines.push(sentence("because", format!("all {} members answered", facts.members.len())));
         } else {
             let each = |member: &&NodeFacts| {
-                format!("{} ({} shards, {} epochs)", member.name, member.shards, member.silent_epochs)
+                let epochs = plural(member.silent_epochs, "epoch", "epochs");
+                format!("{} ({} shards, {epochs})", member.name, member.shards)
             };
             let names: Vec<String> = silent.iter().map(each).collect();
             let (silent, all) = (silent.len(), facts.members.len());
             lines.push(sentence("because", format!("{silent} of {all} members silent: {}", names.join(", "))));
+        }
+        // Seen since the last decision, and no part of it.
+        let quiet = self.live.members.iter().filter(|(_, seen)| !seen.answering).map(|(node, _)| node);
+        let quiet: Vec<String> = facts
+            .members
+            .iter()
+            .filter(|member| member.silent_epochs == 0 && quiet.clone().any(|node| *node == member.node))
+            .map(|member| format!("{} ({})", member.name, plural(u64::from(member.shards), "shard", "shards")))
+            .collect();
+        if !quiet.is_empty() {
+            lines.push(sentence("now", format!("since the last decision silent, too: {}", quiet.join(", "))));
         }
         let (now, needed) = (facts.answering_now, facts.needed);
         let total = self.committee.shards();
@@ -412,15 +440,19 @@ fn silent_members(facts: &NetworkFacts) -> bool {
     facts.members.iter().any(|member| member.silent_epochs > 0)
 }
 
-fn blob_reasons(record: Option<&VerdictRecord>, verdict: Verdict, holders: &[HolderView]) -> Vec<Sentence> {
+fn blob_reasons(record: Option<&VerdictRecord>, holders: &[HolderView]) -> Vec<Sentence> {
     let mut lines = Vec::new();
     let Some(record) = record else { return lines };
-    let silent: Vec<String> = holders
-        .iter()
-        .filter(|holder| !holder.answered && holder.silent_epochs > 0)
-        .map(|holder| {
-            let (shards, epochs) = (holder.shards.len(), holder.silent_epochs);
-            format!("{} ({shards} shards) silent for {}", holder.name, plural(epochs, "epoch", "epochs"))
+    // A node that is there for seats and as a stand-in is one.
+    let mut of_node: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for holder in holders.iter().filter(|holder| !holder.answered && holder.silent_epochs > 0) {
+        let (shards, epochs) = of_node.entry(&holder.name).or_default();
+        (*shards, *epochs) = (*shards + holder.shards.len() as u64, holder.silent_epochs);
+    }
+    let silent: Vec<String> = of_node
+        .into_iter()
+        .map(|(name, (shards, epochs))| {
+            format!("{name} ({}) silent for {}", plural(shards, "shard", "shards"), plural(epochs, "epoch", "epochs"))
         })
         .collect();
     let mut because = match (record.absent, record.uncovered) {
@@ -429,9 +461,6 @@ fn blob_reasons(record: Option<&VerdictRecord>, verdict: Verdict, holders: &[Hol
     };
     if record.uncovered > 0 {
         because.push(format!("nobody attests {} of the shards", record.uncovered));
-    }
-    if verdict == Verdict::Undecided {
-        because.push("too few members reported to decide the epoch".to_owned());
     }
     if !because.is_empty() {
         lines.push(sentence("because", because.join("; ")));
@@ -453,8 +482,8 @@ fn repair_words(
     let mut lines = Vec::new();
     let Some(record) = record else { return lines };
     lines.push(sentence("risk", times(&record.risk)));
-    let mut silent: Vec<&str> = holders.iter().filter(|one| one.silent_epochs > 0).map(|one| &*one.name).collect();
-    silent.dedup();
+    let silent: BTreeSet<&str> = holders.iter().filter(|one| one.silent_epochs > 0).map(|one| &*one.name).collect();
+    let silent: Vec<&str> = silent.into_iter().collect();
     let words = match (tickets.is_empty(), begins) {
         (false, _) => {
             let mut targets: BTreeMap<&str, usize> = BTreeMap::new();

@@ -8,6 +8,8 @@ use floe_types::Frost;
 
 /// Free and reclaimable room below this share of the disk is worth a word, in percent.
 const DISK_LOW_PERCENT: u64 = 10;
+/// Members that one sentence names.
+const NAMED_MAX: usize = 6;
 /// Blocks behind the highest that any member claims before a node counts as behind.
 const BEHIND_BLOCKS: u64 = 100;
 
@@ -36,6 +38,29 @@ impl Finding {
     }
 }
 
+/// What to do when of so many seats fewer answer than decide; `silent` by seats, the most first.
+fn bring_back(silent: &[(u16, &str)], answering: u16, quorum: u16) -> String {
+    let enough: Vec<&(u16, &str)> = silent.iter().filter(|(seats, _)| answering + seats >= quorum).collect();
+    let explain = "     floe explain network";
+    match enough.as_slice() {
+        [] => {
+            let each: Vec<String> =
+                silent.iter().take(NAMED_MAX).map(|(seats, name)| format!("{name} ({seats})")).collect();
+            let more = silent.len().checked_sub(NAMED_MAX).filter(|more| *more > 0);
+            let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+            let missing = quorum.saturating_sub(answering);
+            format!("bring back members with {missing} more seats: {}{more}{explain}", each.join(", "))
+        }
+        [(seats, name)] => format!("bring back {name}: that is enough ({} seats){explain}", answering + seats),
+        several => {
+            let names: Vec<&str> = several.iter().take(NAMED_MAX).map(|(_, name)| *name).collect();
+            let least = several.iter().map(|(seats, _)| answering + seats).min().unwrap_or(quorum);
+            let either = if several.len() == 2 { "either" } else { "any one" };
+            format!("bring back {}; {either} is enough ({least} seats){explain}", names.join(" or "))
+        }
+    }
+}
+
 impl Look<'_> {
     /// All checks, the worst first.
     #[must_use]
@@ -44,7 +69,11 @@ impl Look<'_> {
         checks.extend(self.decisions());
         checks.extend(self.data());
         checks.extend(self.own(disk, balance).into_iter().map(Finding::check));
-        Health::worst(checks, "the network decides, no blob is thin, this node is well")
+        let mut health = Health::worst(checks, "the network decides, no blob is thin, this node is well");
+        if health.checks.first().is_some_and(|worst| worst.code == CheckCode::CommitteeNoQuorum) {
+            "the network cannot decide".clone_into(&mut health.summary);
+        }
+        health
     }
 
     fn decisions(&self) -> Vec<Check> {
@@ -57,14 +86,19 @@ impl Look<'_> {
                 state: HealthState::Error,
                 since: Some(lost.since),
                 summary: format!("{answering} of {total} seats answer, {quorum} needed"),
-                effect: "stores, renewals and verdicts wait; reads work while enough fragments answer",
-                next: "bring back members until the needed seats answer: floe committee show",
+                effect: "",
+                next: "",
             };
+            let read = self.committee.shards() - 2 * self.committee.faulty();
+            let reads = if answering >= read { "Reads work" } else { "Reads fail too" };
+            let effect =
+                format!("stores, renewals and verdicts wait. {reads} ({answering} fragments answer, {read} needed).");
+            let (effect, next) = (Some(effect), Some(self.who_would_do(answering, quorum)));
             let known = self.latest_decided().ok().flatten().map(|record| {
                 let age = self.now.millis_since(record.ended.into()) / 1_000;
                 format!("last verdicts are those of epoch {}, {age} s old", record.epoch)
             });
-            found.push(Check { known, ..finding.check() });
+            found.push(Check { known, effect, next, ..finding.check() });
         } else if answering.saturating_sub(self.largest_answering()) < quorum {
             let finding = Finding {
                 code: CheckCode::QuorumThin,
@@ -107,6 +141,16 @@ impl Look<'_> {
             found.push(finding.check());
         }
         found
+    }
+
+    /// Which silent members would make a quorum again: `bring back node-4 or node-5; either is enough (20 seats)`.
+    fn who_would_do(&self, answering: u16, quorum: u16) -> String {
+        let silent = self.live.members.iter().filter(|(_, seen)| !seen.answering).map(|(node, _)| node);
+        let members = silent.filter_map(|node| self.committee.member(self.committee.index_of(node)?));
+        let mut silent: Vec<(u16, &str)> =
+            members.map(|member| (member.shards.len() as u16, member.name.as_str())).collect();
+        silent.sort_unstable_by_key(|(seats, name)| (std::cmp::Reverse(*seats), *name));
+        bring_back(&silent, answering, quorum)
     }
 
     fn data(&self) -> Vec<Check> {
@@ -195,5 +239,24 @@ impl Look<'_> {
         }
         debug_assert!(found.iter().all(|finding| finding.code.axis() == Axis::Node));
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_come_back_is_named_with_what_that_makes() {
+        let two = [(4, "node-4"), (4, "node-5")];
+        let wanted = "bring back node-4 or node-5; either is enough (20 seats)     floe explain network";
+        assert_eq!(bring_back(&two, 16, 19), wanted);
+        let wanted = "bring back node-4: that is enough (20 seats)     floe explain network";
+        assert_eq!(bring_back(&two[..1], 16, 19), wanted);
+        let three = [(4, "a"), (4, "b"), (4, "c")];
+        let wanted = "bring back members with 7 more seats: a (4), b (4), c (4)     floe explain network";
+        assert_eq!(bring_back(&three, 12, 19), wanted);
+        let many: Vec<(u16, &str)> = (0..9).map(|_| (1, "x")).collect();
+        assert!(bring_back(&many, 10, 19).contains("x (1) and 3 more"));
     }
 }

@@ -277,6 +277,7 @@ impl<'a> Look<'a> {
         let view = self.find(&self.resolve(blob)?)?;
         let (standing, record) = self.standing(&view)?;
         let outlook = self.outlook(&view, record.as_ref())?;
+        let record = self.shown(&view.blob, record)?;
         let layout = Layout::new(self.committee.shards(), view.length).map_err(internal)?;
         let (phase, sequence, certified_epoch) = match view.status {
             views::BlobStatus::Registered | views::BlobStatus::Lapsed => (BlobPhase::Registered, None, None),
@@ -324,6 +325,17 @@ impl<'a> Look<'a> {
         self.lines().with_repair(line)
     }
 
+    /// The record whose ruler is shown: of an undecided epoch, in which nobody knows who answered, that of the last decision.
+    pub(super) fn shown(&self, blob: &BlobId, record: Option<VerdictRecord>) -> Result<Option<VerdictRecord>, Problem> {
+        let Some(undecided) = record.as_ref().filter(|record| record.verdict == floe_ledger::Verdict::Undecided) else {
+            return Ok(record);
+        };
+        match self.last_decided(blob, undecided.epoch)? {
+            Some(last) => self.verdict_in(blob, last.epoch),
+            None => Ok(None),
+        }
+    }
+
     /// The margins of a verdict's record.
     pub(super) fn margin(&self, record: &VerdictRecord) -> Result<Margin, Problem> {
         let margin = margin_of(record);
@@ -331,7 +343,7 @@ impl<'a> Look<'a> {
         Ok(domains.map_or(margin, |found| margin.with_domains(found.domains, found.of_domains)))
     }
 
-    /// The ruler of the defended blobs that could lose least, and their margin, in the epoch that ended last.
+    /// The ruler of the defended blobs that could lose least, and their margin, in the epoch that was decided last.
     pub(super) fn thinnest_now(&self) -> Result<Option<(Ruler, Margin)>, Problem> {
         let thinnest = views::thinnest(self.state, &self.context.params).map_err(internal)?;
         Ok(thinnest.map(|class| {

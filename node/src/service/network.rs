@@ -79,7 +79,7 @@ impl Look<'_> {
         views::latest_decided(self.state).map_err(internal)
     }
 
-    /// The least margin of a defended blob, with its domains when the epoch that ended last was decided.
+    /// The least margin of a defended blob, with its domains.
     pub(super) fn least_margin(&self, record: &EpochRecord) -> Option<Margin> {
         let now = self.thinnest_now().ok().flatten().map(|(_, margin)| margin);
         now.or_else(|| self.thinnest(record))

@@ -170,8 +170,7 @@ impl Scrape<'_> {
         Ok(())
     }
 
-    /// What is known only of the epoch that ended last: the line at which repair of the thinnest blobs would begin, and their
-    /// margin in failure domains. In an undecided epoch both stay as they were, as all that was decided does.
+    /// The line at which repair of the thinnest blobs would begin, and their margin in failure domains.
     fn fill_ruler(&self, metrics: &Metrics) -> Result<(), Box<dyn std::error::Error>> {
         let Some(class) = views::thinnest(self.look.state, &self.look.context.params)? else { return Ok(()) };
         metrics.network_margin_domains.set(i64::from(class.domains.domains));

@@ -96,7 +96,7 @@ pub fn domain_margin(
     Ok(Some(DomainMargin { domains, of_domains }))
 }
 
-/// The defended class that could lose least, in the epoch that ended last.
+/// The defended class that could lose least, in the epoch that was decided last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThinnestClass {
     /// What was decided about it.
@@ -107,13 +107,13 @@ pub struct ThinnestClass {
     pub domains: DomainMargin,
 }
 
-/// The thinnest defended class of the epoch that ended last; none when nothing was decided about any.
+/// The thinnest defended class of the epoch that was decided last; none when nothing was decided about any.
 ///
 /// # Errors
 /// [`StateError`].
 pub fn thinnest(state: &dyn StateRead, params: &Params) -> Result<Option<ThinnestClass>, StateError> {
-    let Some(ended) = head(state)?.epoch.0.checked_sub(1).map(Epoch) else { return Ok(None) };
-    let judged = class_verdicts(state, ended)?
+    let Some(decided) = latest_decided(state)?.map(|record| record.epoch) else { return Ok(None) };
+    let judged = class_verdicts(state, decided)?
         .into_iter()
         .filter(|record| !matches!(record.verdict, Verdict::Undecided | Verdict::Forgotten | Verdict::Invalid));
     let Some(record) = judged.min_by_key(|record| (record.margin_shards, record.margin_nodes)) else { return Ok(None) };

@@ -7,7 +7,7 @@
 //!
 //! The machine is the node's own ([`SnapshotSync`]), the peer answers from its store as a node does; only the network between them
 //! is a call, so what a line's bandwidth adds is the snapshot's bytes divided by it. How many blocks the network has had makes no
-//! difference: what is fetched of them are changes of committee, once a term and a few milliseconds each, and the blocks since
+//! difference: what is fetched of them are changes of committee, of which there are none here, and the blocks since
 //! the snapshot, of which there are `blocks` here with a hundred transfers each.
 #![allow(clippy::unwrap_used, reason = "a command that prints figures")]
 

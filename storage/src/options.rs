@@ -29,8 +29,8 @@ const BLOB_BYTES_MIN: u64 = 4096;
 const BLOB_FILE_BYTES: u64 = 256 << 20;
 /// Blocks of a file: what is read, checked and unpacked for one entry that is not in memory.
 const BLOCK_BYTES: usize = 16 << 10;
-/// Those of the state, of which a block of transactions wants tens of thousands of entries here and there: a quarter of the time
-/// of longer ones, for a few percent more on disk.
+/// Those of the state, of which a block of transactions wants tens of thousands of entries here and there: less to read, check
+/// and unpack for each. With the pieces of indexes below a million blobs take 258 bytes each instead of 247.
 const STATE_BLOCK_BYTES: usize = 4 << 10;
 /// Blocks of indexes and filters.
 const METADATA_BLOCK_BYTES: usize = 4 << 10;

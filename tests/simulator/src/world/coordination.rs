@@ -242,7 +242,7 @@ impl World {
             Mutant::CreditTwice => commit.height.0 == TAMPERED_HEIGHT,
             Mutant::TamperWithState => commit.height.0 == TAMPERED_HEIGHT && node == 0,
             Mutant::KeepOtherVerdicts => node == 0,
-            Mutant::PlanTwice => true,
+            Mutant::PlanTwice | Mutant::ForgiveDebts => true,
             Mutant::TurnAllSeats => commit.events.iter().any(|event| matches!(event, LedgerEvent::TermBegan { .. })),
             Mutant::ForgiveInAdvance if commit.height.0 == 1 => {
                 for villain in &self.plan.villains {

@@ -99,6 +99,16 @@ pub(crate) fn waiting(state: &dyn StateRead, rows: &Rows) -> Result<BTreeMap<Nod
     Ok(waiting)
 }
 
+/// A claim that may be paid now.
+struct Due {
+    of: (RowId, NodeId),
+    claim: Claim,
+    /// Who is paid.
+    member: MemberIndex,
+    /// The most that it gets, by what the debtor can answer for.
+    amount: Frost,
+}
+
 /// A decided epoch at whose end is paid.
 pub(crate) struct Payday<'a> {
     pub committee: &'a Committee,
@@ -116,7 +126,7 @@ impl Payday<'_> {
     /// Pays what is due. Gives how much that was, and what happened.
     pub(crate) fn turn(&self, overlay: &mut Overlay<'_>) -> Result<(Frost, Vec<Event>), StateError> {
         let due = self.due(overlay)?;
-        let whole: u128 = due.iter().map(|(.., amount)| u128::from(amount.0)).sum();
+        let whole: u128 = due.iter().map(|due| u128::from(due.amount.0)).sum();
         let most = money::totals(overlay)?.reserve.0 / RESERVE_ONE_IN;
         let part = |amount: Frost| match whole <= u128::from(most) {
             true => amount,
@@ -125,7 +135,7 @@ impl Payday<'_> {
         let mut all = Frost::ZERO;
         let mut got: BTreeMap<MemberIndex, (u64, Frost)> = BTreeMap::new();
         let mut owed: BTreeMap<NodeId, Frost> = BTreeMap::new();
-        for (of, mut claim, member, amount) in due {
+        for Due { of, mut claim, member, amount } in due {
             let pay = part(amount);
             let full = bytes_due(self.price, claim.waiting);
             // Rounded up: what is left is never paid with what was.
@@ -157,8 +167,8 @@ impl Payday<'_> {
         Ok((all, events))
     }
 
-    /// Claims that may be paid now, with who is paid and the most that it gets by what debtors can answer for.
-    fn due(&self, state: &dyn StateRead) -> Result<Vec<((RowId, NodeId), Claim, MemberIndex, Frost)>, StateError> {
+    /// Claims that may be paid now, by row and debtor.
+    fn due(&self, state: &dyn StateRead) -> Result<Vec<Due>, StateError> {
         let mut backing: BTreeMap<NodeId, Frost> = BTreeMap::new();
         let mut due = Vec::new();
         for (of, claim) in all(state)? {
@@ -170,7 +180,7 @@ impl Payday<'_> {
             let amount = bytes_due(self.price, claim.waiting).min(covered);
             backing.insert(of.1, covered.saturating_sub(amount));
             if amount > Frost::ZERO {
-                due.push((of, claim, member, amount));
+                due.push(Due { of, claim, member, amount });
             }
         }
         Ok(due)
@@ -224,7 +234,7 @@ impl Gathering<'_> {
         let mut back: BTreeMap<NodeId, Frost> = BTreeMap::new();
         let mut touched = BTreeSet::new();
         for Piece { row, run, gained } in &pieces {
-            let bytes = u64::try_from(scale.weight(*run).fragment_bytes).unwrap_or(u64::MAX);
+            let bytes = scale.weight(*run).fragment_bytes;
             match gained {
                 Some(owes) => {
                     let claim = claims.entry((*row, *owes)).or_default();

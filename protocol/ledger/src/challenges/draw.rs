@@ -227,7 +227,11 @@ impl<'a> Questions<'a> {
         let place = match unit {
             None => nth_chunk(&layout, axis, dice.below(chunk_count(&layout, axis))),
             Some((symbol, part)) => {
-                let range = Place { axis, symbol, grain: Grain::Unit, part }.range(&layout);
+                let unit = Place { axis, symbol, grain: Grain::Unit, part };
+                if !unit.exists(&layout) {
+                    return Ok(None);
+                }
+                let range = unit.range(&layout);
                 let chunk = Grain::Chunk.part_bytes(&layout).max(1);
                 let (first, end) = (range.start / chunk, range.end.div_ceil(chunk));
                 Some(Place::chunk(axis, symbol, first.saturating_add(dice.below(end.saturating_sub(first)))))

@@ -175,6 +175,8 @@ impl World {
 
     /// A boundary was decided. In an epoch that was calm from its beginning everybody who serves is there, and who is gone is not.
     pub(super) fn count_heads(&mut self, block: &[u8]) {
+        // Where clocks differ by as much as half a closing lasts, commitments come too late.
+        let is_punctual = !self.plan.has(FaultClass::Clock);
         let Some(calm) = self.calm.as_mut() else { return };
         let Some(header) = Block::decode(block).ok().map(|block| block.header) else { return };
         let (time, Some(header)) = (header.time.0, header.boundary) else { return };
@@ -188,16 +190,14 @@ impl World {
         if calm.clear_from.is_none_or(|clear| began.is_none_or(|began| began < clear)) {
             return;
         }
-        if header.decision == Decision::Undecided && calm.hindered == Some(header.ended) {
+        if is_punctual && header.decision == Decision::Undecided && calm.hindered == Some(header.ended) {
             return;
         }
         calm.counted += 1;
-        // Where clocks differ by as much as half a closing lasts, commitments come too late.
-        if self.plan.has(FaultClass::Clock) {
-            return;
+        if is_punctual {
+            let finding = self.presence(&header);
+            self.judge(finding);
         }
-        let finding = self.presence(&header);
-        self.judge(finding);
     }
 
     fn presence(&self, header: &BoundaryHeader) -> Result<(), Violation> {

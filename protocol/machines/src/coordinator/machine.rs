@@ -252,6 +252,10 @@ impl Coordinator {
         for pending in self.wallet.settle(nonce) {
             // Its nonce is used, and not always by it: what this account sent before a restart may have waited elsewhere.
             let used = Refusal::Nonce { found: pending.transaction.transaction.nonce, expected: nonce };
+            if pending.replaced.is_some() {
+                // What is refused seldom comes alone: the next in line is looked at with this block, not in a second's time.
+                self.next_stuck_check_at = work.now;
+            }
             let outcome = match included.contains(&pending.submitted) {
                 true => Outcome::Included { height: self.head.height },
                 false => Outcome::Refused { refusal: pending.replaced.unwrap_or(used) },

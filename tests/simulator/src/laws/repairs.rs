@@ -118,7 +118,8 @@ impl Repairs {
         let answers = |node: &NodeId| self.silent.get(node) == Some(&0);
         let holders = held.get(&ticket.shard).cloned().unwrap_or_default();
         if let Some(node) = holders.iter().find(|node| answers(node)) {
-            let words = format!("shard {} of number {number} is planned, which {} holds", ticket.shard, node.short());
+            let (shard, holder) = (ticket.shard, node.short());
+            let words = format!("shard {shard} of number {number} is planned, which {holder} holds: {ticket:?}");
             return Err(Violation::of(Law::I9, words));
         }
         let faulty = (u64::from(self.params.shards) - 1) / 3;

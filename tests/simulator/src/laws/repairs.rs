@@ -46,9 +46,14 @@ impl Repairs {
     /// A block was decided, after which the state is this.
     pub(super) fn decided(&mut self, block: &Block, state: &MemoryState) -> Result<(), Violation> {
         let unread = |error: StateError| Violation::of(Law::I9, error.to_string());
-        let now_excluded = excluded(state, &self.office).map_err(unread)?;
+        let mut now_excluded = excluded(state, &self.office).map_err(unread)?;
         self.excluded.extend(&now_excluded);
         let Some(boundary) = &block.header.boundary else { return Ok(()) };
+        // Who leaves is no candidate any more that could be excluded, and may have been shown to lack what it holds (seed 694).
+        let standings = views::standings(state, &self.params).map_err(unread)?;
+        let shown = standings.iter().filter(|standing| standing.excluded.is_some()).map(|standing| standing.node);
+        now_excluded.extend(shown.filter(|node| self.office.index_of(node).is_some()));
+        self.excluded.extend(&now_excluded);
         let members = (0..).map(MemberIndex).zip(self.office.members());
         let age = |(index, member): (MemberIndex, &floe_types::Member)| {
             let before = self.silent.get(&member.node).copied().unwrap_or(0);

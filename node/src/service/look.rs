@@ -345,11 +345,17 @@ impl<'a> Look<'a> {
 
     /// The ruler of the defended blobs that could lose least, and their margin, in the epoch that was decided last.
     pub(super) fn thinnest_now(&self) -> Result<Option<(Ruler, Margin)>, Problem> {
+        let Some((record, margin)) = self.thinnest_class()? else { return Ok(None) };
+        let ruler = views::ruler_of(self.state, &self.context.params, &record.class).map_err(internal)?;
+        Ok(Some((Ruler::new(record.held, record.absent, self.lines_with(ruler.as_ref())), margin)))
+    }
+
+    /// What was decided about those blobs, and their margin.
+    pub(super) fn thinnest_class(&self) -> Result<Option<(VerdictRecord, Margin)>, Problem> {
         let thinnest = views::thinnest(self.state, &self.context.params).map_err(internal)?;
         Ok(thinnest.map(|class| {
-            let record = &class.record;
-            let margin = margin_of(record).with_domains(class.domains.domains, class.domains.of_domains);
-            (Ruler::new(record.held, record.absent, self.lines_with(class.ruler.as_ref())), margin)
+            let margin = margin_of(&class.record).with_domains(class.domains.domains, class.domains.of_domains);
+            (class.record, margin)
         }))
     }
 

@@ -81,7 +81,7 @@ impl Look<'_> {
 
     /// The least margin of a defended blob, with its domains.
     pub(super) fn least_margin(&self, record: &EpochRecord) -> Option<Margin> {
-        let now = self.thinnest_now().ok().flatten().map(|(_, margin)| margin);
+        let now = self.thinnest_class().ok().flatten().map(|(_, margin)| margin);
         now.or_else(|| self.thinnest(record))
     }
 

@@ -94,7 +94,7 @@ impl Look<'_> {
         let for_good = leaves.then(|| self.can_stop(self.node)).transpose()?.map(|view| view.for_good);
         Ok(StakeView {
             stake: Amount(candidate.stake),
-            owed: Amount(views::debts(self.state).map_err(internal)?.remove(&self.node).unwrap_or_default()),
+            owed: Amount(views::owed(self.state, &self.node).map_err(internal)?),
             candidacy: super::committee::candidacy(candidate.standing),
             elects_with,
             elects_about: self.begin_of(elects_with.next()),

@@ -138,7 +138,7 @@ impl Scrape<'_> {
         for (bucket, amount) in buckets {
             metrics.network_wal.with_label_values(&[bucket]).set(amount.0 as f64 / 1e9);
         }
-        let owed = views::debts(look.state)?.remove(&self.node).unwrap_or_default();
+        let owed = views::owed(look.state, &self.node)?;
         metrics.debt.set(owed.0 as f64 / 1e9);
         let record = views::latest_decided(look.state)?;
         for verdict in Verdict::ALL {
@@ -172,9 +172,10 @@ impl Scrape<'_> {
 
     /// The line at which repair of the thinnest blobs would begin, and their margin in failure domains.
     fn fill_ruler(&self, metrics: &Metrics) -> Result<(), Box<dyn std::error::Error>> {
-        let Some(class) = views::thinnest(self.look.state, &self.look.context.params)? else { return Ok(()) };
+        let (state, params) = (self.look.state, &self.look.context.params);
+        let Some(class) = views::thinnest(state, params)? else { return Ok(()) };
         metrics.network_margin_domains.set(i64::from(class.domains.domains));
-        match class.ruler.and_then(|ruler| ruler.repair) {
+        match views::ruler_of(state, params, &class.record.class)?.and_then(|ruler| ruler.repair) {
             Some(line) => metrics.network_lines.with_label_values(&["repair"]).set(i64::from(line)),
             // No line above what a read needs: none is shown.
             None => drop(metrics.network_lines.remove_label_values(&["repair"])),

@@ -223,12 +223,11 @@ pub(crate) struct Gathering<'a> {
 impl Gathering<'_> {
     /// Lets claims grow and shrink by what changed in coverage. Of very many pieces those beyond a bound are not counted.
     pub(crate) fn turn(&self, overlay: &mut Overlay<'_>, altered: &[Altered]) -> Result<Vec<Event>, StateError> {
-        let is_stand_in = |row: RowId| self.rows.get(row).is_some_and(|row| row.kind == RowKind::StandIn);
         let mut claims = all(overlay)?;
-        for of in claims.keys().filter(|(row, _)| !is_stand_in(*row)) {
+        for of in claims.keys().filter(|(row, _)| !self.is_stand_in(*row)) {
             overlay.delete(key(of));
         }
-        claims.retain(|(row, _), _| is_stand_in(*row));
+        claims.retain(|(row, _), _| self.is_stand_in(*row));
         let pieces = self.pieces(altered);
         let scale = Scale::over(overlay, pieces.iter().map(|piece| piece.run))?;
         let mut back: BTreeMap<NodeId, Frost> = BTreeMap::new();

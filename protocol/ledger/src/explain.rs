@@ -4,7 +4,7 @@
 //! | who asks | what |
 //! | --- | --- |
 //! | whose blob it is | [`explain`]: the verdict with its numbers, open tickets, and where repair would start |
-//! | an operator | [`node_standing`], [`standings`], [`debts`]; [`boundary_plan`], [`class_verdicts`]; [`experience`], [`suspected`] |
+//! | an operator | [`node_standing`], [`standings`], [`owed`]; [`boundary_plan`], [`class_verdicts`]; [`experience`], [`suspected`] |
 //!
 //! Rulers are computed when somebody asks: they cost an evaluation a node, and all classes are gone through. For people, not
 //! for loops.
@@ -101,8 +101,6 @@ pub fn domain_margin(
 pub struct ThinnestClass {
     /// What was decided about it.
     pub record: VerdictRecord,
-    /// Its ruler now.
-    pub ruler: Option<Ruler>,
     /// Its margin in failure domains.
     pub domains: DomainMargin,
 }
@@ -118,8 +116,16 @@ pub fn thinnest(state: &dyn StateRead, params: &Params) -> Result<Option<Thinnes
         .filter(|record| !matches!(record.verdict, Verdict::Undecided | Verdict::Forgotten | Verdict::Invalid));
     let Some(record) = judged.min_by_key(|record| (record.margin_shards, record.margin_nodes)) else { return Ok(None) };
     let domains = domain_margin(state, params, &record)?.unwrap_or_default();
-    let ruler = plan::ruler(state, params, RulerOf::Rows(&record.class))?;
-    Ok(Some(ThinnestClass { record, ruler, domains }))
+    Ok(Some(ThinnestClass { record, domains }))
+}
+
+/// The ruler of the blobs that the rows of `class` cover, as things are now; none when one of the rows is gone. Costs an
+/// evaluation of risk a member.
+///
+/// # Errors
+/// [`StateError`].
+pub fn ruler_of(state: &dyn StateRead, params: &Params, class: &RowSet) -> Result<Option<Ruler>, StateError> {
+    plan::ruler(state, params, RulerOf::Rows(class))
 }
 
 /// The tickets that name blob `number` and whose targets do not cover it.
@@ -245,6 +251,14 @@ fn last_epoch(state: &dyn StateRead) -> Result<BTreeMap<NodeId, LastEpoch>, Stat
     let members = committee.members().iter().zip(attended.members);
     let slots = attended.slots;
     Ok(members.map(|(member, attendance)| (member.node, LastEpoch { epoch, slots, attendance })).collect())
+}
+
+/// What `node` owes the repair reserve.
+///
+/// # Errors
+/// [`StateError`].
+pub fn owed(state: &dyn StateRead, node: &NodeId) -> Result<Frost, StateError> {
+    debts::owed(state, node)
 }
 
 /// What each node owes the repair reserve, by node; those that owe nothing are left out.

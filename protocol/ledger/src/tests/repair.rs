@@ -137,7 +137,8 @@ fn a_second_silent_node_is_repaired_by_stand_ins_and_all_is_as_before_when_both_
     assert_eq!((explained.tickets.len(), explained.ruler.unwrap().held), (tickets.len(), 20));
     // The only class is the thinnest; nobody declares a domain, so that each node is its own.
     let thinnest = views::thinnest(&world.state, &world.context.params).unwrap().unwrap();
-    assert_eq!((&thinnest.record, thinnest.ruler), (&first, explained.ruler));
+    let ruler = views::ruler_of(&world.state, &world.context.params, &thinnest.record.class).unwrap();
+    assert_eq!((&thinnest.record, ruler), (&first, explained.ruler));
     let margin = views::DomainMargin { domains: first.margin_nodes, of_domains: 5 };
     assert_eq!((thinnest.domains, first.margin_nodes), (margin, 2));
 

@@ -144,6 +144,12 @@ pub(super) struct Wanted {
     pub pair: PairIndex,
 }
 
+/// A holder sent what the blob does not commit to.
+pub(super) fn misbehaved(parts: &Parts, blob: &BlobId, (member, shard): (NodeId, ShardIndex)) {
+    tracing::warn!(member = %member.short(), shard = shard.0, %blob, "a holder sent wrong bytes");
+    parts.shared.network.report(member, Offence::Garbage);
+}
+
 /// Asks for a part of a fragment. Gives the pipe on which it comes, its encoded proof and when it began to come.
 async fn begin(parts: &Parts, wanted: Wanted, request: Ask) -> Result<(BoxedPipe, Vec<u8>, u64), Trouble> {
     let begun = Instant::now();
@@ -161,17 +167,12 @@ async fn begin(parts: &Parts, wanted: Wanted, request: Ask) -> Result<(BoxedPipe
         Ok((pipe, Answer::Sliver { blob_bytes, proof })) if blob_bytes == layout.blob_bytes() => {
             return Ok((pipe, proof, millis(begun)));
         }
-        Ok((_, Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis })) => {
-            return Err(Trouble::Later { after_millis });
-        }
-        Ok((_, Answer::Refused { reason, retry_after_millis })) => match retry_after_millis {
-            Some(after_millis) if reason.may_pass() => Trouble::Later { after_millis },
-            _ => Trouble::NotThere,
-        },
-        Ok((_, Answer::Sliver { .. } | Answer::Stored | Answer::Confirmation { .. })) => Trouble::Wrong,
-        Ok((_, Answer::Symbol { .. } | Answer::Judged { .. })) => Trouble::Wrong,
+        Ok((_, answer)) => Trouble::of_answer(&answer),
     };
-    speeds(parts).failed(member);
+    // Who wants to be asked later has answered.
+    if !matches!(trouble, Trouble::Later { .. }) {
+        speeds(parts).failed(member);
+    }
     Err(trouble)
 }
 
@@ -213,11 +214,7 @@ pub(super) async fn read_units(
 ) -> Result<Vec<CheckedPart>, Trouble> {
     let (begun, Wanted { blob, layout, member, shard, pair }) = (Instant::now(), wanted);
     let places = run.places(&layout, axis).ok_or(Trouble::NotThere)?;
-    let asked = match axis {
-        Axis::Primary => ReadAxis::Primary,
-        Axis::Secondary => ReadAxis::Secondary,
-    };
-    let request = Ask::Read { blob, shard, axis: asked, range: ReadRange::Units(run) };
+    let request = Ask::Read { blob, shard, axis: axis.into(), range: ReadRange::Units(run) };
     let unit = places.first().map(|place| (place.symbol, place.part));
     let what = Unread { blob, shard, axis, unit };
     let begin = begin(parts, wanted, request).await;

@@ -17,6 +17,7 @@ use super::outbound;
 use super::read;
 use super::{Parts, problems};
 use crate::actors::pipe::CHUNK_BYTES;
+use crate::actors::wake;
 use bytes::Bytes;
 use floe_api::Problem;
 use floe_api::model::BlobHead;
@@ -31,7 +32,7 @@ use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -289,8 +290,7 @@ impl Gathering<'_> {
                         }
                     }
                     Effect::Misbehaved { member, shard } => {
-                        tracing::warn!(member = %member.short(), shard = shard.0, blob = %self.reading.blob, "a holder sent a wrong unit");
-                        self.reading.parts.shared.network.report(member, floe_network::Offence::Garbage);
+                        outbound::misbehaved(&self.reading.parts, &self.reading.blob, (member, shard));
                     }
                     Effect::Stalled { member, shard, axis } => {
                         let what = Unread { blob: self.reading.blob, shard, axis, unit: None };
@@ -302,15 +302,12 @@ impl Gathering<'_> {
                     Effect::Failed { failure } => return Err(problems::unavailable(self.reading.blob, failure)),
                 }
             }
-            let wait = machine
-                .wake_at()
-                .map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.saturating_sub(now()).max(1)));
             input = tokio::select! {
                 // What came while the client took its time counts before that time does.
                 biased;
                 // Never closed: this holds a sender.
                 Some(news) = heard.recv() => self.hear(news),
-                () = tokio::time::sleep(wait) => Input::Tick,
+                () = wake::due(machine.wake_at(), now()) => Input::Tick,
             };
         }
     }

@@ -5,6 +5,7 @@ use super::ingress::BodySender;
 use super::outbound::{self, Wanted};
 use super::slivers::{self, Place, Source, Taken, Verified};
 use super::{Parts, accuse, problems};
+use crate::actors::wake;
 use floe_api::Problem;
 use floe_api::model::BlobHead;
 use floe_erasure::{Axis, Layout, pair_of};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -156,8 +157,7 @@ impl Reading {
                         }
                     }
                     Effect::Misbehaved { member, shard } => {
-                        tracing::warn!(member = %member.short(), shard = shard.0, blob = %self.blob, "a holder sent a wrong sliver");
-                        self.parts.shared.network.report(member, floe_network::Offence::Garbage);
+                        outbound::misbehaved(&self.parts, &self.blob, (member, shard));
                     }
                     Effect::Stalled { member, shard } => {
                         let what = Unread { blob: self.blob, shard, axis: Axis::Primary, unit: None };
@@ -171,13 +171,10 @@ impl Reading {
                     Effect::Failed { failure } => return Err(problems::unavailable(self.blob, failure)),
                 }
             }
-            let wait = machine
-                .wake_at()
-                .map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.saturating_sub(now()).max(1)));
             input = tokio::select! {
                 // Never closed: this holds a sender.
                 Some(news) = heard.recv() => self.hear(news),
-                () = tokio::time::sleep(wait) => Input::Tick,
+                () = wake::due(machine.wake_at(), now()) => Input::Tick,
             };
         }
     }

@@ -4,6 +4,7 @@ use super::receipt::{self, Came, Deletable};
 use super::register::{Registered, Wish, register};
 use super::spool::{self, Spool};
 use super::{Parts, outbound, problems};
+use crate::actors::wake;
 use crate::actors::workers::Stopping;
 use floe_api::Problem;
 use floe_api::model::{Receipt, StoreProgress};
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -134,10 +135,7 @@ impl Storing {
             if self.machine.phase() == Phase::Ended || !self.may_go_on() {
                 break;
             }
-            let wait = self
-                .machine
-                .wake_at()
-                .map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.saturating_sub(self.now()).max(1)));
+            let due = wake::due(self.machine.wake_at(), self.now());
             input = tokio::select! {
                 // Never closed: this holds a sender.
                 Some(news) = heard.recv() => match self.hear(news) {
@@ -153,7 +151,7 @@ impl Storing {
                     // The node is stopping; the upload goes on after the next start.
                     Err(RecvError::Closed) => return self.reply(Err(problems::stopping())),
                 },
-                () = tokio::time::sleep(wait) => Some(Input::Tick),
+                () = due => Some(Input::Tick),
             };
             if self.is_abandoned() {
                 break;

@@ -213,10 +213,10 @@ impl Guard {
         }
         let known = self.heights.values().copied().max().unwrap_or_default().max(tip);
         let from = self.safe_from(known);
-        let begins = known == Height(0) && self.heard == Height(0);
-        let Some(whole) = self.whole_from().filter(|_| !begins) else {
-            return if begins { Leave::GoOn } else { Leave::Observe { from } };
-        };
+        if known == Height(0) && self.heard == Height(0) {
+            return Leave::GoOn;
+        }
+        let Some(whole) = self.whole_from() else { return Leave::Observe { from } };
         let is_forgotten = |(height, signature): &(Height, [u8; SIGNATURE_BYTES])| {
             *height >= whole && (*height > tip.next() || (*height == tip.next() && !holds(journal, signature)))
         };

@@ -25,6 +25,7 @@ mod speed;
 #[cfg(test)]
 mod tests;
 
+use crate::wire::fragment::Answer;
 pub use config::Config;
 use floe_types::{NodeId, PairIndex, ShardIndex};
 pub use speed::{Speed, SpeedBook};
@@ -57,6 +58,27 @@ pub enum Trouble {
     },
     /// No connection, or it broke.
     Broken,
+}
+
+impl Trouble {
+    /// What an answer that is not what was asked for comes to.
+    #[must_use]
+    pub fn of_answer(answer: &Answer) -> Trouble {
+        match answer {
+            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
+                Trouble::Later { after_millis: *after_millis }
+            }
+            Answer::Refused { .. } => Trouble::NotThere,
+            Answer::Stored
+            | Answer::Confirmation { .. }
+            | Answer::Judged { .. }
+            | Answer::Sliver { .. }
+            | Answer::Symbol { .. } => Trouble::Wrong,
+        }
+    }
 }
 
 /// What happened.
@@ -267,10 +289,9 @@ impl Download {
 
     /// How long after its request a sliver is late.
     fn hedge_after(&self, sliver: &Sliver) -> u64 {
-        let expected = sliver.candidate.speed.expected_millis(self.sliver_bytes).saturating_mul(3);
         let median = self.took.get(self.took.len() / 2).filter(|_| self.took.len() * 2 >= usize::from(self.needed));
-        let late = median.map_or(expected, |median| expected.min(median.saturating_mul(2)));
-        late.clamp(self.config.hedge_millis_min, self.config.hedge_millis_max)
+        let typical = median.map(|median| median.saturating_mul(2));
+        self.config.late_after(sliver.candidate.speed, self.sliver_bytes, typical)
     }
 
     fn verified(&mut self, now: u64, pair: PairIndex, effects: &mut Vec<Effect>) {
@@ -292,23 +313,13 @@ impl Download {
     }
 
     fn failed(&mut self, now: u64, pair: PairIndex, trouble: Trouble, effects: &mut Vec<Effect>) {
-        let attempts_max = self.config.attempts_max;
         let Some(sliver) = self.slivers.get_mut(&pair) else { return };
         let Stage::Asked { .. } = sliver.stage else { return };
-        let wait = match trouble {
-            Trouble::Wrong => {
-                let Candidate { member, shard, .. } = sliver.candidate;
-                effects.push(Effect::Misbehaved { member, shard });
-                None
-            }
-            Trouble::NotThere => None,
-            Trouble::Later { after_millis } => {
-                Some(u64::from(after_millis.min(crate::wire::fragment::RETRY_MILLIS_MAX)))
-            }
-            // Others first: a holder that just broke is asked again only when nobody else is left.
-            Trouble::Broken => Some(self.config.hedge_millis_min.saturating_mul(4)),
-        };
-        if let Some(wait) = wait.filter(|_| sliver.attempts < attempts_max) {
+        if trouble == Trouble::Wrong {
+            let Candidate { member, shard, .. } = sliver.candidate;
+            effects.push(Effect::Misbehaved { member, shard });
+        }
+        if let Some(wait) = self.config.retry_after(trouble).filter(|_| sliver.attempts < self.config.attempts_max) {
             let (candidate, attempts) = (sliver.candidate, sliver.attempts);
             sliver.spares.push_back(Spare { candidate, attempts, from: now.saturating_add(wait) });
         }

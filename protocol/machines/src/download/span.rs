@@ -217,25 +217,17 @@ impl Span {
     }
 
     fn late_after(&self, asking: &Asking) -> u64 {
-        let expected = asking.direct.candidate.speed.expected_millis(self.bytes).saturating_mul(3);
-        expected.clamp(self.config.hedge_millis_min, self.config.hedge_millis_max)
+        self.config.late_after(asking.direct.candidate.speed, self.bytes, None)
     }
 
     fn failed(&mut self, now: u64, number: usize, trouble: Trouble, effects: &mut Vec<Effect>) {
         let Some(asking) = self.direct.get_mut(number) else { return };
         let Stage::Asked { .. } = asking.stage else { return };
-        let wait = match trouble {
-            Trouble::Wrong => {
-                let Candidate { member, shard, .. } = asking.direct.candidate;
-                effects.push(Effect::Misbehaved { member, shard });
-                None
-            }
-            Trouble::NotThere => None,
-            Trouble::Later { after_millis } => {
-                Some(u64::from(after_millis.min(crate::wire::fragment::RETRY_MILLIS_MAX)))
-            }
-            Trouble::Broken => Some(self.config.hedge_millis_min.saturating_mul(4)),
-        };
+        if trouble == Trouble::Wrong {
+            let Candidate { member, shard, .. } = asking.direct.candidate;
+            effects.push(Effect::Misbehaved { member, shard });
+        }
+        let wait = self.config.retry_after(trouble);
         asking.stage = match wait.filter(|_| asking.attempts < self.config.attempts_max) {
             Some(wait) => Stage::Idle { from: now.saturating_add(wait) },
             None => Stage::Gone,

@@ -30,6 +30,7 @@ mod gaps;
 mod tests;
 
 use crate::custody::{Offer, ReceiveFailure};
+use crate::download;
 use crate::fragments::FragmentKey;
 use crate::wire::fragment::Answer;
 pub use config::Config;
@@ -125,19 +126,11 @@ impl Trouble {
     /// What an answer that is not what was asked for comes to.
     #[must_use]
     pub fn of_answer(answer: &Answer) -> Trouble {
-        match answer {
-            Answer::Busy { retry_after_millis: after_millis } | Answer::QuietRetry { after_millis } => {
-                Trouble::Later { after_millis: *after_millis }
-            }
-            Answer::Refused { reason, retry_after_millis: Some(after_millis) } if reason.may_pass() => {
-                Trouble::Later { after_millis: *after_millis }
-            }
-            Answer::Refused { .. } => Trouble::NotThere,
-            Answer::Stored
-            | Answer::Confirmation { .. }
-            | Answer::Judged { .. }
-            | Answer::Sliver { .. }
-            | Answer::Symbol { .. } => Trouble::Wrong,
+        match download::Trouble::of_answer(answer) {
+            download::Trouble::Wrong => Trouble::Wrong,
+            download::Trouble::NotThere => Trouble::NotThere,
+            download::Trouble::Later { after_millis } => Trouble::Later { after_millis },
+            download::Trouble::Broken => Trouble::Broken,
         }
     }
 }

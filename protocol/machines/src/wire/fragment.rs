@@ -57,6 +57,15 @@ pub enum ReadAxis {
     Pair,
 }
 
+impl From<Axis> for ReadAxis {
+    fn from(axis: Axis) -> ReadAxis {
+        match axis {
+            Axis::Primary => ReadAxis::Primary,
+            Axis::Secondary => ReadAxis::Secondary,
+        }
+    }
+}
+
 impl ReadAxis {
     /// The one sliver that it is; none when it is both.
     #[must_use]

@@ -1,9 +1,10 @@
-//! What the shells round machines have in common: one timer that follows what the machine wants, and work whose result comes back
-//! as a message.
+//! What the shells round machines have in common: one timer that follows what the machine wants, channels that end in the
+//! actor, and work whose result comes back as a message.
 
 use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// The one timer of an actor, at the time that its machine wants to be woken.
 #[derive(Default)]
@@ -39,6 +40,34 @@ impl Wake {
     pub(super) fn rang(&mut self) {
         self.set = None;
     }
+}
+
+/// Waits until `wanted`, by the clock whose time is `now`, both in milliseconds; for `None` forever.
+pub(super) async fn due(wanted: Option<u64>, now: u64) {
+    match wanted {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(now).max(1))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends the actor what comes on `receiver`, until one of them is gone.
+pub(super) fn forward<A, T, M>(
+    context: &mut Context<A>,
+    mut receiver: mpsc::Receiver<T>,
+    tell: impl Fn(T) -> M + 'static,
+) where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    T: 'static,
+    M: Message<Result = ()> + Send + 'static,
+{
+    let address = context.address();
+    actix::spawn(async move {
+        while let Some(item) = receiver.recv().await {
+            if address.send(tell(item)).await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// Spawns `work` beside the actor; what it gives is sent to the actor.

@@ -198,15 +198,8 @@ impl Actor for ChallengerActor {
             let observations = futures::stream::poll_fn(move |task| observations.poll_recv(task));
             <ChallengerActor as StreamHandler<Event>>::add_stream(observations, context);
         }
-        if let Some(mut unread) = self.unread.take() {
-            let address = context.address();
-            actix::spawn(async move {
-                while let Some(Unreadable { holder, what }) = unread.recv().await {
-                    if address.send(Told(Input::Unread { holder, what })).await.is_err() {
-                        return;
-                    }
-                }
-            });
+        if let Some(unread) = self.unread.take() {
+            wake::forward(context, unread, |Unreadable { holder, what }| Told(Input::Unread { holder, what }));
         }
         let kept = self.kept.take();
         self.input(Input::Started { kept }, context);

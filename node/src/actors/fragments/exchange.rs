@@ -166,39 +166,31 @@ impl Exchange {
                         };
                     }
                 }
-                (Instruction::Serve { span }, Wanted::Read(Some(record))) => {
-                    let record = record.clone();
-                    let served = tokio::select! {
+                (given @ (Instruction::Serve { .. } | Instruction::ServeUnits { .. } | Instruction::Help), wanted) => {
+                    let given = tokio::select! {
                         biased;
+                        // Only the end comes while something is given.
                         _ = instructions.recv() => Ok(()),
-                        served = self.serve(&record, span) => served,
+                        given = self.give(given, wanted) => given,
                     };
                     let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
-                    return served;
-                }
-                (Instruction::ServeUnits { axis, run }, Wanted::Read(Some(record))) => {
-                    let record = record.clone();
-                    let served = tokio::select! {
-                        biased;
-                        _ = instructions.recv() => Ok(()),
-                        served = self.serve_units(&record, axis, run) => served,
-                    };
-                    let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
-                    return served;
-                }
-                (Instruction::Help, Wanted::Symbol(Some(record), request)) => {
-                    let (record, request) = (record.clone(), *request);
-                    let helped = tokio::select! {
-                        biased;
-                        _ = instructions.recv() => Ok(()),
-                        helped = self.help(record, request) => helped,
-                    };
-                    let _ = self.address.send(Told::of(Input::ReadDone { stream: self.stream })).await;
-                    return helped;
+                    return given;
                 }
                 (Instruction::Answer(answer), _) => return self.answer(&answer).await,
                 (_, _) => return Ok(()),
             }
+        }
+    }
+
+    /// Gives what was asked for of a fragment that is kept.
+    async fn give(&mut self, instruction: Instruction, wanted: &Wanted) -> Result<(), PipeError> {
+        match (instruction, wanted) {
+            (Instruction::Serve { span }, Wanted::Read(Some(record))) => self.serve(record, span).await,
+            (Instruction::ServeUnits { axis, run }, Wanted::Read(Some(record))) => {
+                self.serve_units(record, axis, run).await
+            }
+            (Instruction::Help, Wanted::Symbol(Some(record), request)) => self.help(record.clone(), *request).await,
+            (_, _) => Ok(()),
         }
     }
 

@@ -7,12 +7,12 @@
 //! [`HASHES_BYTES_MAX`] for all slivers together. What was used longest ago goes first; a sliver whose hashes are longer
 //! than that is hashed for each request.
 
-use floe_erasure::{Axis, FragmentError, Layout, OpeningError, Options, PairIndex, Place, ReadAt, SliverHashes};
-use floe_machines::fragments::{FragmentRecord, FragmentStore};
+use floe_erasure::{Axis, FragmentError, Layout, OpeningError, Options, Part, Place, SliverHashes};
+use floe_machines::challenges::SliverKey;
+use floe_machines::custody::KeptFragment;
+use floe_machines::fragments::FragmentRecord;
 use floe_storage::Store;
-use floe_types::BlobId;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of hashes that are remembered: at 28 shards those of some ten thousand slivers of short symbols, or of 128 GiB
@@ -29,8 +29,6 @@ pub(super) enum UnitsError {
     #[error(transparent)]
     Open(#[from] OpeningError),
 }
-
-type SliverKey = (BlobId, PairIndex, Axis);
 
 #[derive(Default)]
 struct Remembered {
@@ -81,20 +79,6 @@ impl HashesBook {
     }
 }
 
-/// One sliver of a kept fragment.
-struct Kept<'a> {
-    store: &'a Store,
-    record: &'a FragmentRecord,
-    start: u64,
-}
-
-impl ReadAt for Kept<'_> {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let at = self.start.checked_add(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.store.read_at(self.record, buffer, at).map_err(|error| io::Error::other(error.to_string()))
-    }
-}
-
 /// The unit at `place` of a kept fragment, followed by its opening. Blocks.
 pub(super) fn open(
     book: &HashesBook,
@@ -107,18 +91,19 @@ pub(super) fn open(
         Axis::Primary => 0,
         Axis::Secondary => layout.primary_bytes(),
     };
-    let (kept, options) = (Kept { store, record, start }, Options::default());
-    let key = (record.key.blob, record.key.pair, place.axis);
+    let fragment = KeptFragment::new(store, record);
+    let (sliver, options) = (Part::new(&fragment, start), Options::default());
+    let key = SliverKey { blob: record.key.blob, pair: record.key.pair, axis: place.axis };
     let hashes = match book.find(&key) {
         Some(hashes) => hashes,
         None => {
-            let hashes = SliverHashes::of(layout, record.key.pair, place.axis, &kept, &options)?;
-            let hashes = Arc::new(hashes.with_units(layout, &kept, &options)?);
+            let hashes = SliverHashes::of(layout, record.key.pair, place.axis, &sliver, &options)?;
+            let hashes = Arc::new(hashes.with_units(layout, &sliver, &options)?);
             book.keep(key, &hashes, HASHES_BYTES_MAX);
             hashes
         }
     };
-    let (mut unit, opening) = hashes.open_part(layout, place, &kept)?;
+    let (mut unit, opening) = hashes.open_part(layout, place, &sliver)?;
     unit.extend(opening.encode());
     Ok(unit)
 }
@@ -126,6 +111,7 @@ pub(super) fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use floe_types::{BlobId, PairIndex};
 
     #[test]
     fn what_was_used_longest_ago_is_forgotten_first() {
@@ -133,7 +119,8 @@ mod tests {
         let sliver = vec![0u8; 100];
         let hashes = SliverHashes::of(&layout, PairIndex(0), Axis::Primary, &sliver, &Options::default()).unwrap();
         let hashes = Arc::new(hashes);
-        let (each, key) = (bytes_of(&hashes), |pair| (BlobId([1; 32]), PairIndex(pair), Axis::Primary));
+        let each = bytes_of(&hashes);
+        let key = |pair| SliverKey { blob: BlobId([1; 32]), pair: PairIndex(pair), axis: Axis::Primary };
         let book = HashesBook::default();
         for pair in 0..2 {
             book.keep(key(pair), &hashes, each * 2);

@@ -3,6 +3,7 @@
 use super::Parts;
 use crate::actors::coordinator::Live;
 use crate::actors::wake::{self, Wake};
+use crate::clock::unix_millis;
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use floe_ledger::{Action, Run, ShardSet, StateError, views};
 use floe_machines::fragments::{FragmentKey, FragmentStore, StoreError};
@@ -10,7 +11,7 @@ use floe_machines::ledger_view::LedgerAt;
 use floe_machines::scrub::{Condition, Config, Effect, Input, Pass, Scrub, absent};
 use floe_storage::Store;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What the machine is told.
@@ -84,8 +85,7 @@ impl ScrubberActor {
     }
 
     fn passed(&self, Pass { fragments, bytes, damaged }: Pass) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.parts.shared.metrics.store_scrubbed.set(since.as_secs_f64());
+        self.parts.shared.metrics.store_scrubbed.set(unix_millis() as f64 / 1e3);
         if damaged > 0 {
             tracing::warn!(fragments, bytes, damaged, "the store was read through");
         } else {
@@ -99,9 +99,8 @@ impl ScrubberActor {
         let mut live = self.parts.shared.coordinator.watch_live();
         let epoch_millis = self.parts.shared.context.params.epoch_millis;
         let look = move |live: &Live| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
             let over = live.head.epoch_began.0.saturating_add(epoch_millis.saturating_mul(2));
-            (live.behind || now >= u128::from(over), live.head.epoch)
+            (live.behind || unix_millis() >= over, live.head.epoch)
         };
         let address = context.address();
         actix::spawn(async move {
@@ -178,15 +177,8 @@ impl Actor for ScrubberActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        if let Some(mut suspected) = self.suspected.take() {
-            let address = context.address();
-            actix::spawn(async move {
-                while let Some(key) = suspected.recv().await {
-                    if address.send(Told(Input::Suspected { key })).await.is_err() {
-                        return;
-                    }
-                }
-            });
+        if let Some(suspected) = self.suspected.take() {
+            wake::forward(context, suspected, |key| Told(Input::Suspected { key }));
         }
         self.watch_the_ledger(context);
         self.input(Input::Started, context);

@@ -44,7 +44,7 @@ impl Outcomes {
     /// None yet, in a committee of `members`.
     #[must_use]
     pub fn new(members: usize) -> Outcomes {
-        // At most six slots of 1,024 members, or of ten questions to each of eleven.
+        // At most six slots of 1,024 members, or of thirteen questions to each of two.
         Outcomes { members, leaves: vec![NOTHING; leaves(members) as usize] }
     }
 
@@ -122,11 +122,11 @@ mod tests {
     fn questions_that_there_are_not_have_no_place() {
         let mut outcomes = Outcomes::new(7);
         let root = outcomes.root();
-        let good = Aim { slot: Slot(5), target: MemberIndex(6), at: 1 };
+        let good = Aim { slot: Slot(5), target: MemberIndex(6), at: 2 };
         for bad in [
             Aim { slot: Slot(6), ..good },
             Aim { target: MemberIndex(7), ..good },
-            Aim { at: 2, ..good },
+            Aim { at: 3, ..good },
             Aim { at: u16::MAX, ..good },
         ] {
             outcomes.enter(&bad, &answer(1));

@@ -9,7 +9,7 @@ use floe_types::{Genesis, MemberIndex};
 
 /// A report of one that saw these hold in all six slots, and all that they were asked answered in time.
 fn saw(places: &[usize]) -> Opened {
-    let passed = (0..NODES).map(|at| if places.contains(&at) { 12 } else { 0 }).collect();
+    let passed = (0..NODES).map(|at| if places.contains(&at) { 18 } else { 0 }).collect();
     let held = std::array::from_fn(|_| Some(members(places.iter().copied())));
     Opened { seed: [0; 32], held, passed, accused: Vec::new(), reasks: Vec::new() }
 }
@@ -111,19 +111,19 @@ fn f_liars_frame_nobody_and_shield_nobody() {
 fn service_is_the_lower_median_of_what_reporters_saw() {
     let reports = ALL.map(|at| {
         let mut report = saw(&ALL);
-        // Of member 6: 2, 4, 6, 8, 10 and 12 of 12 in time.
-        report.passed[6] = (at as u16 + 1) * 2;
+        // Of member 6: 3, 6, 9, 12, 15 and 18 of 18 in time.
+        report.passed[6] = (at as u16 + 1) * 3;
         (at, report)
     });
     let found = of(&genesis(), reports);
-    assert_eq!(found.members[6].service, Some(Reliability::ratio(6, 12)));
-    assert_eq!((found.members[6].good, found.members[0].good), (6 * 6, 12 * 6));
+    assert_eq!(found.members[6].service, Some(Reliability::ratio(9, 18)));
+    assert_eq!((found.members[6].good, found.members[0].good), (6 * 9, 18 * 6));
     let nobody = of(&genesis(), [(6, saw(&ALL))]);
     assert_eq!((nobody.members[6].service, nobody.members[6].good), (None, 0));
     // Who asked in half of the slots saw half of what could be seen.
     let mut half = saw(&ALL);
     half.held[..3].iter_mut().for_each(|said| *said = None);
-    half.passed[6] = 6;
+    half.passed[6] = 9;
     assert_eq!(of(&genesis(), [(0, half)]).members[6].service, Some(Reliability::FULL));
 }
 

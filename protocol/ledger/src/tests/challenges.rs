@@ -183,7 +183,7 @@ fn members_that_show_what_the_draw_names_are_believed() {
     assert_eq!(record.boundary.tally.verdicts[&Verdict::Intact].blobs, 3);
     let attendance = reports::attendance(&net.world.state, Epoch(2)).unwrap().unwrap();
     for member in &attendance.members {
-        assert_eq!((member.held, member.good, member.missing), (63, 6 * 12, 0));
+        assert_eq!((member.held, member.good, member.missing), (63, 6 * 18, 0));
         assert_eq!(member.service, Some(floe_risk::reliability::Reliability::FULL));
     }
     assert_eq!((attendance.slots, attendance.held(MemberIndex(3))), (63, 6));
@@ -206,8 +206,8 @@ fn a_report_is_void_when_anything_it_shows_is_wrong() {
     let cases: [(Change, Refusal); 12] = [
         (|report| report.shown.truncate(3), Refusal::NotShown { found: 3, expected: 4 }),
         (|report| report.shown.clear(), Refusal::NotShown { found: 0, expected: 4 }),
-        (|report| report.shown[0].at = 0, other.clone()),
-        (|report| report.shown[0].at = 2, other.clone()),
+        (|report| report.shown[0].at = (report.shown[0].at + 1) % 3, other.clone()),
+        (|report| report.shown[0].at = 3, other.clone()),
         (|report| report.shown[0].answer.opening[40] ^= 1, other.clone()),
         (|report| report.shown[0].path.0[1].0[0] ^= 1, other.clone()),
         (|report| report.shown[0].path.0.truncate(2), other.clone()),
@@ -216,7 +216,7 @@ fn a_report_is_void_when_anything_it_shows_is_wrong() {
             |report| report.passed.truncate(6),
             Refusal::BadReport { why: "it counts passes of more or fewer members than there are" },
         ),
-        (|report| report.passed[3] = 13, Refusal::BadReport { why: "it counts more passes than questions" }),
+        (|report| report.passed[3] = 19, Refusal::BadReport { why: "it counts more passes than questions" }),
         (|report| report.held[2] = Some(members([7])), Refusal::MembersBeyond { members: 7 }),
         (|report| report.epoch = Epoch(3), Refusal::OtherEpoch { found: Epoch(3), current: Epoch(2) }),
     ];

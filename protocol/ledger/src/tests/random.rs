@@ -5,6 +5,7 @@ use super::model::Model;
 use super::net::*;
 use crate::coverage::Run;
 use crate::*;
+use floe_types::params::challenges_per_slot;
 use floe_types::{Epoch, Frost, RegistrationNumber, SequenceNumber};
 use proptest::prelude::*;
 
@@ -344,7 +345,7 @@ fn act(net: &mut Net, deed: Deed) {
                 let unspoken = report.held.iter_mut().enumerate().filter(|(slot, _)| spoken[*at] & (1 << slot) == 0);
                 unspoken.for_each(|(_, held)| *held = None);
                 let slots = report.held.iter().flatten().count() as u16;
-                report.passed.iter_mut().for_each(|passed| *passed = (*passed).min(2 * slots));
+                report.passed.iter_mut().for_each(|passed| *passed = (*passed).min(challenges_per_slot(NODES) * slots));
                 transaction(world, &node_key(*at), Action::Report(Box::new(report)))
             };
             let reports = present.iter().flat_map(report).collect();

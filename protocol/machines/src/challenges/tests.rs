@@ -487,8 +487,8 @@ fn an_honest_committee_decides_with_everybody_there() {
     assert_eq!((header.ended, header.decision), (Epoch(2), Decision::Decided));
     assert_eq!((&header.reporters, &header.answered), (&MemberSet::below(4), &MemberSet::below(4)));
     for node in &net.nodes {
-        // Three others, four questions each in six slots.
-        assert_eq!(node.machine.counts(), Counts { passed: 72, ..Counts::default() });
+        // Three others, five questions each in six slots.
+        assert_eq!(node.machine.counts(), Counts { passed: 90, ..Counts::default() });
         let board = node.machine.previous_board().unwrap();
         let standings = (0..4).flat_map(|target| board.standings(MemberIndex(target)));
         assert!(standings.into_iter().all(|standing| standing == Standing::Held));
@@ -504,7 +504,7 @@ fn the_questions_of_an_epoch_are_about_bytes() {
     net.run_until(net.times().closing().0);
     let kept = &net.nodes[0].machine.round.as_ref().unwrap().got;
     let chunks = kept.values().filter_map(Got::answer).filter(|answer| !answer.opening.is_empty()).count();
-    assert_eq!(chunks, 72, "everybody covers the only blob: no question of presence");
+    assert_eq!(chunks, 90, "everybody covers the only blob: no question of presence");
 }
 
 #[test]
@@ -567,7 +567,7 @@ fn who_keeps_half_of_it_and_is_silent_about_the_rest_is_accused_all_the_same() {
 
 #[test]
 fn a_fetcher_is_late_and_beyond_the_hard_deadline_not_there() {
-    for (millis, late, answered) in [(600, 24, MemberSet::below(4)), (1_600, 0, members([0, 1, 3]))] {
+    for (millis, late, answered) in [(600, 30, MemberSet::below(4)), (1_600, 0, members([0, 1, 3]))] {
         let mut net = Net::new(4);
         net.nodes[2].conduct = Conduct::Fetcher { millis };
         let header = net.epoch();

@@ -18,6 +18,8 @@ use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 
 /// The longest block with its certificate that is kept, in bytes: a block, and as much again for its certificate.
 pub const BLOCK_AND_CERTIFICATE_BYTES_MAX: usize = 2 * floe_types::params::BLOCK_BYTES_MAX;
+/// Entries that are looked up at once: in blocks of four KiB, at most a megabyte of them.
+const KEYS_AT_ONCE: usize = 256;
 
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -186,6 +188,10 @@ impl StateRead for Store {
         self.inner.read_state(ReadOptions::default(), key)
     }
 
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        self.inner.read_many(&ReadOptions::default(), keys)
+    }
+
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Entries, StateError> {
         self.inner.read_range(ReadOptions::default(), from, to, limit)
     }
@@ -212,6 +218,10 @@ impl StateSnapshot<'_> {
 impl StateRead for StateSnapshot<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.store.inner.read_state(self.options(), key)
+    }
+
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        self.store.inner.read_many(&self.options(), keys)
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Entries, StateError> {
@@ -242,6 +252,19 @@ impl Inner {
 
     pub fn read_state(&self, options: ReadOptions, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.read_of(Column::State, options, key)
+    }
+
+    /// Reads many values of the state, [`KEYS_AT_ONCE`] at a time: each time all their blocks are held in memory.
+    pub fn read_many(&self, options: &ReadOptions, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        let column = self.column(Column::State);
+        let mut values = Vec::with_capacity(keys.len());
+        for part in keys.chunks(KEYS_AT_ONCE) {
+            let is_sorted = part.is_sorted();
+            for value in self.db.batched_multi_get_cf_opt(column, part.iter(), is_sorted, options) {
+                values.push(value.map_err(|error| unreadable(&error))?.map(|value| value.to_vec()));
+            }
+        }
+        Ok(values)
     }
 
     pub fn read_range(

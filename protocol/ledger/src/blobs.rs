@@ -263,7 +263,7 @@ pub(crate) fn join(
     Ok((before, life.last))
 }
 
-fn term_key(number: SequenceNumber, last: Epoch, registration: RegistrationNumber) -> Vec<u8> {
+pub(crate) fn term_key(number: SequenceNumber, last: Epoch, registration: RegistrationNumber) -> Vec<u8> {
     let latest_first = u64::MAX - last.0;
     Table::Terms.key(&[&number.0.to_be_bytes(), &latest_first.to_be_bytes(), &registration.0.to_be_bytes()])
 }

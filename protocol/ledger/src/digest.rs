@@ -30,6 +30,8 @@ use std::fmt;
 
 /// Lanes of a sum.
 pub const LANES: usize = 1024;
+/// Entries whose values before a block are read at once.
+const AT_ONCE: usize = 4096;
 /// Bytes of a sum.
 pub const SUM_BYTES: usize = 2 * LANES;
 
@@ -161,16 +163,19 @@ pub(crate) fn root_after(overlay: &Overlay<'_>, network: &NetworkId) -> Result<R
 fn renewed(overlay: &Overlay<'_>) -> Result<Sum, StateError> {
     let mut sum = kept(overlay)?;
     let mut expander = Expander::default();
-    for (key, value) in overlay.changes().0.iter().filter(|(key, _)| is_counted(key)) {
-        let before = overlay.before(key)?;
-        if before == *value {
-            continue;
-        }
-        if let Some(before) = before {
-            expander.take(&mut sum, key, &before);
-        }
-        if let Some(value) = value {
-            expander.put(&mut sum, key, value);
+    let changed: Vec<_> = overlay.changes().0.iter().filter(|(key, _)| is_counted(key)).collect();
+    for part in changed.chunks(AT_ONCE) {
+        let keys: Vec<&[u8]> = part.iter().map(|(key, _)| key.as_slice()).collect();
+        for ((key, value), before) in part.iter().zip(overlay.before(&keys)?) {
+            if before == **value {
+                continue;
+            }
+            if let Some(before) = before {
+                expander.take(&mut sum, key, &before);
+            }
+            if let Some(value) = value {
+                expander.put(&mut sum, key, value);
+            }
         }
     }
     Ok(sum)

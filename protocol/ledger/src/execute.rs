@@ -23,6 +23,7 @@ use crate::challenges;
 use crate::digest;
 use crate::event::Event;
 use crate::evidence;
+use crate::foresight;
 use crate::fund;
 use crate::memo::Memo;
 use crate::merkle::Map;
@@ -166,6 +167,7 @@ pub fn build_block(
     let time = now.max(head.time.plus_millis(1));
     let mut execution = Execution::start(state, context, head, time)?;
     let mut room = BLOCK_BYTES_MAX - HEADER_BYTES_MAX;
+    foresight::read_ahead(state, candidates.iter().map(CheckedTransaction::transaction))?;
     for candidate in candidates {
         let Some(left) = room.checked_sub(candidate.bytes()) else { break };
         match execution.apply(&candidate) {
@@ -216,7 +218,9 @@ pub fn execute_decided(state: &dyn StateRead, context: &Context, block: Block) -
     if execution.voters.index_of(&header.proposer).is_none() {
         return Err(BlockError::Proposer);
     }
-    for (index, checked) in check_all(context, transactions)?.into_iter().enumerate() {
+    let checked = check_all(context, transactions)?;
+    foresight::read_ahead(state, checked.iter().map(CheckedTransaction::transaction))?;
+    for (index, checked) in checked.into_iter().enumerate() {
         let transaction = checked.id();
         match execution.apply(&checked) {
             Ok(()) => execution.included.push((transaction, checked.into_signed())),

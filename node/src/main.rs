@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Decision 050.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     ExitCode::from(floe_node::cli::main())
 }

@@ -23,6 +23,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// As the node has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USERS: usize = 2_000;
 const MEMBERS: usize = 25;
 /// Blocks of each kind.
@@ -39,6 +43,11 @@ impl StateRead for Reading<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.reads.set(self.reads.get() + 1);
         self.store.get(key)
+    }
+
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        self.reads.set(self.reads.get() + keys.len() as u64);
+        self.store.get_many(keys)
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {

@@ -26,6 +26,10 @@ use network::{Network, Took, commit, memory_peak, open, took};
 use std::collections::VecDeque;
 use std::path::Path;
 
+/// As the node has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MEMBERS: usize = 31;
 /// Transfers in each block after the snapshot.
 const EACH: usize = 100;

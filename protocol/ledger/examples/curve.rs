@@ -16,6 +16,10 @@ use floe_types::keys::SecretKey;
 use floe_types::params::BLOCK_BYTES_MAX;
 use floe_types::{AccountId, BlockTime, Epoch, Frost, MemberIndex, NodeId, RegistrationNumber, SequenceNumber};
 
+/// As the node has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Nanoseconds this thread has had of a processor.
 fn processor_nanos() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

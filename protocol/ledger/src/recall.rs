@@ -9,7 +9,7 @@
 
 use crate::state::{Entry, StateError, StateRead};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// Bytes of keys and values that are remembered: several times what a full block of transactions reads.
@@ -38,8 +38,7 @@ struct Stride {
 /// A state, and what was read of it.
 pub(crate) struct Recalling<'a> {
     state: &'a dyn StateRead,
-    /// Looked up and never gone through: its order does not matter.
-    read: RefCell<HashMap<Vec<u8>, Option<Vec<u8>>>>,
+    read: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
     /// By where they begin.
     stretches: RefCell<BTreeMap<Vec<u8>, Stretch>>,
     stride: RefCell<Stride>,

@@ -153,11 +153,15 @@ fn speed(directory: &Path, count: u64) {
     let to = |at: usize| AccountId(synthetic::user(at % 977).public());
     bench.blocks("transfers", 8_000, user, |at| Action::Transfer { to: to(at), amount: Frost(1) });
     bench.blocks("registrations", 8_000, user, |at| register(1 << 40 | at as u64));
-    bench.blocks("extensions", 8_000, user, |at| Action::Extend {
-        registration: RegistrationNumber(1 + (at as u64 * 7_919) % count),
-        last: Epoch(10 + at as u64 / count),
-        price_max: Frost(u64::MAX),
-    });
+    let extend = |number: u64, last: u64| {
+        let (registration, last) = (RegistrationNumber(1 + number % count), Epoch(last));
+        Action::Extend { registration, last, price_max: Frost(u64::MAX) }
+    };
+    // How often each was extended before.
+    let round = |at: usize| at as u64 / count;
+    bench.blocks("extensions", 8_000, user, |at| extend(at as u64 * 7_919, 10 + round(at)));
+    // As somebody does who stored them one after the other.
+    bench.blocks("in order", 8_000, user, |at| extend(at as u64, 50 + round(at)));
     let committee = views::committee(&bench.network.twin).unwrap();
     let member = committee.members()[0].node;
     let shards: ShardSet = committee.members()[0].shards.iter().copied().collect();

@@ -27,6 +27,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("opening", of(Ask::Symbol(symbol(SymbolPart::Opening, Right::Trickle)))),
         ("standing", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Standing)))),
+        ("rebuild", of(Ask::Symbol(symbol(SymbolPart::Bytes, Right::Rebuild)))),
         ("judge", of(Ask::Judge { blob: blob(), head_bytes: 70_000 })),
         ("read units", {
             let range = ReadRange::Units(UnitRun { first: 1 << 40, count: 300 });
@@ -175,6 +176,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("symbol", "c0a27ca8dbe6"),
     ("opening", "831c98a822db"),
     ("standing", "badf044ce906"),
+    ("rebuild", "78c8ec6016d6"),
     ("judge", "d11111f351f4"),
     ("read units", "c8376064150d"),
     ("stored", "6667fc344120"),

@@ -39,8 +39,8 @@ pub(crate) struct Calm {
     clear_from: Option<u64>,
     /// The newest boundary that was looked at: the epoch that it began, and its block time.
     boundary: Option<(Epoch, u64)>,
-    /// The newest epoch in which a height took more than one round.
-    hindered: Option<Epoch>,
+    /// Epochs in which a height took more than one round, or the boundary before them did.
+    hindered: BTreeSet<Epoch>,
     /// Epochs of calm that were looked at.
     counted: u64,
 }
@@ -70,7 +70,7 @@ impl World {
         let step = Step::Settling { height, epoch };
         let until = self.now + SETTLE_MILLIS_MAX;
         self.calm =
-            Some(Calm { step, until, began: self.now, clear_from: None, boundary: None, hindered: None, counted: 0 });
+            Some(Calm { step, until, began: self.now, clear_from: None, boundary: None, hindered: BTreeSet::new(), counted: 0 });
         self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
     }
 
@@ -165,11 +165,14 @@ impl World {
         }
     }
 
-    /// A height took more than one round. A closing here is shorter than two turns of a proposer that lies or is gone, so the epoch may
-    /// remain undecided; epochs of an hour have closings of minutes.
-    pub(super) fn rounds_passed(&mut self, epoch: Epoch) {
-        if let Some(calm) = self.calm.as_mut() {
-            calm.hindered = calm.hindered.max(Some(epoch));
+    /// A height of `epoch` took more than one round. A closing here is shorter than two turns of a proposer that lies or is gone, so
+    /// the epoch may remain undecided; epochs of an hour have closings of minutes. When the block is a boundary the next one may as
+    /// well: it begins by the block's time, and by the time of the decision half of its slots can be over (seed 539).
+    pub(super) fn rounds_passed(&mut self, epoch: Epoch, block: &[u8]) {
+        let Some(calm) = self.calm.as_mut() else { return };
+        calm.hindered.insert(epoch);
+        if Block::decode(block).is_ok_and(|block| block.header.boundary.is_some()) {
+            calm.hindered.insert(epoch.next());
         }
     }
 
@@ -190,7 +193,7 @@ impl World {
         if calm.clear_from.is_none_or(|clear| began.is_none_or(|began| began < clear)) {
             return;
         }
-        if is_punctual && header.decision == Decision::Undecided && calm.hindered == Some(header.ended) {
+        if is_punctual && header.decision == Decision::Undecided && calm.hindered.contains(&header.ended) {
             return;
         }
         calm.counted += 1;

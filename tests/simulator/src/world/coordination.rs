@@ -201,7 +201,7 @@ impl World {
         if commit.round > 0
             && let Ok(head) = floe_ledger::views::head(&self.nodes[node].disk.state)
         {
-            self.rounds_passed(head.epoch);
+            self.rounds_passed(head.epoch, &commit.block);
         }
         let it = &mut self.nodes[node];
         if let Some(live) = it.live.as_mut() {

@@ -16,6 +16,8 @@ use std::ops::Bound;
 const BYTES_MAX: usize = 64 << 20;
 /// Stretches that are remembered: as many as a block has transactions, and more.
 const STRETCHES_MAX: usize = 16_384;
+/// Who asks for more entries at once goes through a table, and does not come back.
+const LIMIT_MAX: usize = 64;
 /// Entries read ahead of one who goes along a table.
 const AHEAD_MAX: usize = 256;
 
@@ -122,6 +124,9 @@ impl StateRead for Recalling<'_> {
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {
         if from >= to || limit == 0 {
             return Ok(Vec::new());
+        }
+        if limit > LIMIT_MAX {
+            return self.state.range(from, to, limit);
         }
         if let Some(found) = self.recall(from, to, limit) {
             return Ok(found);

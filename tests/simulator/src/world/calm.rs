@@ -69,8 +69,15 @@ impl World {
         let (height, epoch) = self.furthest();
         let step = Step::Settling { height, epoch };
         let until = self.now + SETTLE_MILLIS_MAX;
-        self.calm =
-            Some(Calm { step, until, began: self.now, clear_from: None, boundary: None, hindered: BTreeSet::new(), counted: 0 });
+        self.calm = Some(Calm {
+            step,
+            until,
+            began: self.now,
+            clear_from: None,
+            boundary: None,
+            hindered: BTreeSet::new(),
+            counted: 0,
+        });
         self.queue.plan(self.now + WATCH_MILLIS, Event::Watch);
     }
 

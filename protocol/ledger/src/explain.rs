@@ -261,14 +261,6 @@ pub fn owed(state: &dyn StateRead, node: &NodeId) -> Result<Frost, StateError> {
     debts::owed(state, node)
 }
 
-/// What each node owes the repair reserve, by node; those that owe nothing are left out.
-///
-/// # Errors
-/// [`StateError`].
-pub fn debts(state: &dyn StateRead) -> Result<BTreeMap<NodeId, Frost>, StateError> {
-    debts::all(state)
-}
-
 /// What a boundary planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundaryPlan {

@@ -13,19 +13,19 @@
 //! account or a stranger's number names may not exist; then there is nothing to follow.
 
 use crate::blobs;
-use crate::records::{BlobRecord, Registration, StoredLife};
-use crate::state::{StateError, StateRead};
+use crate::recall::Recalling;
+use crate::records::StoredLife;
+use crate::state::StateError;
 use crate::tables::Table;
 use crate::transaction::{Action, Transaction};
-use floe_types::{Epoch, SequenceNumber};
-use serde::de::DeserializeOwned;
+use floe_types::{BlobId, Epoch, RegistrationNumber, SequenceNumber};
 
 /// How one transaction goes on, once what the last wave asked for is there.
 enum Next {
-    /// The registration at this key names the blob.
-    Registration(Vec<u8>, Option<Epoch>),
-    /// The record at this key names the life.
-    Blob(Vec<u8>, Option<Epoch>),
+    /// The registration with this number names the blob.
+    Registration(RegistrationNumber, Option<Epoch>),
+    /// The record of this blob names the life.
+    Blob(BlobId, Option<Epoch>),
     /// The life with this number says when it ends; it may come to last until then.
     Life(SequenceNumber, Option<Epoch>),
     /// The life with this number names its registration.
@@ -34,7 +34,7 @@ enum Next {
 
 /// Reads what `transactions` will read out of `state`, which remembers it.
 pub(crate) fn read_ahead<'a>(
-    state: &dyn StateRead,
+    state: &Recalling<'_>,
     transactions: impl Iterator<Item = &'a Transaction>,
 ) -> Result<(), StateError> {
     let (mut keys, mut next) = (Vec::new(), Vec::new());
@@ -43,7 +43,7 @@ pub(crate) fn read_ahead<'a>(
         begin(&transaction.action, &mut keys, &mut next);
     }
     while !keys.is_empty() {
-        state.get_many(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        state.fetch(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         keys.clear();
         let mut later = Vec::new();
         for found in next {
@@ -63,15 +63,13 @@ fn begin(action: &Action, keys: &mut Vec<Vec<u8>>, next: &mut Vec<Next>) {
             keys.push(Table::Registrations.number(registration.0));
         }
         Action::Extend { registration, last, .. } => {
-            let key = Table::Registrations.number(registration.0);
             keys.push(Table::Budgets.number(registration.0));
-            keys.push(key.clone());
-            next.push(Next::Registration(key, Some(*last)));
+            keys.push(Table::Registrations.number(registration.0));
+            next.push(Next::Registration(*registration, Some(*last)));
         }
         Action::Delete { registration } => {
-            let key = Table::Registrations.number(registration.0);
-            keys.push(key.clone());
-            next.push(Next::Registration(key, None));
+            keys.push(Table::Registrations.number(registration.0));
+            next.push(Next::Registration(*registration, None));
         }
         Action::Attest { runs, .. } | Action::Withdraw { runs, .. } => {
             // A run begins and ends at a defended blob.
@@ -85,36 +83,32 @@ fn begin(action: &Action, keys: &mut Vec<Vec<u8>>, next: &mut Vec<Next>) {
     }
 }
 
-fn found<T: DeserializeOwned>(state: &dyn StateRead, table: Table, key: &[u8]) -> Result<Option<T>, StateError> {
-    state.get(key)?.map(|value| table.parse(&value)).transpose()
+fn life(state: &Recalling<'_>, number: SequenceNumber) -> Result<Option<StoredLife>, StateError> {
+    Table::Sequence.load(state, &Table::Sequence.number(number.0))
 }
 
 /// What follows from what a wave found: keys of the next wave, and how to go on after it.
-fn follow(state: &dyn StateRead, next: Next, keys: &mut Vec<Vec<u8>>) -> Result<Option<Next>, StateError> {
+fn follow(state: &Recalling<'_>, next: Next, keys: &mut Vec<Vec<u8>>) -> Result<Option<Next>, StateError> {
     match next {
-        Next::Registration(key, to) => {
-            let registration: Option<Registration> = found(state, Table::Registrations, &key)?;
-            let blob = registration.map(|registration| Table::Blobs.key(&[&registration.blob.0]));
-            keys.extend(blob.clone());
-            Ok(blob.map(|key| Next::Blob(key, to)))
+        Next::Registration(number, to) => {
+            let blob = blobs::registration(state, number)?.map(|registration| registration.blob);
+            keys.extend(blob.map(|blob| Table::Blobs.key(&[&blob.0])));
+            Ok(blob.map(|blob| Next::Blob(blob, to)))
         }
-        Next::Blob(key, to) => {
-            let record: Option<BlobRecord> = found(state, Table::Blobs, &key)?;
-            let number = record.and_then(|record| record.sequence);
+        Next::Blob(blob, to) => {
+            let number = blobs::record(state, &blob)?.and_then(|record| record.sequence);
             keys.extend(number.map(|number| Table::Sequence.number(number.0)));
             Ok(number.map(|number| Next::Life(number, to)))
         }
         Next::Life(number, to) => {
-            let life: Option<StoredLife> = found(state, Table::Sequence, &Table::Sequence.number(number.0))?;
-            let Some(life) = life else { return Ok(None) };
+            let Some(life) = life(state, number)? else { return Ok(None) };
             keys.push(blobs::term_key(number, life.last, life.keeper));
             keys.push(Table::Expiries.numbers(life.last.0, number.0));
             keys.extend(to.map(|to| Table::Expiries.numbers(to.0, number.0)));
             Ok(None)
         }
         Next::Covered(number) => {
-            let life: Option<StoredLife> = found(state, Table::Sequence, &Table::Sequence.number(number.0))?;
-            keys.extend(life.map(|life| Table::Registrations.number(life.registration.0)));
+            keys.extend(life(state, number)?.map(|life| Table::Registrations.number(life.registration.0)));
             Ok(None)
         }
     }

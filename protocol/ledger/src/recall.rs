@@ -21,6 +21,9 @@ const LIMIT_MAX: usize = 64;
 /// Entries read ahead of one who goes along a table.
 const AHEAD_MAX: usize = 256;
 
+/// What is at a key; none when nothing is.
+type Value = Option<Vec<u8>>;
+
 /// Neighbouring entries of the state: all that there are from a key on.
 struct Stretch {
     entries: Vec<Entry>,
@@ -40,7 +43,7 @@ struct Stride {
 /// A state, and what was read of it.
 pub(crate) struct Recalling<'a> {
     state: &'a dyn StateRead,
-    read: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    read: RefCell<BTreeMap<Vec<u8>, Value>>,
     /// By where they begin.
     stretches: RefCell<BTreeMap<Vec<u8>, Stretch>>,
     stride: RefCell<Stride>,
@@ -67,6 +70,25 @@ impl<'a> Recalling<'a> {
         if self.has_room(key.len().saturating_add(value.map_or(0, Vec::len))) {
             self.read.borrow_mut().insert(key.to_vec(), value.cloned());
         }
+    }
+
+    /// Reads what is not known of `keys`, at once. Gives what had to be read, in the order of keys.
+    fn bring<'k>(&self, keys: &[&'k [u8]]) -> Result<Vec<(&'k [u8], Value)>, StateError> {
+        let mut unknown: Vec<&[u8]> = {
+            let read = self.read.borrow();
+            keys.iter().filter(|key| !read.contains_key(**key)).copied().collect()
+        };
+        unknown.sort_unstable();
+        unknown.dedup();
+        let values = self.state.get_many(&unknown)?;
+        let brought: Vec<_> = unknown.into_iter().zip(values).collect();
+        brought.iter().for_each(|(key, value)| self.remember(key, value.as_ref()));
+        Ok(brought)
+    }
+
+    /// Reads the values at `keys`, so that they are known when they are asked for.
+    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<(), StateError> {
+        self.bring(keys).map(drop)
     }
 
     /// The entries from `from` up to `to`, at most `limit`, when a stretch has them.
@@ -109,16 +131,10 @@ impl StateRead for Recalling<'_> {
     }
 
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
-        let mut unknown: Vec<&[u8]> = {
-            let read = self.read.borrow();
-            keys.iter().filter(|key| !read.contains_key(**key)).copied().collect()
-        };
-        unknown.sort_unstable();
-        unknown.dedup();
-        for (key, value) in unknown.iter().zip(self.state.get_many(&unknown)?) {
-            self.remember(key, value.as_ref());
-        }
-        keys.iter().map(|key| self.get(key)).collect()
+        let brought: BTreeMap<&[u8], Value> = self.bring(keys)?.into_iter().collect();
+        // What was read just now may not have been remembered.
+        let value = |key: &&[u8]| brought.get(key).map_or_else(|| self.get(key), |value| Ok(value.clone()));
+        keys.iter().map(value).collect()
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {

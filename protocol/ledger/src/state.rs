@@ -213,7 +213,8 @@ impl StateRead for Overlay<'_> {
         let (mut found, mut start, mut wanted) = (Vec::new(), from.to_vec(), limit);
         loop {
             let below = self.base.range(&start, to, wanted)?;
-            let next = (below.len() >= wanted).then(|| below.last().map(|(key, _)| [key.as_slice(), &[0]].concat()));
+            let last = below.last().filter(|_| below.len() >= wanted);
+            let next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
             for (key, value) in below {
                 let before = std::iter::from_fn(|| changed.next_if(|(other, _)| **other < key));
                 found.extend(before.filter_map(|(key, value)| Some((key.clone(), value.clone()?))));
@@ -226,7 +227,7 @@ impl StateRead for Overlay<'_> {
                     return Ok(found);
                 }
             }
-            let Some(Some(next)) = next else { break };
+            let Some(next) = next else { break };
             // Deletions hide what is below: so many more are asked for.
             (start, wanted) = (next, wanted.saturating_mul(2).min(PAGE.max(limit)));
         }

@@ -27,7 +27,7 @@ fn balance(world: &World, at: usize) -> u64 {
 }
 
 fn debts(world: &World) -> BTreeMap<usize, u64> {
-    views::debts(&world.state).unwrap().into_iter().map(|(node, owed)| (place(&node), owed.0)).collect()
+    crate::debts::all(&world.state).unwrap().into_iter().map(|(node, owed)| (place(&node), owed.0)).collect()
 }
 
 /// Ends the epoch and gives what happened at its boundary.
